@@ -1,0 +1,37 @@
+# Everything is built under .build; `make clean` removes it. The recipes live in tools/, one file each.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help verify test lint sanity unit integration molecule lock clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
+
+verify: ## Verify a real JupyterHub: an embedded one, or yours (JUPYTERHUB_URL and JUPYTERHUB_API_TOKEN)
+	@VERIFY_ARGS=$(call quoted,$(VERIFY_ARGS)) HUB_VERSION=$(call quoted,$(HUB_VERSION)) HUB_BASE_URL=$(call quoted,$(HUB_BASE_URL)) tools/verify
+
+test: ## Every check below, in this order
+	@tools/check lint sanity unit integration molecule
+
+lint: ## Style, types, YAML, playbooks and roles, changelog, documentation
+	@tools/check lint
+
+sanity: ## ansible-test sanity
+	@tools/check sanity
+
+unit: ## The tests that need no hub
+	@tools/check unit
+
+integration: ## The tests against a real hub, on the newest ansible-core and on the oldest
+	@tools/check integration
+
+molecule: ## The roles, each by its molecule scenario
+	@tools/check molecule
+
+lock: ## Write requirements/*.txt anew (UPGRADE=1: with the newest versions)
+	@tools/lock
+
+clean: ## Stop the embedded hubs and remove .build
+	@tools/clean
+
+# A make variable as one word of the shell.
+quoted = '$(subst ','\'',$(1))'

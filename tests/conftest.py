@@ -1,0 +1,18 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets a plain pytest import the collection by the name that Ansible gives it, from a checkout at any path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+collections = subprocess.run([ROOT / "tools" / "link"], check=True, capture_output=True, text=True).stdout.strip()
+sys.path.insert(0, collections)
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = collections
+os.environ["ANSIBLE_CONFIG"] = str(ROOT / "tools" / "ansible.cfg")
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hypothesis"))
