@@ -1,0 +1,69 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prepares a HOME for ansible-test: pip's settings of this environment, and pip itself.
+
+ansible-test makes an environment for each of its tests and starts each from a script that it downloads from one host,
+which many networks do not reach. A file of the script's name in its cache is used instead: ours runs the very pip
+that ansible-test asks for, from the package index.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from ansible_test._internal.python_requirements import get_venv_packages
+
+SCRIPT = """\
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), {wheel!r}))
+from pip._internal.cli.main import main
+sys.exit(main(["install"] + [a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel")]))
+"""
+
+
+def pip_settings() -> configparser.RawConfigParser:
+    """pip's settings here, those of the environment included, as one file; and quiet: only errors are news."""
+    settings = configparser.RawConfigParser()
+    settings.read_dict({"global": {}})
+    if bundle := os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE"):
+        settings["global"]["cert"] = bundle
+    if proxy := os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        settings["global"]["proxy"] = proxy
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
+    ).stdout
+    for line in listed.splitlines():
+        name, value = line.split("=", 1)
+        section, key = name.rsplit(".", 1)
+        section = "global" if section == ":env:" else section
+        if not settings.has_section(section):
+            settings.add_section(section)
+        settings[section][key] = ast.literal_eval(value)
+    settings["global"]["quiet"] = "2"
+    return settings
+
+
+def main(home: Path) -> None:
+    with open(os.open(home / ".config/pip/pip.conf", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        pip_settings().write(file)
+
+    # It reads nothing of the Python that it is given but the version.
+    version = get_venv_packages(SimpleNamespace(version="{}.{}".format(*sys.version_info)))["pip"]
+    cache = home / ".ansible/test/cache"
+    script, wheel = cache / f"get_pip_{version.replace('.', '_')}.py", cache / f"pip-{version}-py3-none-any.whl"
+    if not wheel.exists():
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--dest", cache, f"pip=={version}"],
+            check=True,
+        )
+    script.write_text(SCRIPT.format(wheel=wheel.name))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
