@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers that cost nothing: one HTTP listener inside the hub answers for all of them.
+
+What a server does wrong is chosen by its user_options:
+
+    start_seconds    how long the start takes, with a progress event every half second
+    never            never becomes ready (until start_timeout, or until it is stopped)
+    fail             the start fails with this message, after start_seconds
+    fail_silently    the start runs into its timeout (after start_seconds, else 1 s): the hub gives an empty reason
+    start_timeout    the timeout of this start, in seconds
+    no_progress_key  progress events carry a message only
+    dead             the hub says ready, but the server's URL does not answer
+    stop_seconds     how long the stop takes
+    stop_fails       the stop raises
+
+A value may come as it is, as text, or as a list of one (HTML forms send lists).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import ClassVar
+from urllib.parse import unquote
+
+from jupyterhub import __version__
+from jupyterhub.spawner import Spawner
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+EVENT_SECONDS = 0.5
+PHASES = ("waiting for a node", "pulling image", "mounting volumes", "starting container")
+
+
+class LightSpawnError(Exception):
+    """A failure whose text the hub repeats as it is: 4.1 to 6.1 look for this attribute first."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.jupyterhub_message = message
+
+
+class ServerHandler(RequestHandler):
+    """Answers for every active light server: the one whose base path is the longest that fits."""
+
+    def prepare(self) -> None:
+        spawner = LightSpawner.at(self.request.path)
+        if spawner is None:
+            self.send_error(404)
+        elif spawner.hung_up:
+            self.request.connection.stream.close()
+            self._finished = True  # tornado must not write an answer to what is closed
+        else:
+            # A dead server answers once, so that the hub takes it for ready.
+            spawner.hung_up = spawner.flag("dead")
+            self.set_header("X-JupyterHub-Version", __version__)
+            self.finish(
+                {
+                    "version": "light",
+                    "user": spawner.user.name,
+                    "server_name": spawner.name,
+                    "user_options": spawner.user_options,
+                }
+            )
+
+    def check_xsrf_cookie(self) -> None:
+        """Any method is welcome."""
+
+    def write_error(self, status_code: int, **kwargs) -> None:
+        self.finish({"status": status_code, "message": "no such light server"})
+
+
+class LightSpawner(Spawner):
+    """A spawner without processes."""
+
+    active: ClassVar[dict[str, LightSpawner]] = {}  # base path -> the server that answers there
+    port = 0  # of the one listener, opened by the first start
+
+    began = 0.0
+    path = ""
+    alive = False
+    hung_up = False
+
+    @classmethod
+    def at(cls, path: str) -> LightSpawner | None:
+        parts = unquote(path).strip("/").split("/")
+        for length in range(len(parts), 0, -1):
+            spawner = cls.active.get("/".join(parts[:length]))
+            if spawner is not None:
+                return spawner
+        return None
+
+    @classmethod
+    def listen(cls) -> int:
+        if not cls.port:
+            sockets = bind_sockets(0, "127.0.0.1")
+            server = HTTPServer(Application([(".*", ServerHandler)], log_function=lambda handler: None))
+            server.add_sockets(sockets)
+            cls.port = sockets[0].getsockname()[1]
+        return cls.port
+
+    # What was asked for
+
+    def option(self, name: str):
+        value = self.user_options.get(name)
+        if isinstance(value, (list, tuple)):
+            value = value[0] if value else None
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.option(name)
+        return value.lower() in ("true", "yes", "on", "1") if isinstance(value, str) else bool(value)
+
+    def seconds(self, name: str, default: float = 0) -> float:
+        value = self.option(name)
+        if value is None or value == "":
+            return default
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise LightSpawnError(f"{name} must be a number of seconds, not {value!r}") from None
+
+    # What the hub calls
+
+    def start(self):
+        # Not a coroutine: the hub reads start_timeout as soon as this returns, before the first step of a coroutine.
+        silent = self.flag("fail_silently")
+        timeout = self.seconds("start_timeout", (self.seconds("start_seconds") or 1) if silent else 0)
+        if timeout:
+            self.start_timeout = max(1, math.ceil(timeout))
+        self.began, self.alive, self.hung_up = time.monotonic(), True, False
+        return self.become_ready(forever=silent or self.flag("never"))
+
+    async def become_ready(self, forever: bool) -> str:
+        if forever:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.seconds("start_seconds"))
+        if self.option("fail"):
+            self.alive = False
+            raise LightSpawnError(str(self.option("fail")))
+        self.path = unquote(self.server.base_url).strip("/")
+        self.active[self.path] = self
+        return f"http://127.0.0.1:{self.listen()}"
+
+    async def progress(self):
+        """Every event since the start, then the next ones as they come: a late listener misses nothing."""
+        steps = max(1, math.ceil(self.seconds("start_seconds") / EVENT_SECONDS))
+        if self.flag("never") or self.flag("fail_silently"):
+            steps = max(steps, math.ceil(self.start_timeout / EVENT_SECONDS))
+        for step in range(1, steps + 1):
+            await asyncio.sleep(max(0, self.began + (step - 1) * EVENT_SECONDS - time.monotonic()))
+            event = {"message": f"Step {step} of {steps}: {PHASES[step % len(PHASES)]}"}
+            if not self.flag("no_progress_key"):
+                event["progress"] = 90 * step // steps
+            yield event
+
+    async def poll(self) -> int | None:
+        return None if self.alive else 0
+
+    async def stop(self, now: bool = False) -> None:
+        await asyncio.sleep(self.seconds("stop_seconds"))
+        if self.flag("stop_fails"):
+            raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
+        self.alive = False
+        if self.active.get(self.path) is self:
+            del self.active[self.path]

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real hubs for pytest, from the one launcher.
+
+with running_hub(tmp_path) as hub:
+    requests.get(hub.api + "/users", headers=hub.headers)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOME = REPOSITORY / ".build" / "hubs"  # what is installed is shared by all runs
+
+# By path: the launcher belongs to the role, which is no Python package.
+sys.path.insert(0, str(REPOSITORY / "roles" / "local_hub" / "files"))
+
+import local_hub  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Hub:
+    url: str  # with base path and trailing slash
+    version: str
+    admin_token: str  # of the service `admin`, which may do everything
+    state: Path
+    log: Path
+    pid: int
+
+    @property
+    def api(self) -> str:
+        return self.url + "hub/api"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"token {self.admin_token}"}
+
+
+@contextlib.contextmanager
+def running_hub(
+    tmp_path: Path,
+    version: str = "6.1",
+    spawner: str = "light",
+    base_url: str = "/",
+    config: str = "",
+    timeout: float = 120,
+) -> Iterator[Hub]:
+    """A healthy hub for the time of the block; `config` is the text of more configuration, read last, with `c`."""
+    state = tmp_path / "hub"
+    arguments = ["start", "--home", str(HOME), "--state", str(state), "--version", version]
+    arguments += ["--spawner", spawner, "--base-url", base_url, "--timeout", str(timeout)]
+    if config:
+        extra = tmp_path / "extra_config.py"
+        extra.write_text(config)
+        arguments += ["--config", str(extra)]
+    try:
+        record = local_hub.perform(local_hub.parse(arguments))
+        yield Hub(
+            url=record["url"],
+            version=record["version"],
+            admin_token=Path(record["admin_token_file"]).read_text(),
+            state=state,
+            log=Path(record["log"]),
+            pid=record["pid"],
+        )
+    finally:
+        local_hub.perform(local_hub.parse(["stop", "--state", str(state)]))
