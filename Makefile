@@ -7,7 +7,7 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
 
 verify: ## Verify a real JupyterHub: an embedded one, or yours (JUPYTERHUB_URL and JUPYTERHUB_API_TOKEN)
-	@VERIFY_ARGS=$(call quoted,$(VERIFY_ARGS)) HUB_VERSION=$(call quoted,$(HUB_VERSION)) HUB_BASE_URL=$(call quoted,$(HUB_BASE_URL)) tools/verify
+	@tools/verify
 
 test: ## Every check below, in this order
 	@tools/check lint sanity unit integration molecule
@@ -32,6 +32,3 @@ lock: ## Write requirements/*.txt anew (UPGRADE=1: with the newest versions)
 
 clean: ## Stop the embedded hubs and remove .build
 	@tools/clean
-
-# A make variable as one word of the shell.
-quoted = '$(subst ','\'',$(1))'
