@@ -164,7 +164,7 @@ def find_python() -> str:
 
 
 def find_node(home: Path, handle: int) -> tuple[str, list[str]]:
-    """The node that runs the proxy, and the command of its npm: the system's if both are there, else those from PyPI."""
+    """The node that runs the proxy, and its npm's command: the system's if both are there, else those from PyPI."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and node_major(node) >= OLDEST_NODE:
         return node, [npm]

@@ -29,7 +29,8 @@ c.ConfigurableHTTPProxy.command = parameters["proxy_command"]
 
 c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub-{parameters['version']}.sqlite"
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
-c.JupyterHub.cleanup_servers = True
+# Light servers end with the hub: to stop thousands of them one by one first would only take its time.
+c.JupyterHub.cleanup_servers = parameters["spawner"] != "light"
 c.JupyterHub.cleanup_proxy = True
 c.JupyterHub.allow_named_servers = True
 admin_service = {"name": "admin", "admin": True, "api_token": admin_token}

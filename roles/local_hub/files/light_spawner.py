@@ -77,7 +77,7 @@ class ServerHandler(RequestHandler):
 class LightSpawner(Spawner):
     """A spawner without processes."""
 
-    active: ClassVar[dict[str, LightSpawner]] = {}  # base path -> the server that answers there
+    answering: ClassVar[dict[str, LightSpawner]] = {}  # base path -> the server that answers there
     port = 0  # of the one listener, opened by the first start
 
     began = 0.0
@@ -89,7 +89,7 @@ class LightSpawner(Spawner):
     def at(cls, path: str) -> LightSpawner | None:
         parts = unquote(path).strip("/").split("/")
         for length in range(len(parts), 0, -1):
-            spawner = cls.active.get("/".join(parts[:length]))
+            spawner = cls.answering.get("/".join(parts[:length]))
             if spawner is not None:
                 return spawner
         return None
@@ -143,7 +143,7 @@ class LightSpawner(Spawner):
             self.alive = False
             raise LightSpawnError(str(self.option("fail")))
         self.path = unquote(self.server.base_url).strip("/")
-        self.active[self.path] = self
+        self.answering[self.path] = self
         return f"http://127.0.0.1:{self.listen()}"
 
     async def progress(self):
@@ -166,5 +166,5 @@ class LightSpawner(Spawner):
         if self.flag("stop_fails"):
             raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
         self.alive = False
-        if self.active.get(self.path) is self:
-            del self.active[self.path]
+        if self.answering.get(self.path) is self:
+            del self.answering[self.path]

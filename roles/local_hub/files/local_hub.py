@@ -10,7 +10,7 @@
     python local_hub.py stop    --state DIR [--check]
 
 Each prints one JSON object on stdout, and with --check only says whether it would change anything. A hub lives in its
-own session and its own folder DIR, which holds its database, its log, its users' homes and the token of its admin service.
+own session and its own folder DIR, which holds its database, its log, its users' homes and its admin service's token.
 `make verify`, molecule, the tests and the benchmarks all start their hubs with this one.
 """
 
@@ -30,95 +30,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hub_install import FILES, LocalHubError, clean_environment, exclusive, install
+from hub_processes import MARK, Process, end_all, marked
 
-MARK = (
-    "LOCAL_HUB_STATE"  # every process of a hub carries its state folder in this variable: hub, proxy, servers, kernels
-)
 ATTEMPTS = 5  # with other ports, when somebody took one between our choice and the hub's start
 PORT_TAKEN = ("EADDRINUSE", "Address already in use", "Errno 98")
-GRACE_SECONDS = 20  # for the hub to stop its servers and its proxy by itself
 
 
 class Interrupted(BaseException):
     """A signal asked us to end."""
-
-
-# Processes
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process, told from a later one of the same id by its start time (in clock ticks since boot)."""
-
-    pid: int
-    started: int
-
-    def alive(self) -> bool:
-        return Process.find(self.pid) == self
-
-    def kill(self, number: int) -> None:
-        if self.alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    @staticmethod
-    def find(pid: int) -> Process | None:
-        """None also for a zombie: where process 1 reaps nothing it stays for ever, and it has ended all the same."""
-        try:
-            # The name in parentheses may hold anything, so count from its end: state is field 3, start time field 22.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else Process(pid, int(fields[19]))
-
-
-def marked(state: Path) -> list[Process]:
-    """The processes of the hub in this folder, whoever their parent is by now."""
-    mark = os.fsencode(f"{MARK}={state}")
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (entry / "environ").read_bytes()
-        except OSError:  # ended meanwhile, or somebody else's
-            continue
-        process = Process.find(int(entry.name))
-        if process and process.pid != os.getpid() and mark in environment.split(b"\0"):
-            found.append(process)
-    return found
-
-
-def wait_until(condition, seconds: float, pause: float = 0.05) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-    return True
-
-
-def end_all(state: Path, hub: Process | None) -> bool:
-    """Leave no process of this hub: first the hub is asked, which stops its servers, then what is left is killed."""
-    found = marked(state)
-    if hub in found:
-        hub.kill(signal.SIGTERM)
-        wait_until(lambda: not hub.alive(), GRACE_SECONDS)
-    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
-        left = marked(state)  # anew each time: what is ending may have started something
-        for process in left:
-            process.kill(number)
-        wait_until(lambda left=left: not any(process.alive() for process in left), 3)
-    left = marked(state)
-    if left:
-        pids = ", ".join(str(process.pid) for process in left)
-        raise LocalHubError(
-            f"The processes {pids} of the hub in {state} do not end: look at them with ps, then stop again."
-        )
-    return bool(found)
 
 
 # The record of a running hub
@@ -237,7 +160,8 @@ def launch(state: Path, wanted: dict, installed: dict, timeout: float) -> dict |
         )
     token = (state / "admin.token").read_text()
     deadline = time.monotonic() + timeout
-    while process.poll() is None and time.monotonic() < deadline:
+    # A hub whose port was taken does not end at once, it goes on trying for half a minute.
+    while process.poll() is None and not port_taken(log) and time.monotonic() < deadline:
         # Asked before the hub itself listens, its proxy would fill the log with errors that are none.
         for scheme in ("http", "https") if listens(ports["hub"]) else ():  # https if the caller's configuration says so
             url = f"{scheme}://127.0.0.1:{ports['public']}{wanted['base_url']}"
@@ -250,7 +174,7 @@ def launch(state: Path, wanted: dict, installed: dict, timeout: float) -> dict |
         time.sleep(0.1)
     ended = process.returncode
     end_all(state, Process.find(process.pid))
-    if any(sign in log.read_text(errors="replace") for sign in PORT_TAKEN):
+    if port_taken(log):
         return None
     what = f"was not healthy within {timeout:g} s" if ended is None else f"ended with status {ended}"
     raise LocalHubError(
@@ -283,6 +207,10 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:  # all are held until the last one is known, so that they differ
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def port_taken(log: Path) -> bool:
+    return any(sign in log.read_text(errors="replace") for sign in PORT_TAKEN)
 
 
 def tail(state: Path, lines: int = 15) -> str:
