@@ -1,0 +1,26 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  action_group:
+    description: Takes part in the action group, so that C(module_defaults) can set the connection once.
+    support: full
+    membership:
+      - hubops.jupyterhub.hub
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+  check_mode:
+    description: Can run in check mode and return what it would change without changing it.
+  diff_mode:
+    description: Returns what has changed, or would, when in diff mode.
+  idempotent:
+    description: When run twice in a row outside check mode, with the same options, the second run changes nothing.
+"""

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an answer of the hub, or the lack of one, means: the typed failure with a sentence and what to do next.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    BY_STATUS,
+    HubError,
+    HubFailure,
+    Invalid,
+    NotFound,
+    RateLimited,
+    Timeout,
+    TlsFailure,
+    UnexpectedAnswer,
+    Unreachable,
+)
+
+try:
+    import requests
+except ImportError:
+    # `HubClient` says so in a sentence before any of this is called.
+    pass
+
+
+def request_of(response: requests.Response) -> dict[str, Any]:
+    """What a failure says of its request. Queries are left out: they are long, and can hold secrets."""
+    method, url = response.request.method, str(response.url).partition("?")[0]
+    return {"status": response.status_code, "method": method, "url": url, "reason": reason_of(response)}
+
+
+def failure_of(response: requests.Response, what: str) -> HubError:
+    """The failure that a status means, with the hub's own reason."""
+    status, request = response.status_code, request_of(response)
+    reason = request["reason"]
+    if status < 400:
+        target = urljoin(str(response.url), response.headers.get("Location", "")).partition("?")[0]
+        return UnexpectedAnswer(
+            f"{request['url']} redirects to {target}; a token is never sent along.",
+            "Set hub_url to the address at which the browser ends.", **request,
+        )  # fmt: skip
+    if status >= 500:
+        return HubFailure(f"The hub failed with {status} for {what}: {reason}.", "Look into the hub's log.", **request)
+    kind = BY_STATUS.get(status, UnexpectedAnswer)
+    if kind is NotFound:
+        hint = "Check the name; a token whose scopes do not cover it gets the same answer."
+        return NotFound(f"The hub has no {what} ({reason}).", hint, **request)
+    if kind is RateLimited:
+        wait = response.headers.get("Retry-After")
+        hint = f"Try again in {wait} s." if wait else "Try again when fewer servers are running or starting."
+        return RateLimited(f"The hub has no room for {what}: {reason}.", hint, **request)
+    return kind(f"The hub refuses {request['method']} for {what}: {reason}.", "Correct what it names.", **request)
+
+
+def no_answer(error: requests.RequestException, method: str, url: str, timeout: float) -> HubError:
+    """Why there was no answer, from the HTTP library's exception."""
+    host = urlsplit(url).netloc
+    request: dict[str, Any] = {"method": method, "url": url}
+    cause = _cause(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        plain = "wrong version" in cause.lower() or "record layer" in cause.lower()
+        hint = (
+            "Write hub_url with http://, or the right port."
+            if plain
+            else "Set ca_path to the file of the CA that signed it."
+        )
+        return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        hint = "Look whether the hub is overloaded, or raise request_timeout."
+        return Timeout(f"{host} did not answer {method} within {timeout:g} s.", hint, **request)
+    if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+        return Invalid(f"'{url}' is not an URL: {cause}.", "Correct hub_url.", **request)
+    hint = "Check hub_url, and that the hub runs and can be reached from here."
+    return Unreachable(f"No answer from {host}: {cause}.", hint, **request)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of the HTTP libraries' nested exceptions, without the names of their classes."""
+    inner = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+    if isinstance(inner, BaseException):
+        return _cause(inner)
+    text = str(getattr(error, "strerror", None) or inner or error)
+    return re.sub(r"^<[^>]*>: |^\w+\(.*?\): ", "", text).strip().rstrip(".") or type(error).__name__
+
+
+def content_of(response: requests.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0] or "without content"
+
+
+def reason_of(response: requests.Response) -> str:
+    """The reason that an answer gives: the hub's message, a page's title, or the status line's word."""
+    try:
+        message = response.json()["message"]
+    except (ValueError, TypeError, KeyError):
+        title = re.search(r"<title>(.*?)</title>", response.text[:10000], re.S | re.I)
+        message = title[1] if title else ""
+    # JupyterHub 6.1 sends a message of null where there is nothing to say.
+    return " ".join(str(message or response.reason or response.status_code).split()).rstrip(".")
+
+
+def mapping_of(answer: Any, response: requests.Response) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise unexpected(response)
+    return answer
+
+
+def unexpected(response: requests.Response) -> UnexpectedAnswer:
+    request = request_of(response)
+    return UnexpectedAnswer(
+        f"{request['url']} answered {response.status_code} {content_of(response)} that no JupyterHub gives.",
+        "Check hub_url, and whether a login page or another proxy stands before the hub.", **request,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Work beside the caller, which stays in charge of the time.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_background(work: Callable[[], T]) -> Future[T]:
+    """Run it in a thread. The thread is a daemon: whoever no longer wants the answer does not wait for it either."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # it is raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def until(deadline: float, items: Iterator[T]) -> Iterator[T]:
+    """The items as they come, and their end at the ``deadline`` (of `time.monotonic`) even while one is awaited.
+
+    A socket's timeout counts from its last byte, and a hub's stream has one every few seconds: it is no deadline.
+    """
+    arrived: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+    left = threading.Event()
+
+    def read() -> None:
+        try:
+            for item in items:
+                arrived.put((item,))
+                if left.is_set():
+                    return
+        finally:
+            arrived.put(None)
+
+    in_background(read)
+    try:
+        while (remaining := deadline - time.monotonic()) > 0:
+            try:
+                item = arrived.get(timeout=remaining)
+            except queue.Empty:
+                return
+            if item is None:
+                return
+            yield item[0]
+    finally:
+        left.set()

@@ -1,0 +1,346 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one way to talk to a hub: requests, pages and streams in, plain data or a typed failure out.
+
+Knows nothing of Ansible. What differs between versions of JupyterHub stands in one table here, `_DIALECTS`.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
+    content_of,
+    failure_of,
+    mapping_of,
+    no_answer,
+    reason_of,
+    request_of,
+    unexpected,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    MissingScope,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, split
+
+try:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+except ImportError:
+    HAS_REQUESTS = False
+else:
+    HAS_REQUESTS = True
+
+_PAGES = "application/jupyterhub-pagination+json"
+"""Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
+_PAGE_SIZE = 200
+_STREAM_SILENCE = 20.0
+"""Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How hubs since ``version`` want things said."""
+
+    version: tuple[int, int]
+    wraps_user_options: bool
+    """Options of a spawner travel as ``{"user_options": {...}}``; older hubs take the whole body for the options."""
+    scopes: dict[str, str] = field(default_factory=dict)
+    """Scopes of today that these hubs know under another name."""
+
+    def body(self, user_options: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The body that starts a server with these options. None asks for the hub's own choice: the last ones used."""
+        if user_options is None or not self.wraps_user_options:
+            return user_options
+        return {"user_options": user_options}
+
+    def scope(self, scope: str) -> str:
+        """A scope of today's hubs in the words of this one."""
+        name, bang, restriction = scope.partition("!")
+        return self.scopes.get(name, name) + bang + restriction
+
+
+_DIALECTS = (
+    Dialect((6, 0), wraps_user_options=True),
+    # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
+    # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
+    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
+)
+
+
+class HubClient:
+    """Requests to one hub with one token. Closes its connections when it is used as a context manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        if not HAS_REQUESTS:
+            raise Invalid(
+                "The Python library requests is not installed where this task runs.", "Install it: pip install requests"
+            )
+        self.connection = connection
+        self._session = requests.Session()
+        # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method.
+        retry = Retry(
+            total=3, other=0, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False,
+            allowed_methods=("GET", "DELETE"),
+        )  # fmt: skip
+        adapter = HTTPAdapter(max_retries=retry, pool_maxsize=50)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __enter__(self) -> HubClient:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._session.close()
+
+    # What the hub and the token are
+
+    @property
+    def url(self) -> str:
+        return self.connection.hub_url
+
+    @cached_property
+    def version(self) -> str:
+        """The hub's version, the one thing it tells anybody. Proves that a JupyterHub answers."""
+        url = urljoin(self.url, "hub/api/")
+        response = self._send("GET", url, token=False)
+        try:
+            return str(response.json()["version"])
+        except (ValueError, TypeError, KeyError):
+            raise UnexpectedAnswer(
+                f"There is no JupyterHub at {self.url}: it answered {response.status_code} {content_of(response)}.",
+                "Check hub_url: it is what a browser shows before /hub/, base path included.",
+                status=response.status_code, method="GET", url=url,
+            ) from None  # fmt: skip
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        match = re.match(r"(\d+)\.(\d+)", self.version)
+        found = (int(match[1]), int(match[2])) if match else (0, 0)
+        for dialect in _DIALECTS:
+            if found >= dialect.version:
+                return dialect
+        raise Invalid(
+            f"The hub runs JupyterHub {self.version}.", "Upgrade it: JupyterHub 4.1 is the oldest supported one."
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Whom the token belongs to and what it may do: the hub's answer to GET /user. Raises `Unauthorized`."""
+        self.version  # noqa: B018 - a wrong hub_url is to be told as such, not as a token that is refused
+        if not self.connection.api_token:
+            raise Unauthorized(
+                "There is no API token.", "Give api_token, or set JUPYTERHUB_API_TOKEN in the environment."
+            )
+        url = urljoin(self.url, "hub/api/user")
+        response = self._send("GET", url)
+        if response.status_code in (401, 403):
+            raise Unauthorized(
+                f"The hub does not accept the API token: {reason_of(response)}.",
+                "It is unknown, expired or revoked, or its owner must log in again. Mint a new one with hub_token.",
+                status=response.status_code, method="GET", url=url,
+            )  # fmt: skip
+        return mapping_of(self._judged(response, scope="", what="token's owner"), response)
+
+    # Requests to the hub's API
+
+    def get(self, *path: str, scope: str, what: str) -> dict[str, Any]:
+        """One object. ``scope`` is what reading it needs and ``what`` its name in a sentence, both for failures."""
+        response = self._send("GET", self._api(*path))
+        return mapping_of(self._judged(response, scope=scope, what=what), response)
+
+    def write(
+        self, method: str, *path: str, scope: str, what: str, body: dict[str, Any] | None = None
+    ) -> tuple[int, Any]:
+        """One POST, PATCH or DELETE; returns the status and the answer's JSON, None where it has none."""
+        response = self._send(method, self._api(*path), body=body)
+        return response.status_code, self._judged(response, scope=scope, what=what)
+
+    def pages(self, *path: str, scope: str, what: str, **filters: str) -> Iterator[Any]:
+        """All items of a list, page by page to the end. A list that is a mapping on the hub gives its values."""
+        offset: int | None = 0
+        while offset is not None:
+            params = {**filters, "offset": str(offset), "limit": str(_PAGE_SIZE)}
+            response = self._send("GET", self._api(*path), params=params, headers={"Accept": _PAGES})
+            answer = self._judged(response, scope=scope, what=what)
+            items, following = answer, None
+            if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
+                # The hub filters `ready` after paging, and takes `next.url` from the Host header: only the offset is true.
+                items, following = answer.get("items"), answer["_pagination"].get("next")
+            if not isinstance(items, (list, dict)):
+                raise unexpected(response)
+            yield from items.values() if isinstance(items, dict) else items
+            offset = following["offset"] if following else None
+
+    def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any]]:
+        """The events of a progress stream as they come, up to the ``deadline`` (of `time.monotonic`).
+
+        Ends where the stream ends or breaks, or if there is none: whoever watches looks at the server all the same.
+        """
+        return until(deadline, self._stream(self._api(*path)))
+
+    def _stream(self, url: str) -> Iterator[dict[str, Any]]:
+        headers = {"Accept": "text/event-stream"}
+        try:
+            with self._request("GET", url, stream=True, headers=headers, timeout=_STREAM_SILENCE) as response:
+                if response.status_code != 200:
+                    return
+                # Byte by byte: a larger chunk would hold events back until it is full.
+                for line in response.iter_lines(chunk_size=1):
+                    event = _event(line)
+                    if event is not None:
+                        yield event
+        except requests.RequestException:
+            return
+
+    # Requests to what runs behind the hub
+
+    def server_url(self, url: str) -> str:
+        """The address of a server, which the hub gives as a path, or with subdomains as a whole URL."""
+        return urljoin(self.url, url)
+
+    def answers(self, url: str) -> bool:
+        """Whether a server itself answers at its public address. The hub answers in its place where it does not run."""
+        try:
+            response = self._request("GET", urljoin(url, "api"), token=False, timeout=self.connection.request_timeout)
+        except requests.RequestException:
+            return False
+        if response.status_code in (404, 424) or response.status_code >= 500:
+            # 404 is the proxy's or the hub's word too; a server that has no /api says it of a path of its own.
+            return response.status_code == 404 and "x-jupyterhub-version" not in response.headers
+        target = urlsplit(urljoin(url, response.headers.get("Location", url))).path
+        hub = urlsplit(self.url).path + "hub/"
+        return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
+
+    def ask_server(self, method: str, url: str, *, what: str, body: dict[str, Any] | None = None) -> Any:
+        """One request to a server's own REST API with the token, which must hold ``access:servers`` for it."""
+        response = self._send(method, url, body=body)
+        kind = response.headers.get("Content-Type", "")
+        if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
+            # What the hub answers in place of a server that has gone, to a POST with a complaint on XSRF.
+            raise HubFailure(
+                f"{what[0].upper()}{what[1:]} does not answer; the hub does in its place.",
+                "Start it with hub_server, and look into the hub's log for why it ended.",
+                status=response.status_code, method=method, url=url,
+            )  # fmt: skip
+        return self._judged(response, scope="access:servers", what=what)
+
+    def token_header(self, url: str) -> dict[str, str]:
+        """The header that carries the token, for the hub's host and its subdomains; empty for any other."""
+        hub, other = urlsplit(self.url), urlsplit(url)
+        schemes = {"ws": "http", "wss": "https"}
+        same = (schemes.get(other.scheme, other.scheme), other.port) == (hub.scheme, hub.port)
+        hosts = (other.hostname or "", hub.hostname or "")
+        if same and self.connection.api_token and (hosts[0] == hosts[1] or hosts[0].endswith("." + hosts[1])):
+            return {"Authorization": f"token {self.connection.api_token}"}
+        return {}
+
+    # How a request is made, and its answer judged
+
+    def _api(self, *path: str) -> str:
+        return urljoin(self.url, "hub/api/" + api_path(*path))
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        token: bool = True,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> requests.Response:
+        """One request; every failure to get an answer comes as a `HubError`."""
+        timeout = self.connection.request_timeout
+        try:
+            return self._request(method, url, token=token, timeout=timeout, json=body, params=params, headers=headers)
+        except requests.RequestException as error:
+            raise no_answer(error, method, url, timeout) from None
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: float,
+        token: bool = True,
+        headers: dict[str, str] | None = None,
+        **more: Any,
+    ) -> requests.Response:
+        carried = self.token_header(url) if token else {}
+
+        def authorize(request: Any) -> Any:
+            # As `auth`, or the HTTP library would prefer what ~/.netrc has for the host.
+            request.headers.update(carried)
+            return request
+
+        return self._session.request(
+            method, url, auth=authorize, timeout=(min(timeout, 10.0), timeout), allow_redirects=False,
+            verify=self.connection.verify, cert=self.connection.cert, headers=headers, **more,
+        )  # fmt: skip
+
+    def _judged(self, response: requests.Response, *, scope: str, what: str) -> Any:
+        """The answer's JSON, None where it has no body; a typed failure for everything but success."""
+        status = response.status_code
+        if status in (401, 403):
+            raise self._forbidden(response, scope, what)
+        if status >= 300:
+            raise failure_of(response, what)
+        if not response.content.strip():
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise unexpected(response) from None
+
+    def _forbidden(self, response: requests.Response, scope: str, what: str) -> HubError:
+        """A 403 says little: the token itself, asked about, tells whether it is bad or only holds too little."""
+        try:
+            held = [str(name) for name in self.identity.get("scopes", [])]
+        except HubError as error:
+            return error
+        request = request_of(response)
+        needed = self.dialect.scope(scope)
+        name = split(needed)[0]
+        if scope and (missing([needed], held) and not any(split(have)[0] == name for have in held)):
+            return MissingScope(
+                f"The token lacks the scope '{needed}' for {what}; it holds {', '.join(held) or 'none'}.",
+                f"Mint it with {needed}, or have an admin grant that scope to its owner.", **request,
+            )  # fmt: skip
+        if scope and name == "access:servers":
+            return MissingScope(
+                f"The token's scope '{needed}' does not cover {what}; it holds {', '.join(held)}.",
+                f"Mint it with {needed} for that server.", **request,
+            )  # fmt: skip
+        return Unauthorized(
+            f"The hub forbids {request['method']} for {what}: {request['reason']}.",
+            "The scope is there; look at what the hub says, and at the hub's log.", **request,
+        )  # fmt: skip
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """One line of a stream: ``data: {...}``; anything else, such as the empty lines between, is no event."""
+    if not line.startswith(b"data:"):
+        return None
+    try:
+        event = json.loads(line[5:])
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

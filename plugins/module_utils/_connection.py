@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the hub is and how to talk to it, checked before the first request.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+
+_API_OR_PAGE = re.compile(r"/hub/(api|home|login|logout|token|admin|spawn|spawn-pending)(/.*)?$")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The connection options of every module. ``request_timeout`` is in seconds."""
+
+    hub_url: str
+    api_token: str = ""
+    validate_certs: bool = True
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    request_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        # A frozen dataclass is written once, here: what travels afterwards is known to be sound.
+        object.__setattr__(self, "hub_url", base_url(self.hub_url))
+        object.__setattr__(self, "api_token", (self.api_token or "").strip())
+        if not re.fullmatch(r"[\x21-\x7e]*", self.api_token):
+            # The HTTP library would say so too, with the token in its message.
+            raise Invalid("The API token has characters that no token has.", "Check where api_token comes from.")
+        for option in ("ca_path", "client_cert", "client_key"):
+            path = getattr(self, option)
+            if path and not os.path.exists(path):
+                raise Invalid(f"There is no file '{path}'.", f"Correct {option}.")
+        if self.request_timeout <= 0:
+            raise Invalid("request_timeout must be more than 0 seconds.", "Leave it out for 30 seconds.")
+
+    @property
+    def verify(self) -> bool | str:
+        """What the HTTP library calls ``verify``: no, yes, or yes with this CA."""
+        return (self.ca_path or True) if self.validate_certs else False
+
+    @property
+    def cert(self) -> str | tuple[str, str] | None:
+        """What the HTTP library calls ``cert``: the client's certificate, with its key where that is a file apart."""
+        if self.client_cert and self.client_key:
+            return (self.client_cert, self.client_key)
+        return self.client_cert
+
+
+def base_url(url: str) -> str:
+    """The hub's public address with its base path and one slash at the end.
+
+    Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser.
+    """
+    shape = "Write it as https://hub.example.org/ with the base path, if the hub has one."
+    if not url:
+        raise Invalid("hub_url is missing.", "Set hub_url, or JUPYTERHUB_URL in the environment.")
+    try:
+        parts = urlsplit(url.strip())
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise Invalid(f"hub_url is not an URL: {error}.", shape) from None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path):
+        raise Invalid("hub_url is not an http or https URL.", shape)
+    if "@" in parts.netloc:
+        raise Invalid("hub_url must not hold a user name or a password.", "Give the token as api_token.")
+    path = _API_OR_PAGE.sub("", parts.path.rstrip("/") or "/").rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
+
+
+def api_path(*segments: str) -> str:
+    """A path below the hub's API. Segments are quoted as the hub quotes them (``url_escape_path`` in its utils.py)."""
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            # HTTP libraries resolve dot segments: /users/.. would be another resource.
+            raise Invalid(
+                f"'{segment}' is no name that a hub can have.", "Give the name as the hub's admin page shows it."
+            )
+    return "/".join(quote(segment, safe="@~") for segment in segments)
+
+
+def seconds(value: str | int | float, option: str) -> float:
+    """A duration in seconds: a number, or ``90s``, ``30m``, ``2h``, ``1d``. Raises `Invalid` where it is neither."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    if not match or float(match[1]) == 0:
+        raise Invalid(
+            f"{option}: '{value}' is not a duration.",
+            "Write a number of seconds above 0, or one like 90s, 30m, 2h, 1d.",
+        )
+    return float(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Failures that people can read and playbooks can act on.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class HubError(Exception):
+    """What went wrong, and what to do next.
+
+    ``code`` is one of few stable words that a playbook may compare. ``message`` and ``hint`` are sentences: what
+    happened, and what to do next. ``status``, ``method`` and ``url`` name the request, where there was one, and
+    ``reason`` is the hub's own word on it. ``result`` is what the task knows all the same, such as the servers that it
+    looked after.
+    """
+
+    code: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        status: int | None = None,
+        method: str | None = None,
+        url: str | None = None,
+        reason: str | None = None,
+        result: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.status = status
+        self.method = method
+        self.url = url
+        self.reason = reason
+        self.result = result or {}
+
+    def as_result(self) -> dict[str, Any]:
+        """The failed task's result: ``msg`` for people, ``failure`` for playbooks, and what is known besides."""
+        failure = {
+            "code": self.code,
+            "message": self.message,
+            "status": self.status,
+            "method": self.method,
+            "url": self.url,
+            "hint": self.hint,
+        }
+        return {**self.result, "failed": True, "msg": f"{self.message} {self.hint}", "failure": failure}
+
+
+class Unreachable(HubError):
+    """No answer: the name is unknown, the connection was refused or broke."""
+
+    code = "unreachable"
+
+
+class TlsFailure(HubError):
+    """The hub's certificate is not trusted, or there is no TLS where it was expected."""
+
+    code = "tls"
+
+
+class Unauthorized(HubError):
+    """The hub does not accept the token: there is none, or it is unknown, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class MissingScope(HubError):
+    """The token is valid, and may not do this."""
+
+    code = "missing_scope"
+
+
+class NotFound(HubError):
+    """There is no such thing on the hub, or the token may not see it."""
+
+    code = "not_found"
+
+
+class Invalid(HubError):
+    """What was asked for cannot be done as it was written."""
+
+    code = "invalid"
+
+
+class Conflict(HubError):
+    """What was asked for contradicts what the hub has at the moment."""
+
+    code = "conflict"
+
+
+class RateLimited(HubError):
+    """The hub asks to come back later."""
+
+    code = "rate_limited"
+
+
+class SpawnFailed(HubError):
+    """A server did not start."""
+
+    code = "spawn_failed"
+
+
+class Timeout(HubError):
+    """Something did not end within the time that it was given."""
+
+    code = "timeout"
+
+
+class HubFailure(HubError):
+    """The hub, or a server or kernel behind it, failed by itself."""
+
+    code = "hub_error"
+
+
+class UnexpectedAnswer(HubError):
+    """An answer that no JupyterHub gives: another program, a login page, a proxy's error page."""
+
+    code = "unexpected_answer"
+
+
+BY_STATUS: dict[int, type[HubError]] = {400: Invalid, 404: NotFound, 409: Conflict, 429: RateLimited}
+"""Which failure an HTTP status means. 401 and 403 need a second look at the token, every 5xx is the hub's own."""

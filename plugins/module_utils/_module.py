@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the flows meet Ansible: the connection options, a module's specification, and one way to run it.
+
+Both doors use it: the module by itself (`run_module`), the controller through ``plugin_utils/_action.py``.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, UnexpectedAnswer
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Flow, Report, run
+
+CONNECTION: dict[str, dict[str, Any]] = {
+    "hub_url": {"type": "str", "fallback": (env_fallback, ["JUPYTERHUB_URL", "JUPYTERHUB_API_URL"])},
+    "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["JUPYTERHUB_API_TOKEN"])},
+    "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["JUPYTERHUB_VALIDATE_CERTS"])},
+    "ca_path": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CA_PATH"])},
+    "client_cert": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CLIENT_CERT"])},
+    "client_key": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CLIENT_KEY"])},
+    "request_timeout": {"type": "str", "default": "30s", "fallback": (env_fallback, ["JUPYTERHUB_REQUEST_TIMEOUT"])},
+}
+"""The options of the doc fragment ``hub``, which every module has."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A module: its own options, their rules (`ArgumentSpecValidator`'s), and what makes its flow of them."""
+
+    options: dict[str, dict[str, Any]]
+    flow: Callable[[HubClient, dict[str, Any], Report], Flow]
+    rules: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def argument_spec(self) -> dict[str, dict[str, Any]]:
+        return {**CONNECTION, **self.options}
+
+    def run(self, options: dict[str, Any], *, check_mode: bool, verbosity: int, report: Report) -> dict[str, Any]:
+        """Take validated options the one path; the result is the task's, a failure with ``failed`` and ``failure``."""
+        try:
+            connection = Connection(
+                hub_url=options["hub_url"] or "",
+                api_token=options["api_token"] or "",
+                validate_certs=options["validate_certs"],
+                ca_path=options["ca_path"],
+                client_cert=options["client_cert"],
+                client_key=options["client_key"],
+                request_timeout=seconds(options["request_timeout"], "request_timeout"),
+            )
+            with HubClient(connection) as hub:
+                name = hub.url.partition("://")[2].rstrip("/")
+                flow = self.flow(hub, options, lambda line: report(f"{name}: {line}"))
+                return run(flow, check_mode=check_mode)
+        except HubError as error:
+            return {"changed": False, **error.as_result()}
+        except Exception as error:
+            # Whatever it is, it is not the user's: an answer of a shape that no test has shown us, most likely.
+            unexpected = UnexpectedAnswer(
+                f"The hub's answer could not be understood ({type(error).__name__}: {error}).",
+                "Run it with -vvv and report it with the traceback, after a look at what it shows.",
+            ).as_result()
+            if verbosity >= 3:
+                unexpected["exception"] = traceback.format_exc()
+            return {"changed": False, **unexpected}
+
+
+def run_module(program: Program) -> None:
+    """The door for any host: a module's ``main()``."""
+    module = AnsibleModule(argument_spec=program.argument_spec, supports_check_mode=True, **program.rules)
+    result = program.run(
+        module.params, check_mode=module.check_mode, verbosity=module._verbosity, report=lambda line: None
+    )
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)

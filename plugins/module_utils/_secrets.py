@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that holds one secret: nobody else may read it, and it is whole at any instant.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+
+
+def check(path: str) -> None:
+    """Raise `Invalid` where a secret could not be kept, before there is one to lose."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise Invalid(f"The folder '{folder}' is not there or cannot be written to.", "Create it, with mode 0700.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Invalid(f"'{path}' is not a file.", "Give path the name of a file.")
+
+
+def read(path: str) -> str:
+    """The secret; empty where there is none. Raises `Invalid` where the file cannot be read."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise Invalid(
+            f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
+        ) from None
+
+
+def is_open(path: str) -> bool:
+    """Whether others than the owner may read or write the file."""
+    return os.path.exists(path) and bool(os.stat(path).st_mode & 0o077)
+
+
+def write(path: str, secret: str) -> None:
+    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name. Raises `Invalid`."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(secret + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        # The rename itself survives a power cut only when the folder is synced too.
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise Invalid(f"'{path}' cannot be written: {error.strerror}.", "Give path a place that can be.") from None
+
+
+def protect(path: str) -> None:
+    """Take the file from everybody but its owner."""
+    os.chmod(path, 0o600)
+
+
+def remove(path: str) -> None:
+    """Remove the file, if it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

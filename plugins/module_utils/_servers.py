@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers of users: start one, wait for it, stop it, and tell the truth about it.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    MissingScope,
+    NotFound,
+    SpawnFailed,
+    Timeout,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, START, STOP
+
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+"""Seconds between two looks at a server: short at first, for the fast hubs, then kinder to the slow ones."""
+_CLEANING = 60.0
+"""Seconds that a cancelled spawn gets to be gone."""
+_NO_REASON = "the hub gives no reason, which is how it reports that its own start_timeout passed"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server as the hub shows it. ``pending`` is the hub's word for what is under way: spawn, stop, ... or None."""
+
+    user: str
+    name: str
+    ready: bool
+    pending: str | None
+    url: str
+
+    @property
+    def state(self) -> str:
+        if self.pending:
+            return "pending"
+        return "ready" if self.ready else "stopped"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The desired state of one server. ``wait_timeout`` is in seconds; ``user_options`` None leaves them to the hub."""
+
+    user: str
+    name: str
+    state: str
+    user_options: dict[str, Any] | None = None
+    wait: bool = True
+    wait_timeout: float = 300.0
+    on_timeout: str = "stop"
+
+
+def title(user: str, name: str) -> str:
+    return f"server '{name}' of user '{user}'" if name else f"server of user '{user}'"
+
+
+def read_all(hub: HubClient, user: str) -> dict[str, Server]:
+    """The user's servers that are not stopped, by name. Raises `NotFound` for a user whom the hub does not show."""
+    model = hub.get("users", user, scope=READ_SERVERS, what=f"user '{user}'")
+    servers = model.get("servers")
+    if not isinstance(servers, dict):
+        # The hub leaves out what a token may not read; an empty mapping would mean that nothing runs.
+        raise MissingScope(
+            f"The token may not read the servers of user '{user}'.", f"Mint it with {READ_SERVERS}!user={user}."
+        )
+    return {name: _server(hub, user, name, found) for name, found in servers.items()}
+
+
+def _server(hub: HubClient, user: str, name: str, model: dict[str, Any]) -> Server:
+    url = hub.server_url(str(model.get("url") or ""))
+    return Server(user, name, bool(model.get("ready")), model.get("pending"), url)
+
+
+def read(hub: HubClient, user: str, name: str) -> Server:
+    """One server; one that the hub does not list is stopped."""
+    return read_all(hub, user).get(name) or Server(user, name, ready=False, pending=None, url="")
+
+
+def _path(user: str, name: str) -> tuple[str, ...]:
+    # A trailing slash after `servers` would mean the default server, which has an address of its own.
+    return ("users", user, "servers", name) if name else ("users", user, "server")
+
+
+def stop(hub: HubClient, user: str, name: str, timeout: float) -> None:
+    """Stop a server, or cancel its start, and see it gone. Raises `Timeout` where it is not within ``timeout`` s."""
+    what = title(user, name)
+    deadline = time.monotonic() + timeout
+    try:
+        hub.write("DELETE", *_path(user, name), scope=STOP, what=what)
+    except NotFound:
+        pass  # a named server that never was, or that went meanwhile
+    # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
+    if not _until(lambda: read(hub, user, name).state == "stopped", deadline):
+        raise Timeout(
+            f"The {what} was told to stop and is still there after {timeout:g} s.",
+            "Look into the hub's log, or wait longer with wait_timeout.",
+        )
+
+
+def _until(done: Callable[[], bool], deadline: float) -> bool:
+    """Look until it is done, ever more slowly; False where the deadline comes first."""
+    pause = _PAUSE
+    while not done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return True
+
+
+class ServerFlow:
+    """`hub_server`: one server to its desired state."""
+
+    def __init__(self, hub: HubClient, wanted: Wanted, report: Report) -> None:
+        self._hub = hub
+        self._wanted = wanted
+        self._report = report
+        self._what = title(wanted.user, wanted.name)
+        self._began = time.monotonic()
+        self._events: list[dict[str, Any]] = []
+
+    def plan(self) -> Plan:
+        """Start what does not run, stop what does; what is under way already is only waited for."""
+        wanted, found = self._wanted, read(self._hub, self._wanted.user, self._wanted.name)
+        start = wanted.state == "started" and (found.state == "stopped" or found.pending == "stop")
+        ends = wanted.state == "stopped" and found.state != "stopped" and found.pending != "stop"
+        actions: tuple[Action, ...] = ()
+        if start:
+            actions = (Action("start", self._what, "it is stopping" if found.pending else "it is not running"),)
+        elif ends:
+            actions = (Action("stop", self._what, f"it is {found.state}"),)
+        after = "ready" if wanted.state == "started" else "stopped"
+        if not wanted.wait:
+            after = "pending" if actions else found.state
+        picture = {"user": wanted.user, "server_name": wanted.name}
+        return Plan(
+            actions,
+            before={**picture, "state": found.state},
+            after={**picture, "state": after},
+            predicted=self._answer(after, url=found.url or None),
+        )
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        wanted = self._wanted
+        self._began = time.monotonic()
+        deadline = self._began + wanted.wait_timeout
+        try:
+            if wanted.state == "stopped":
+                return self._stop(plan)
+            return self._start(plan, deadline)
+        except HubError as error:
+            gone = isinstance(error, SpawnFailed) or wanted.state == "started"
+            error.result = {
+                "changed": plan.changed,
+                **self._answer("failed" if gone else "pending", reason=error.reason or error.message),
+            }
+            raise
+
+    def _stop(self, plan: Plan) -> dict[str, Any]:
+        wanted = self._wanted
+        if plan.does("stop") and not wanted.wait:
+            self._hub.write("DELETE", *_path(wanted.user, wanted.name), scope=STOP, what=self._what)
+        elif plan.before["state"] != "stopped" and wanted.wait:
+            self._say("stopping")
+            stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout)
+        return self._answer(read(self._hub, wanted.user, wanted.name).state)
+
+    def _start(self, plan: Plan, deadline: float) -> dict[str, Any]:
+        wanted = self._wanted
+        posted: Future[None] | None = None
+        if plan.does("start"):
+            _until(lambda: self._read().pending != "stop", deadline)
+            self._say("asked to start")
+            # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
+            posted = in_background(self._post)
+            # The stream still tells of an earlier spawn that failed until the hub has taken up this one.
+            _until(lambda: posted.done() or self._read().state != "stopped", deadline)
+        if wanted.wait:
+            return self._answer("ready", url=self._watch(posted, deadline).url)
+        if posted is not None and posted.done():
+            self._outcome(posted)
+        found = self._read()
+        return self._answer(found.state, url=found.url)
+
+    def _post(self) -> None:
+        wanted, hub = self._wanted, self._hub
+        body = hub.dialect.body(wanted.user_options)
+        hub.write("POST", *_path(wanted.user, wanted.name), scope=START, what=self._what, body=body)
+
+    def _read(self) -> Server:
+        return read(self._hub, self._wanted.user, self._wanted.name)
+
+    def _watch(self, posted: Future[None] | None, deadline: float) -> Server:
+        """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
+
+        Nothing but the server itself is believed: a POST's 201 can come while it is still pending (JupyterHub 6), and
+        a stream that a DELETE ended closes with "ready".
+        """
+        pause, reason = _PAUSE, None
+        while True:
+            found = self._read()
+            if found.state == "ready" and self._hub.answers(found.url):
+                return found
+            if found.state == "stopped" and (posted is None or posted.done()):
+                if posted is not None:
+                    self._outcome(posted, reason)
+                raise self._failed(reason or self._listen(deadline))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._timeout(found)
+            reason = self._listen(deadline)
+            if reason is None:
+                time.sleep(max(min(pause, deadline - time.monotonic()), 0))
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _listen(self, deadline: float) -> str | None:
+        """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
+        for event in self._hub.events(*_path(self._wanted.user, self._wanted.name), "progress", deadline=deadline):
+            message = str(event.get("message") or "")
+            if event.get("failed"):
+                return message
+            self._note(event.get("progress"), message)
+            if event.get("ready"):
+                break
+        return None
+
+    def _note(self, progress: Any, message: str) -> None:
+        """Keep an event that was not there before: the hub tells the whole story again on each new stream."""
+        if any((event["progress"], event["message"]) == (progress, message) for event in self._events):
+            return
+        passed = round(time.monotonic() - self._began, 3)
+        self._events.append({"seconds": passed, "progress": progress, "message": message})
+        self._say(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)
+
+    def _say(self, text: str) -> None:
+        self._report(f"{self._what}: {text}")
+
+    def _outcome(self, posted: Future[None], reason: str | None = None) -> None:
+        """The POST's own verdict: nothing, or a failure in the words of the stream where it has some."""
+        try:
+            posted.result()
+        except Timeout:
+            pass  # the hub's slow_spawn_timeout is longer than our patience; the server tells the rest
+        except (HubFailure, Invalid) as error:
+            raise self._failed(reason or error.reason, error) from None
+
+    def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
+        said = (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
+        said = said or _NO_REASON
+        self._say(f"failed: {said}")
+        return SpawnFailed(
+            f"The {self._what} did not start: {said}.",
+            "Mend what the reason names, or look into the hub's log; then start it again.",
+            reason=said,
+            status=cause.status if cause else None,
+            method=cause.method if cause else None,
+            url=cause.url if cause else None,
+        )
+
+    def _timeout(self, found: Server) -> Timeout:
+        wanted = self._wanted
+        last = self._events[-1]["message"] if self._events else "none"
+        told = "the hub says ready, but it does not answer" if found.state == "ready" else f"it is {found.state}"
+        after = "It was left as it is."
+        if wanted.on_timeout == "stop":
+            after = "It was stopped."
+            try:
+                stop(self._hub, wanted.user, wanted.name, _CLEANING)
+            except HubError as error:
+                after = f"It could not be stopped: {error.message}"
+        return Timeout(
+            f"The {self._what} was not ready after {wanted.wait_timeout:g} s: {told}; last message: {last}. {after}",
+            "Give it longer with wait_timeout, or look into the hub's log for what it waits for.",
+        )
+
+    def _answer(self, state: str, *, url: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        item = {
+            "user": self._wanted.user,
+            "server_name": self._wanted.name,
+            "state": state,
+            "url": url if state == "ready" else None,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "reason": reason,
+            "events": self._events,
+        }
+        return {"servers": [item]}
