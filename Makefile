@@ -12,7 +12,7 @@ verify: ## Verify a real JupyterHub: an embedded one, or yours (JUPYTERHUB_URL a
 test: ## Every check below, in this order
 	@tools/check lint sanity unit integration molecule
 
-lint: ## Style, types, YAML, playbooks and roles, changelog, documentation
+lint: ## Style, types, YAML, playbooks and roles, changelog, documentation, the installed artifact
 	@tools/check lint
 
 sanity: ## ansible-test sanity
