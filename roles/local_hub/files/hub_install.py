@@ -36,11 +36,7 @@ class LocalHubError(Exception):
 
 def install(home: Path, version: str) -> dict:
     """Make everything there is to make; returns {changed, version, python, proxy_command}."""
-    lock = FILES / f"requirements-{version}.txt"
-    if version not in versions():
-        raise LocalHubError(
-            f"There are no locked requirements for JupyterHub {version}: choose one of {', '.join(versions())}."
-        )
+    lock = lock_of(version)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with exclusive(home / "install.lock") as handle:
@@ -57,8 +53,12 @@ def install(home: Path, version: str) -> dict:
     }
 
 
-def versions() -> list[str]:
-    return sorted(path.stem.partition("-")[2] for path in FILES.glob("requirements-[0-9]*.txt"))
+def lock_of(version: str) -> Path:
+    locks = {path.stem.partition("-")[2]: path for path in FILES.glob("requirements-[0-9]*.txt")}
+    if version not in locks:
+        choices = ", ".join(sorted(locks))
+        raise LocalHubError(f"There are no locked requirements for JupyterHub {version}: choose one of {choices}.")
+    return locks[version]
 
 
 # Stamps and locks

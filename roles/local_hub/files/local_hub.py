@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub_install import FILES, LocalHubError, clean_environment, exclusive, install
+from hub_install import FILES, LocalHubError, clean_environment, exclusive, install, lock_of
 from hub_processes import MARK, Process, end_all, marked
 
 ATTEMPTS = 5  # with other ports, when somebody took one between our choice and the hub's start
@@ -280,6 +280,7 @@ def perform(options: argparse.Namespace) -> dict:
         raise LocalHubError(
             f"Cannot read the configuration {config} ({error.strerror}): name a file with --config."
         ) from error
+    lock_of(options.version)  # also --check says at once what is no version
     wanted = {
         "version": options.version,
         "base_url": "/" + "".join(f"{part}/" for part in options.base_url.split("/") if part),
