@@ -21,7 +21,7 @@ _READ, _WRITE, _DELETE = "read:users", "admin:users", "delete:users"
 
 @dataclass(frozen=True)
 class Wanted:
-    """The desired state of one user. ``admin`` None leaves that as it is. ``wait_timeout``: seconds, per server to stop."""
+    """The desired state of one user. ``admin`` None leaves it alone. ``wait_timeout``: seconds, a server to stop."""
 
     user: str
     state: str

@@ -89,7 +89,8 @@ def _cause(error: BaseException) -> str:
     if isinstance(inner, BaseException):
         return _cause(inner)
     text = str(getattr(error, "strerror", None) or inner or error)
-    return re.sub(r"^<[^>]*>: |^\w+\(.*?\): ", "", text).strip().rstrip(".") or type(error).__name__
+    text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): ", "", text)
+    return re.sub(r"^Failed to establish a new connection: (\[.*?\] )?", "", text).strip(" .") or type(error).__name__
 
 
 def content_of(response: requests.Response) -> str:

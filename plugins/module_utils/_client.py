@@ -182,7 +182,7 @@ class HubClient:
             answer = self._judged(response, scope=scope, what=what)
             items, following = answer, None
             if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
-                # The hub filters `ready` after paging, and takes `next.url` from the Host header: only the offset is true.
+                # The hub filters `ready` after paging and takes `next.url` from the Host header: the offset is true.
                 items, following = answer.get("items"), answer["_pagination"].get("next")
             if not isinstance(items, (list, dict)):
                 raise unexpected(response)

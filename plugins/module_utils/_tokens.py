@@ -91,7 +91,7 @@ class TokenFlow:
         return self._planned([mint], before, {**picture, "tokens": ["(new)"]}, None)
 
     def _plan_kept(self, path: str, present: list[Token], before: dict[str, Any], picture: dict[str, Any]) -> Plan:
-        """A token whose secret is kept in a file is there when that very secret works; that the hub lists it is no proof."""
+        """A token whose secret is kept in a file is there when that secret works; a row in the list is no proof."""
         _secrets.check(path)
         proven, why = self._prove(_secrets.read(path), present)
         if not why:
