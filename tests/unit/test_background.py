@@ -1,0 +1,96 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_background: work beside the caller, who stays in charge of the time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
+
+
+def test_the_answer_is_there_when_the_work_is_done() -> None:
+    go = threading.Event()
+    future = in_background(lambda: go.wait(5))
+    assert not future.done()
+    go.set()
+    assert future.result(5) is True
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_the_work_raises_is_raised_where_the_answer_is_asked_for(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        in_background(work).result(5)
+    assert raised.value is error
+
+
+def test_nobody_waits_for_work_that_is_not_wanted_any_more() -> None:
+    threads: list[threading.Thread] = []
+    in_background(lambda: threads.append(threading.current_thread())).result(5)
+    assert threads[0].daemon
+
+
+def test_items_come_as_they_come() -> None:
+    assert list(until(time.monotonic() + 5, iter([1, None, 3]))) == [1, None, 3]
+
+
+def test_the_deadline_ends_it_while_an_item_is_awaited() -> None:
+    never = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        never.wait(10)
+        yield 2
+
+    began = time.monotonic()
+    assert list(until(began + 0.2, items())) == [1]
+    assert 0.15 < time.monotonic() - began < 2
+    never.set()
+
+
+def test_the_deadline_ends_it_though_items_keep_coming() -> None:
+    def items() -> Iterator[float]:
+        while True:
+            yield time.monotonic()
+            time.sleep(0.01)
+
+    began = time.monotonic()
+    assert all(item < began + 0.5 for item in until(began + 0.2, items()))
+    assert time.monotonic() - began < 2
+
+
+def test_after_the_deadline_there_is_nothing() -> None:
+    assert list(until(time.monotonic() - 1, iter([1, 2]))) == []
+
+
+def test_a_source_that_breaks_ends() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("cut")
+
+    began = time.monotonic()
+    assert list(until(began + 10, items())) == [1]
+    assert time.monotonic() - began < 5
+
+
+def test_a_source_that_is_not_wanted_any_more_is_read_no_further() -> None:
+    closed = threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            for number in range(10**9):
+                yield number
+                time.sleep(0.001)
+        finally:
+            closed.set()
+
+    for item in until(time.monotonic() + 5, items()):
+        assert item == 0
+        break
+    assert closed.wait(5)

@@ -1,0 +1,156 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_client: what is tried again, against real sockets, for it is the library below that tries."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    RateLimited,
+    TlsFailure,
+    Unreachable,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
+from scripted_hub import MisbehavingServer, http, misbehaving_server
+
+GOOD = http("200 OK", {"name": "alice"})
+BUSY = http("503 Service Unavailable", {"message": "starting"})
+HANGS_UP = b""
+HANGS = None
+GET, POST, DELETE = ("GET /hub/api/users/alice",), ("POST /hub/api/users/alice",), ("DELETE /hub/api/users/alice",)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def client(server: MisbehavingServer, request_timeout: float = 5.0) -> HubClient:
+    return HubClient(Connection(server.url, "token", request_timeout=request_timeout))
+
+
+def get(hub: HubClient) -> object:
+    return hub.get("users", "alice", scope="read:users", what="user 'alice'")
+
+
+def write(hub: HubClient, method: str) -> object:
+    return hub.write(method, "users", "alice", scope="admin:users", what="user 'alice'")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (HANGS_UP, GOOD),
+        (BUSY, BUSY, GOOD),
+        (http("502 Bad Gateway"), http("504 Gateway Timeout"), GOOD),
+        (http("429 Too Many Requests", None, "Retry-After: 0"), GOOD),
+    ],
+)
+def test_reading_is_tried_again(answers: tuple[bytes, ...]) -> None:
+    with misbehaving_server(*answers) as server, client(server) as hub:
+        assert get(hub) == {"name": "alice"}
+    assert server.seen == list(GET * len(answers))
+
+
+@pytest.mark.parametrize("answers", [(HANGS_UP, http("204 No Content")), (BUSY, http("204 No Content"))])
+def test_deleting_is_tried_again(answers: tuple[bytes, ...]) -> None:
+    with misbehaving_server(*answers) as server, client(server) as hub:
+        assert write(hub, "DELETE") == (204, None)
+    assert server.seen == list(DELETE * 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (HANGS_UP, Unreachable),
+        (BUSY, HubFailure),
+        (http("429 Too Many Requests", None, "Retry-After: 0"), RateLimited),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_may_have_reached_the_hub_is_not_sent_again(method: str, answer: bytes, failure: type[HubError]) -> None:
+    with misbehaving_server(answer, GOOD) as server, client(server) as hub, pytest.raises(failure):
+        write(hub, method)
+    assert server.seen == [f"{method} /hub/api/users/alice"]
+
+
+def test_a_post_that_never_left_is_sent_again() -> None:
+    with misbehaving_server(http("201 Created", {}), listens_after=0.2) as server, client(server) as hub:
+        assert write(hub, "POST") == (201, {})
+    assert server.seen == list(POST)
+
+
+def test_in_the_end_the_hub_s_own_answer_counts() -> None:
+    with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure, match=r"503.*starting"):
+        get(hub)
+    assert server.seen == list(GET * 4)
+
+
+@pytest.mark.parametrize("call", [get, lambda hub: write(hub, "POST")], ids=["GET", "POST"])
+def test_a_hub_that_never_answers_is_a_timeout(call: object) -> None:
+    with (
+        misbehaving_server(HANGS) as server,
+        client(server, 0.1) as hub,
+        pytest.raises(TimedOut, match=r"within 0\.1 s"),
+    ):
+        call(hub)  # type: ignore[operator]
+
+
+def test_a_time_to_come_back_that_is_longer_than_a_request_may_take_is_told_not_slept_through() -> None:
+    later = http("429 Too Many Requests", None, "Retry-After: 4")
+    began = time.monotonic()
+    with misbehaving_server(later, GOOD) as server, client(server, 0.5) as hub, pytest.raises(RateLimited) as error:
+        get(hub)
+    assert time.monotonic() - began < 2
+    assert "4 s" in error.value.hint
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens, and nobody else can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+def test_nobody_there(closed_port: int) -> None:
+    with HubClient(Connection(f"http://127.0.0.1:{closed_port}/")) as hub, pytest.raises(Unreachable) as error:
+        hub.version  # noqa: B018
+    assert f"127.0.0.1:{closed_port}: Connection refused." in error.value.message
+
+
+def test_no_tls_where_it_was_expected() -> None:
+    with (
+        misbehaving_server(http("400 Bad Request")) as server,
+        HubClient(Connection(server.url.replace("http:", "https:"))) as hub,
+        pytest.raises(TlsFailure) as error,
+    ):
+        hub.version  # noqa: B018
+    assert "http://" in error.value.hint
+
+
+def test_an_answer_that_is_no_http() -> None:
+    with misbehaving_server(b"SSH-2.0-OpenSSH_9.2\r\n") as server, client(server) as hub, pytest.raises(Unreachable):
+        hub.version  # noqa: B018
+
+
+def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open() -> None:
+    began = time.monotonic()
+    with misbehaving_server(HANGS) as server, client(server) as hub:
+        assert list(hub.events("users", "alice", "server", "progress", deadline=began + 0.2)) == []
+    assert time.monotonic() - began < 2
+
+
+def test_a_stream_that_breaks_is_one_that_ended() -> None:
+    cut = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\ndata: {"progress": 1}\r\n2\r\n\n\n\r\n9\r\nda'
+    with misbehaving_server(cut) as server, client(server) as hub:
+        found = list(hub.events("users", "alice", "server", "progress", deadline=time.monotonic() + 5))
+    assert found == [{"progress": 1}]

@@ -1,0 +1,228 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_connection: what people type as an address, a name, a duration or a token, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
+    Connection,
+    api_path,
+    base_url,
+    seconds,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+SECRET = "s3cr3t"
+
+
+def text_of(error: pytest.ExceptionInfo[Invalid]) -> str:
+    return f"{error.value} {error.value.as_result()}"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "understood"),
+    [
+        ("https://hub.example.org", "https://hub.example.org/"),
+        ("https://hub.example.org/", "https://hub.example.org/"),
+        ("  https://hub.example.org/jhub/\n", "https://hub.example.org/jhub/"),
+        ("https://hub.example.org/jhub", "https://hub.example.org/jhub/"),
+        ("https://hub.example.org//", "https://hub.example.org/"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/"),
+        ("http://[::1]:8000/jhub/", "http://[::1]:8000/jhub/"),
+        ("HTTPS://Hub.example.org/", "https://Hub.example.org/"),
+        # The API, as a server's own environment has it, and pages, as a browser shows them.
+        ("http://hub:8081/hub/api", "http://hub:8081/"),
+        ("https://hub.example.org/jhub/hub/api/", "https://hub.example.org/jhub/"),
+        ("https://hub.example.org/jhub/hub/home", "https://hub.example.org/jhub/"),
+        ("https://hub.example.org/hub/login?next=%2Fhub%2F", "https://hub.example.org/"),
+        ("https://hub.example.org/hub/spawn/alice/gpu", "https://hub.example.org/"),
+        ("https://hub.example.org/hub/admin#/", "https://hub.example.org/"),
+        # A hub whose base path is /hub/ itself, and one whose path only begins alike.
+        ("https://hub.example.org/hub/hub/api", "https://hub.example.org/hub/"),
+        ("https://hub.example.org/hub/apiary/", "https://hub.example.org/hub/apiary/"),
+    ],
+)
+def test_base_url_takes_what_people_have_at_hand(pasted: str, understood: str) -> None:
+    assert base_url(pasted) == understood
+
+
+@given(st.lists(st.text("abc-_.~%", min_size=1, max_size=6), max_size=4), st.sampled_from(["", "/", "/hub/api"]))
+def test_base_url_of_a_base_url_is_itself(segments: list[str], ending: str) -> None:
+    once = base_url("https://hub.example.org/" + "/".join(segments) + ending)
+    assert base_url(once) == once
+    assert once.endswith("/")
+
+
+def test_a_query_and_a_fragment_are_dropped_with_the_token_in_them() -> None:
+    assert base_url(f"https://hub.example.org/hub/home?token={SECRET}#{SECRET}") == "https://hub.example.org/"
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "",
+        " ",
+        "hub.example.org",
+        "hub.example.org:8000/jhub",
+        "//hub.example.org/",
+        "ftp://hub.example.org/",
+        "https://",
+        "https:///jhub/",
+        "https://:8000/",
+        "https://hub example.org/",
+        "https://hub.example.org/j hub/",
+        "https://hub.example.org:65536/",
+        "https://hub.example.org:-1/",
+        "https://hub.example.org:http/",
+        "https://[::1/",
+        "https://{{ hub_host }}/",
+        "file:///etc/passwd",
+    ],
+)
+def test_base_url_refuses_what_is_none(pasted: str) -> None:
+    with pytest.raises(Invalid) as error:
+        base_url(pasted)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    "pasted", [f"https://alice:{SECRET}@hub.example.org/", f"https://{SECRET}@hub.example.org/", "https://@hub/"]
+)
+def test_base_url_refuses_credentials_in_so_many_words(pasted: str) -> None:
+    with pytest.raises(Invalid, match="user name or a password") as error:
+        base_url(pasted)
+    assert SECRET not in text_of(error)
+
+
+@given(st.text(max_size=8), st.text(max_size=8))
+@example("", "")
+@example("", "#1")  # an address ends at an unquoted `#`, `/` or `?`, and what stands before it looks like a port
+@example("", "/1")
+@example("", "\u2100")  # the library objects to such characters, and quotes what it objects to
+def test_a_password_in_the_address_is_refused_and_never_shown(before: str, after: str) -> None:
+    # With a port and a slash in front it is another address, and a sound one.
+    assume(not re.match(r"\s*\d*\s*[/?#]", before))
+    with pytest.raises(Invalid) as error:
+        base_url(f"https://alice:{before}{SECRET}{after}@hub.example.org/")
+    assert SECRET not in text_of(error)
+
+
+@given(st.text())
+def test_base_url_gives_a_sound_address_or_a_sentence(pasted: str) -> None:
+    for address in (pasted, "https://" + pasted, "http://hub.example.org/" + pasted):
+        try:
+            parts = urlsplit(base_url(address))
+        except Invalid:
+            continue
+        assert parts.scheme in ("http", "https")
+        assert parts.hostname
+        assert parts.path.endswith("/")
+        assert not parts.query
+        assert not parts.fragment
+
+
+# What jupyterhub/utils.py does in `url_escape_path`.
+names = st.text(min_size=1).filter(lambda name: name not in (".", ".."))
+
+
+@given(names.filter(lambda name: not any("\ud800" <= char <= "\udfff" for char in name)))
+@example("alice@example.org")
+@example("~alice")
+@example("a/b")
+@example("100%")
+@example("%2F")
+@example("with space")
+@example("Zoë")
+@example("用户")
+@example("a?b#c;d=e&f+g")
+@example("...")
+def test_names_are_quoted_as_the_hub_quotes_them(name: str) -> None:
+    path = api_path("users", name, "server")
+    assert path == f"users/{quote(name, safe='@~')}/server"
+    assert unquote(path.split("/")[1]) == name
+
+
+@pytest.mark.parametrize("segment", ["", ".", ".."])
+def test_a_name_that_would_lead_elsewhere_is_refused(segment: str) -> None:
+    with pytest.raises(Invalid):
+        api_path("users", segment, "server")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (90, 90), (0.5, 0.5), ("90", 90), ("90s", 90), ("1.5m", 90), ("30m", 1800), ("2h", 7200), ("1d", 86400),
+        (" 90 s ", 90),
+    ],
+)  # fmt: skip
+def test_durations(written: str | float, meant: float) -> None:
+    assert seconds(written, "wait_timeout") == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "0", "0s", "0.0", "-1", "1w", "1h30m", "90S", "s", "1e3", "inf", "nan", "1.", ".5", "1_000", "forever", "None",
+     # As a number it is infinite, which no clock counts to.
+     "9" * 400],
+)  # fmt: skip
+def test_what_is_no_duration_is_refused_with_the_option_s_name(written: str) -> None:
+    with pytest.raises(Invalid, match="wait_timeout") as error:
+        seconds(written, "wait_timeout")
+    assert "90s" in error.value.hint
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["", "s", "m", "h", "d"]))
+def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
+    assert seconds(f"{number}{unit}", "x") == number * seconds(f"1{unit}", "x")
+
+
+@given(st.text())
+def test_a_duration_is_positive_and_finite_or_refused(written: str) -> None:
+    try:
+        meant = seconds(written, "x")
+    except Invalid:
+        return
+    assert meant > 0
+    assert math.isfinite(meant)
+
+
+def test_the_white_space_around_a_token_read_from_a_file_is_taken_off() -> None:
+    assert Connection("https://hub/", f" {SECRET}\n").api_token == SECRET
+
+
+@given(st.text(max_size=4), st.text(max_size=4))
+@example("", "\u00e9")
+@example("", "\r\nX-Injected: 1")
+@example("a b", "c")
+def test_a_token_is_printable_ascii_or_refused_without_being_shown(before: str, after: str) -> None:
+    token = f"{before}{SECRET}{after}"
+    assume(not all("!" <= char <= "~" for char in token.strip()))
+    with pytest.raises(Invalid, match="API token") as error:
+        Connection("https://hub/", token)
+    assert SECRET not in text_of(error)
+
+
+@pytest.mark.parametrize("option", ["ca_path", "client_cert", "client_key"])
+def test_a_file_that_is_not_there_is_named_with_its_option(option: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=r"missing\.pem") as error:
+        Connection("https://hub/", **{option: str(tmp_path / "missing.pem")})  # type: ignore[arg-type]
+    assert option in error.value.hint
+
+
+def test_certificates_in_the_words_of_the_http_library(tmp_path: Path) -> None:
+    file = tmp_path / "some.pem"
+    file.touch()
+    path = str(file)
+    assert (Connection("https://hub/").verify, Connection("https://hub/").cert) == (True, None)
+    assert Connection("https://hub/", ca_path=path).verify == path
+    assert Connection("https://hub/", ca_path=path, validate_certs=False).verify is False
+    assert Connection("https://hub/", client_cert=path).cert == path
+    assert Connection("https://hub/", client_cert=path, client_key=path).cert == (path, path)
