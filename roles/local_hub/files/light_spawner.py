@@ -128,17 +128,17 @@ class LightSpawner(Spawner):
 
     def start(self):
         # Not a coroutine: the hub reads start_timeout as soon as this returns, before the first step of a coroutine.
-        silent = self.flag("fail_silently")
-        timeout = self.seconds("start_timeout", (self.seconds("start_seconds") or 1) if silent else 0)
+        silent, pause = self.flag("fail_silently"), self.seconds("start_seconds")
+        timeout = self.seconds("start_timeout", (pause or 1) if silent else 0)
         if timeout:
             self.start_timeout = max(1, math.ceil(timeout))
         self.began, self.alive, self.hung_up = time.monotonic(), True, False
-        return self.become_ready(forever=silent or self.flag("never"))
+        return self.become_ready(math.inf if silent or self.flag("never") else pause)
 
-    async def become_ready(self, forever: bool) -> str:
-        if forever:
+    async def become_ready(self, pause: float) -> str:
+        if pause == math.inf:
             await asyncio.Event().wait()
-        await asyncio.sleep(self.seconds("start_seconds"))
+        await asyncio.sleep(pause)
         if self.option("fail"):
             self.alive = False
             raise LightSpawnError(str(self.option("fail")))
@@ -153,7 +153,7 @@ class LightSpawner(Spawner):
             steps = max(steps, math.ceil(self.start_timeout / EVENT_SECONDS))
         for step in range(1, steps + 1):
             await asyncio.sleep(max(0, self.began + (step - 1) * EVENT_SECONDS - time.monotonic()))
-            event = {"message": f"Step {step} of {steps}: {PHASES[step % len(PHASES)]}"}
+            event = {"message": f"Step {step} of {steps}: {PHASES[(step - 1) % len(PHASES)]}"}
             if not self.flag("no_progress_key"):
                 event["progress"] = 90 * step // steps
             yield event

@@ -29,7 +29,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -273,6 +272,12 @@ def perform(options: argparse.Namespace) -> dict:
         return status(state)
     if options.command == "stop":
         return stop(state, options.check)
+    return start(options.home.expanduser().resolve(), state, wishes(options), options.timeout, options.check)
+
+
+def wishes(options: argparse.Namespace) -> dict:
+    """What makes one hub different from another: a hub that runs with these is the one that was asked for."""
+    lock_of(options.version)  # also --check says at once what is no version
     config = options.config and options.config.expanduser().resolve()
     try:
         content = hashlib.sha256(config.read_bytes()).hexdigest() if config else ""
@@ -280,45 +285,46 @@ def perform(options: argparse.Namespace) -> dict:
         raise LocalHubError(
             f"Cannot read the configuration {config} ({error.strerror}): name a file with --config."
         ) from error
-    lock_of(options.version)  # also --check says at once what is no version
-    wanted = {
+    return {
         "version": options.version,
         "base_url": "/" + "".join(f"{part}/" for part in options.base_url.split("/") if part),
         "spawner": options.spawner,
         "config": str(config or ""),
         "config_digest": content,
     }
-    return start(options.home.expanduser().resolve(), state, wanted, options.timeout, options.check)
 
 
-@contextlib.contextmanager
-def signals_interrupt() -> Iterator[None]:
+def heed_signals() -> None:
     """The first signal interrupts; later ones are ignored, since the cleaning up must come to its end."""
+    heeded = [
+        each
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(each) is not signal.SIG_IGN  # nohup means it
+    ]
 
     def interrupt(number: int, frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for each in heeded:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(signal.Signals(number).name)
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in heeded:
         signal.signal(each, interrupt)
-    yield
 
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    with signals_interrupt():
-        try:
-            print(json.dumps(perform(options)))
-        except LocalHubError as error:
-            print(f"local_hub: {error}", file=sys.stderr)
-            return 1
-        except OSError as error:
-            print(f"local_hub: {error}: choose other folders, or make room for them.", file=sys.stderr)
-            return 1
-        except Interrupted as signal_name:
-            print(f"local_hub: Interrupted by {signal_name}: run this again to go on.", file=sys.stderr)
-            return 1
+    try:
+        heed_signals()
+        print(json.dumps(perform(options)))
+    except LocalHubError as error:
+        print(f"local_hub: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"local_hub: {error}: choose other folders, or make room for them.", file=sys.stderr)
+        return 1
+    except Interrupted as signal_name:
+        print(f"local_hub: Interrupted by {signal_name}: run this again to go on.", file=sys.stderr)
+        return 1
     return 0
 
 
