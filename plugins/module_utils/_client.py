@@ -51,6 +51,8 @@ else:
 _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
 _PAGE_SIZE = 200
+_PROBE = 10.0
+"""Seconds that a server gets to answer a question that costs it nothing."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
@@ -97,7 +99,7 @@ class HubClient:
         self._session = requests.Session()
         # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method.
         retry = Retry(
-            total=3, other=0, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False,
+            total=3, read=1, other=0, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False,
             allowed_methods=("GET", "DELETE"),
         )  # fmt: skip
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=50)
@@ -121,6 +123,8 @@ class HubClient:
         """The hub's version, the one thing it tells anybody. Proves that a JupyterHub answers."""
         url = urljoin(self.url, "hub/api/")
         response = self._send("GET", url, token=False)
+        if 300 <= response.status_code < 400 or response.status_code >= 500:
+            raise failure_of(response, "its version")
         try:
             return str(response.json()["version"])
         except (ValueError, TypeError, KeyError):
@@ -175,8 +179,8 @@ class HubClient:
 
     def pages(self, *path: str, scope: str, what: str, **filters: str) -> Iterator[Any]:
         """All items of a list, page by page to the end. A list that is a mapping on the hub gives its values."""
-        offset: int | None = 0
-        while offset is not None:
+        offset = 0
+        while True:
             params = {**filters, "offset": str(offset), "limit": str(_PAGE_SIZE)}
             response = self._send("GET", self._api(*path), params=params, headers={"Accept": _PAGES})
             answer = self._judged(response, scope=scope, what=what)
@@ -187,7 +191,12 @@ class HubClient:
             if not isinstance(items, (list, dict)):
                 raise unexpected(response)
             yield from items.values() if isinstance(items, dict) else items
-            offset = following["offset"] if following else None
+            if not following:
+                return
+            next_offset = following.get("offset") if isinstance(following, dict) else None
+            if not isinstance(next_offset, int) or next_offset <= offset:
+                raise unexpected(response)  # it would never end
+            offset = next_offset
 
     def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any]]:
         """The events of a progress stream as they come, up to the ``deadline`` (of `time.monotonic`).
@@ -219,7 +228,7 @@ class HubClient:
     def answers(self, url: str) -> bool:
         """Whether a server itself answers at its public address. The hub answers in its place where it does not run."""
         try:
-            response = self._request("GET", urljoin(url, "api"), token=False, timeout=self.connection.request_timeout)
+            response = self._request("GET", urljoin(url, "api"), token=False, timeout=_PROBE)
         except requests.RequestException:
             return False
         if response.status_code in (404, 424) or response.status_code >= 500:

@@ -137,7 +137,12 @@ class ServerFlow:
 
     def plan(self) -> Plan:
         """Start what does not run, stop what does; what is under way already is only waited for."""
-        wanted, found = self._wanted, read(self._hub, self._wanted.user, self._wanted.name)
+        wanted = self._wanted
+        try:
+            found = self._read()
+        except HubError as error:
+            error.result = self._answer("failed", reason=error.message)
+            raise
         start = wanted.state == "started" and (found.state == "stopped" or found.pending == "stop")
         ends = wanted.state == "stopped" and found.state != "stopped" and found.pending != "stop"
         actions: tuple[Action, ...] = ()
@@ -165,11 +170,8 @@ class ServerFlow:
                 return self._stop(plan)
             return self._start(plan, deadline)
         except HubError as error:
-            gone = isinstance(error, SpawnFailed) or wanted.state == "started"
-            error.result = {
-                "changed": plan.changed,
-                **self._answer("failed" if gone else "pending", reason=error.reason or error.message),
-            }
+            state = "failed" if wanted.state == "started" else "pending"
+            error.result = {"changed": plan.changed, **self._answer(state, reason=error.reason or error.message)}
             raise
 
     def _stop(self, plan: Plan) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from ansible import constants as C
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -78,4 +79,5 @@ class HubAction(ActionBase):
     def _report(self, line: str) -> None:
         """Show it at once: a worker's display speaks while its task runs."""
         if not self._task.no_log:
-            _display.display(line)
+            # What a program reads from stdout as one JSON document stays one.
+            _display.display(line, stderr=C.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in ("json", "jsonl"))
