@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from ansible import constants as C
+from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -80,4 +80,4 @@ class HubAction(ActionBase):
         """Show it at once: a worker's display speaks while its task runs."""
         if not self._task.no_log:
             # What a program reads from stdout as one JSON document stays one.
-            _display.display(line, stderr=C.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in ("json", "jsonl"))
+            _display.display(line, stderr=constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in ("json", "jsonl"))
