@@ -1,0 +1,266 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_kernels: what a kernel's messages mean, and that no kernel is left behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+import websocket
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
+    HubError,
+    HubFailure,
+    Invalid,
+    NotFound,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import ExecFlow, Output, Wanted
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with
+
+OURS = "our request"
+RED = "\x1b[0;31m"
+
+
+def message(kind: str, parent: str = OURS, **content: Any) -> Model:
+    return {"header": {"msg_type": kind}, "parent_header": {"msg_id": parent}, "content": content}
+
+
+def status(state: str, parent: str = OURS) -> Model:
+    return message("status", parent, execution_state=state)
+
+
+def stream(name: str, text: str, parent: str = OURS) -> Model:
+    return message("stream", parent, name=name, text=text)
+
+
+def output_of(*messages: Model) -> Output:
+    output = Output()
+    for each in messages:
+        output.take(each, OURS)
+    return output
+
+
+REPLY = message("execute_reply", status="ok")
+IDLE = status("idle")
+RAISED: Model = {"ename": "ValueError", "evalue": f"{RED}no\x1b[0m", "traceback": [f"{RED}File\x1b[39;49m 1", "two"]}
+PLAIN = {"ename": "ValueError", "evalue": "no", "traceback": ["File 1", "two"]}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([REPLY, IDLE, stream("stdout", "42\n")])))
+def test_it_is_done_with_the_reply_and_idle_in_any_order(order: tuple[Model, ...]) -> None:
+    for count in range(3):
+        so_far = output_of(*order[:count])
+        assert so_far.done is (REPLY in order[:count] and IDLE in order[:count])
+    whole = output_of(*order)
+    assert (whole.done, whole.stdout, whole.error, whole.lost) == (True, "42\n", None, None)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text()), max_size=8))
+def test_what_is_printed_is_kept_in_order_by_stream(printed: list[tuple[str, str]]) -> None:
+    output = output_of(*(stream(name, text) for name, text in printed))
+    assert output.stdout == "".join(text for name, text in printed if name == "stdout")
+    assert output.stderr == "".join(text for name, text in printed if name == "stderr")
+    assert output.as_result()["stdout_lines"] == output.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        message("execute_reply", "another", status="ok"),
+        status("idle", "another"),
+        stream("stdout", "not ours", "another"),
+        message("error", "another", **RAISED),
+        message("execute_result", "another", data={"text/plain": "7"}),
+        {"header": {"msg_type": "status"}, "content": {"execution_state": "idle"}},
+        {},
+    ],
+)
+def test_what_answers_another_request_counts_for_nothing(foreign: Model) -> None:
+    assert output_of(foreign) == Output()
+
+
+@pytest.mark.parametrize("state", ["busy", "starting"])
+def test_a_kernel_at_work_is_not_done(state: str) -> None:
+    assert output_of(REPLY, status(state)).done is False
+
+
+@pytest.mark.parametrize("state", ["dead", "restarting", "autorestarting"])
+@pytest.mark.parametrize("parent", [OURS, "another", ""])
+def test_a_kernel_that_dies_is_lost_whatever_it_answered(state: str, parent: str) -> None:
+    assert output_of(status(state, parent)).lost == state
+
+
+def test_the_last_expression_s_value() -> None:
+    assert output_of(message("execute_result", data={"text/plain": "42", "text/html": "<b>42"})).result == "42"
+    assert output_of(message("execute_result", data={"image/png": "x"})).result is None
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [message("error", **RAISED)],
+        [message("execute_reply", status="error", **RAISED)],  # a kernel need not tell it twice
+        [message("error", **RAISED), message("execute_reply", status="error", **RAISED)],
+        [message("error", **RAISED), message("execute_reply", status="aborted")],
+    ],
+)
+def test_an_exception_without_a_terminal_s_colours(messages: list[Model]) -> None:
+    assert output_of(*messages).error == PLAIN
+
+
+@pytest.mark.parametrize("reply", ["abort", "aborted", None])
+def test_code_that_was_not_run_is_an_error(reply: str | None) -> None:
+    error = output_of(message("execute_reply", status=reply)).error
+    assert error is not None
+    assert error["ename"] == "Aborted"
+
+
+# The whole of it, with a scripted kernel behind a scripted websocket
+
+KERNEL = HUB + "user/alice/api/kernels/k1"
+
+
+class ScriptedChannel:
+    """A kernel's websocket that says what is in its script: messages as they are, or raised."""
+
+    def __init__(self, script: list[Any]) -> None:
+        self.script = script
+        self.closed = False
+
+    def settimeout(self, _seconds: float) -> None: ...
+
+    def send(self, text: str) -> None:
+        request = json.loads(text)
+        self.parent = request["header"]["msg_id"]
+        assert request["content"]["allow_stdin"] is False  # nobody is there to answer a question
+        assert request["channel"] == "shell"
+
+    def recv(self) -> Any:
+        said = self.script.pop(0)
+        if isinstance(said, BaseException):
+            raise said
+        if isinstance(said, dict):
+            if said.get("parent_header", {}).get("msg_id") == OURS:
+                said = {**said, "parent_header": {"msg_id": self.parent}}
+            return json.dumps(said)
+        return said
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+
+
+class HubWithKernel(StandInHub):
+    def __init__(self) -> None:
+        super().__init__(hub_with(READY).model)
+        self.kernels: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.answers_to_delete: list[HubError] = []
+
+    def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        self.asked.append((method, url))
+        if method == "POST":
+            self.kernels.add(KERNEL)
+            return {"id": "k1"}
+        if method == "DELETE" and self.answers_to_delete:
+            raise self.answers_to_delete.pop(0)
+        if url not in self.kernels:
+            raise NotFound("no such kernel", "x", status=404)
+        if method == "DELETE":
+            self.kernels.remove(url)
+        return None
+
+
+@pytest.fixture
+def hub() -> HubWithKernel:
+    return HubWithKernel()
+
+
+def execute(hub: StandInHub, monkeypatch: pytest.MonkeyPatch, *script: Any, check_mode: bool = False) -> dict[str, Any]:
+    channel = ScriptedChannel(list(script))
+
+    def connect(_flow: ExecFlow, url: str, _deadline: float) -> Any:
+        assert url == KERNEL + "/channels"
+        if script and isinstance(script[0], websocket.WebSocketBadStatusException):
+            raise script[0]
+        return channel
+
+    monkeypatch.setattr(ExecFlow, "_connect", connect)
+    monkeypatch.setattr(_kernels, "_PAUSE", 0.001)
+    flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=5.0), lambda line: None)  # type: ignore[arg-type]
+    return run(flow, check_mode=check_mode)
+
+
+def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = message("execute_result", data={"text/plain": "42"})
+    # A binary frame carries buffers, of a picture or a widget.
+    result = execute(hub, monkeypatch, status("busy"), b"\x00buffers", stream("stdout", "hi\n"), value, REPLY, IDLE)
+    expected = {"changed": True, "stdout": "hi\n", "stdout_lines": ["hi"], "stderr": "", "result": "42", "error": None}
+    assert {key: result[key] for key in expected} == expected
+    assert hub.asked[0] == ("POST", HUB + "user/alice/api/kernels")
+    assert hub.kernels == set()
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [
+        ([stream("stdout", "so far"), message("error", **RAISED), REPLY, IDLE], Invalid, "raised ValueError: no."),
+        ([stream("stdout", "so far"), status("dead", "")], HubFailure, r"died \(dead\)"),
+        ([stream("stdout", "so far"), ""], HubFailure, "connection was closed"),
+        ([stream("stdout", "so far"), OSError("reset")], HubFailure, "connection broke: reset"),
+        ([stream("stdout", "so far"), websocket.WebSocketTimeoutException()], TimedOut, "within 5 s"),
+    ],
+)
+def test_each_end_that_is_none_is_a_failure_with_the_output_so_far_and_no_kernel_left(
+    script: list[Any], kind: type[HubError], words: str, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(kind, match=words) as error:
+        execute(hub, monkeypatch, *script)
+    assert (error.value.result["stdout"], error.value.result["changed"]) == ("so far", True)
+    assert hub.kernels == set()
+
+
+def test_a_proxy_that_lets_no_websocket_through(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = websocket.WebSocketBadStatusException("Handshake status %d %s", 403)
+    with pytest.raises(HubFailure, match="websocket with 403") as error:
+        execute(hub, monkeypatch, refused)
+    assert error.value.status == 403
+    assert hub.kernels == set()
+
+
+def test_a_kernel_that_is_being_restarted_is_deleted_when_it_can_be(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.answers_to_delete = [HubFailure("busy", "x", status=500), HubFailure("busy", "x", status=500)]
+    with pytest.raises(HubFailure, match="died"):
+        execute(hub, monkeypatch, status("restarting", ""))
+    assert hub.kernels == set()
+
+
+@pytest.mark.parametrize(("server", "state"), [(None, "stopped"), (PENDING, "pending")])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_code_needs_a_running_server(
+    server: Model | None, state: str, check_mode: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Conflict, match=state):
+        execute(hub_with(server), monkeypatch, check_mode=check_mode)
+
+
+def test_check_mode_runs_nothing(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = execute(hub, monkeypatch, check_mode=True)
+    assert hub.asked == []
+    assert (checked["changed"], checked["actions"][0]["verb"]) == (True, "execute")
+    assert checked.keys() == execute(hub, monkeypatch, REPLY, IDLE).keys()
+
+
+def test_without_the_websocket_library_there_is_a_sentence(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kernels, "HAS_WEBSOCKET", False)
+    with pytest.raises(Invalid, match="websocket-client is not installed"):
+        execute(hub, monkeypatch)

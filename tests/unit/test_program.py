@@ -1,0 +1,120 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_module: options in, a task's result out, whatever happens between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import SpawnFailed
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import CONNECTION, Program
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan
+
+TOKEN = "s3cr3t"
+OPTIONS: dict[str, Any] = {
+    "hub_url": "https://hub.example.org/jhub/hub/api", "api_token": TOKEN, "validate_certs": True, "ca_path": None,
+    "client_cert": None, "client_key": None, "request_timeout": "2m",
+}  # fmt: skip
+
+
+class FlowThat:
+    """Plans one action, and does what the test says when it is applied."""
+
+    def __init__(self, raises: Exception | None = None) -> None:
+        self.raises = raises
+        self.applied = False
+        self.connection: Any = None
+
+    def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
+        self.connection = hub.connection
+        report("at work")
+        return self
+
+    def plan(self) -> Plan:
+        return Plan((Action("start", "it", "it is not running"),), {}, {}, predicted={"servers": ["predicted"]})
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        self.applied = True
+        if self.raises:
+            raise self.raises
+        return {"servers": ["done"]}
+
+
+def perform(
+    flow: Any, *, check_mode: bool = False, verbosity: int = 0, lines: list[str] | None = None, **options: Any
+) -> dict[str, Any]:
+    report = (lines if lines is not None else []).append
+    return Program({}, flow).run({**OPTIONS, **options}, check_mode=check_mode, verbosity=verbosity, report=report)
+
+
+def test_options_are_all_there_for_the_connection() -> None:
+    assert OPTIONS.keys() == CONNECTION.keys()
+    flow = FlowThat()
+    perform(flow)
+    assert flow.connection.hub_url == "https://hub.example.org/jhub/"
+    assert (flow.connection.api_token, flow.connection.request_timeout) == (TOKEN, 120.0)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_result(check_mode: bool) -> None:
+    flow = FlowThat()
+    result = perform(flow, check_mode=check_mode)
+    assert result["servers"] == ["predicted" if check_mode else "done"]
+    assert result["changed"] is True
+    assert flow.applied is not check_mode
+    assert "failed" not in result
+
+
+def test_a_line_on_how_it_goes_names_the_hub() -> None:
+    lines: list[str] = []
+    perform(FlowThat(), lines=lines)
+    assert lines == ["hub.example.org/jhub: at work"]
+
+
+def test_a_failure_is_a_result_with_what_is_known_besides() -> None:
+    result = perform(FlowThat(SpawnFailed("No.", "Mend it.", result={"changed": True, "servers": ["failed"]})))
+    assert (result["failed"], result["changed"], result["servers"]) == (True, True, ["failed"])
+    assert (result["msg"], result["failure"]["code"]) == ("No. Mend it.", "spawn_failed")
+    assert "exception" not in result
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hub_url": None}, "JUPYTERHUB_URL"),
+        ({"hub_url": "hub"}, "https://"),
+        ({"request_timeout": "soon"}, "request_timeout"),
+        ({"api_token": f"{TOKEN}\n{TOKEN}"}, "api_token"),
+        ({"ca_path": "/does/not/exist"}, "ca_path"),
+    ],
+)
+def test_options_that_make_no_sense_are_a_failure_before_anything_is_done(options: dict[str, Any], words: str) -> None:
+    flow = FlowThat()
+    result = perform(flow, **options)
+    assert (result["failed"], result["changed"], result["failure"]["code"]) == (True, False, "invalid")
+    assert words in result["msg"]
+    assert TOKEN not in str(result)
+    assert flow.connection is None
+
+
+@pytest.mark.parametrize("error", [KeyError("offset"), TypeError("'NoneType' object is not iterable"), ValueError()])
+@pytest.mark.parametrize("verbosity", [0, 2, 3])
+def test_what_nobody_thought_of_is_one_sentence(error: Exception, verbosity: int) -> None:
+    result = perform(FlowThat(error), verbosity=verbosity)
+    assert (result["failed"], result["failure"]["code"]) == (True, "unexpected_answer")
+    assert type(error).__name__ in result["msg"]
+    assert "Traceback" not in result["msg"]
+    assert "\n" not in result["msg"]
+    assert ("exception" in result) is (verbosity >= 3)
+    if verbosity >= 3:
+        assert "Traceback" in result["exception"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_no_failure(error: type[BaseException]) -> None:
+    def interrupted(*_arguments: Any) -> Any:
+        raise error
+
+    with pytest.raises(error):
+        perform(interrupted)

@@ -1,0 +1,180 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_secrets: nobody else may read the file, and it is whole at any instant."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+
+SECRET = "s3cr3t"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "alice.token"
+
+
+def test_what_is_written_can_be_read(path: Path) -> None:
+    _secrets.write(str(path), SECRET)
+    assert _secrets.read(str(path)) == SECRET
+    assert path.read_bytes() == SECRET.encode() + b"\n"
+
+
+def test_only_the_owner_may_read_it_from_the_first_byte_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    opened = os.fdopen
+
+    def look_then_open(handle: int, *more: Any, **options: Any) -> Any:
+        assert os.fstat(handle).st_size == 0
+        modes.append(stat.S_IMODE(os.fstat(handle).st_mode))
+        return opened(handle, *more, **options)
+
+    monkeypatch.setattr(os, "fdopen", look_then_open)
+    path.write_text("old\n")
+    path.chmod(0o644)
+    before = os.umask(0)  # the mode is not the umask's doing
+    try:
+        _secrets.write(str(path), SECRET)
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_it_is_synced_before_it_takes_the_name_and_its_folder_after(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(handle: int) -> None:
+        steps.append("sync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync file")
+        real_sync(handle)
+
+    def replace(source: str, target: str) -> None:
+        assert Path(source).parent == path.parent  # a rename is atomic within one file system
+        assert Path(source).read_text() == SECRET + "\n"
+        steps.append("rename")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    _secrets.write(str(path), SECRET)
+    assert steps == ["sync file", "rename", "sync folder"]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
+    failing: str, error: BaseException, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _secrets.write(str(path), "old")
+
+    def fails(*_arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, failing, fails)
+    kind = Invalid if isinstance(error, OSError) else type(error)
+    with pytest.raises(kind) as raised:
+        _secrets.write(str(path), SECRET)
+    assert path.read_text() == "old\n"
+    assert os.listdir(path.parent) == [path.name]
+    assert SECRET not in str(raised.value)
+    if isinstance(raised.value, Invalid):
+        assert "No space left" in raised.value.message
+
+
+def test_a_folder_that_may_not_be_written_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Refused by hand: root, who runs many a test, may write anywhere.
+    def refuses(**_options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuses)
+    with pytest.raises(Invalid, match="Permission denied"):
+        _secrets.write(str(path), SECRET)
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    with pytest.raises(Invalid, match="cannot be written to"):
+        _secrets.check(str(path))
+
+
+@pytest.mark.parametrize("place", ["missing/alice.token", "file/alice.token"])
+def test_a_folder_that_is_none(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for refused in (_secrets.check, lambda path: _secrets.write(path, SECRET)):
+        with pytest.raises(Invalid):
+            refused(str(tmp_path / place))
+
+
+def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for refused in (_secrets.check, _secrets.read, lambda path: _secrets.write(path, SECRET)):
+        with pytest.raises(Invalid):
+            refused(str(tmp_path / "folder"))
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_path_without_a_folder_is_in_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _secrets.check("alice.token")
+    _secrets.write("alice.token", SECRET)
+    assert (tmp_path / "alice.token").read_text() == SECRET + "\n"
+
+
+def test_a_link_is_replaced_and_what_it_points_to_is_left_as_it_is(path: Path) -> None:
+    """Else whoever may lay a link in the folder decides which file is overwritten."""
+    target = path.parent / "target"
+    target.write_text("not a secret\n")
+    path.symlink_to(target)
+    _secrets.write(str(path), SECRET)
+    assert target.read_text() == "not a secret\n"
+    assert not path.is_symlink()
+    assert path.read_text() == SECRET + "\n"
+
+
+def test_a_link_that_leads_nowhere_is_no_secret_and_can_be_replaced(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+    _secrets.check(str(path))
+    assert _secrets.read(str(path)) == ""
+    _secrets.write(str(path), SECRET)
+    assert _secrets.read(str(path)) == SECRET
+    assert sorted(os.listdir(path.parent)) == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"), [(b"", ""), (b"\n", ""), (b" s3cr3t\r\n", SECRET), (b"\xff\xfe", "\ufffd\ufffd")]
+)
+def test_what_a_file_of_somebody_else_s_making_holds(content: bytes, secret: str, path: Path) -> None:
+    path.write_bytes(content)
+    assert _secrets.read(str(path)) == secret
+
+
+def test_a_file_that_is_not_there_holds_nothing_and_is_not_open(path: Path) -> None:
+    assert _secrets.read(str(path)) == ""
+    assert _secrets.is_open(str(path)) is False
+    _secrets.remove(str(path))
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_open"), [(0o600, False), (0o400, False), (0o700, False), (0o640, True), (0o604, True), (0o620, True)]
+)
+def test_whether_others_may_read_or_write_it(mode: int, is_open: bool, path: Path) -> None:
+    path.touch()
+    path.chmod(mode)
+    assert _secrets.is_open(str(path)) is is_open
+    _secrets.protect(str(path))
+    assert _secrets.is_open(str(path)) is False
+
+
+def test_it_can_be_removed(path: Path) -> None:
+    _secrets.write(str(path), SECRET)
+    _secrets.remove(str(path))
+    assert os.listdir(path.parent) == []

@@ -1,0 +1,514 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_servers: start, wait, stop, and believe nothing but the server itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    MissingScope,
+    NotFound,
+    SpawnFailed,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, ServerFlow, Wanted
+from scripted_hub import HUB, PENDING, READY, STOPPING, Model, StandInHub, hub_with
+
+URL = HUB + "user/alice/"
+START, DEFAULT = ("POST", "users/alice/server", None), "users/alice/server"
+STOP = ("DELETE", "users/alice/server", None)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_servers, "_PAUSE", 0.005)
+    monkeypatch.setattr(_servers, "_LONGEST_PAUSE", 0.02)
+
+
+def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+    lines: list[str] = more.pop("lines", [])
+    wanted = Wanted("alice", more.pop("name", ""), state, **{"wait_timeout": 5.0, **more})
+    return run(ServerFlow(hub, wanted, lines.append), check_mode=check_mode)  # type: ignore[arg-type]
+
+
+def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[HubError, dict[str, Any]]:
+    with pytest.raises(HubError) as error:
+        perform(hub, state, **more)
+    return error.value, error.value.result["servers"][0]
+
+
+def event(progress: int, message: str, **more: Any) -> Model:
+    return {"progress": progress, "message": message, **more}
+
+
+READY_EVENT = event(100, "Server ready at /jhub/user/alice/", ready=True)
+
+
+def failed_event(message: str) -> Model:
+    return event(100, message, failed=True)
+
+
+def takes_up(hub: StandInHub, server: Model | None = PENDING) -> None:
+    hub.on_write = lambda method, path, body: hub.set_server(server)
+
+
+# What the hub's models mean
+
+
+@pytest.mark.parametrize(
+    ("ready", "pending", "state"),
+    [
+        (True, None, "ready"),
+        (False, None, "stopped"),
+        (False, "spawn", "pending"),
+        (True, "stop", "pending"),
+        (True, "check", "pending"),
+    ],
+)
+def test_the_state_of_a_server(ready: bool, pending: str | None, state: str) -> None:
+    assert Server("alice", "", ready, pending, "").state == state
+
+
+def test_a_server_that_the_hub_does_not_list_is_stopped() -> None:
+    assert _servers.read(hub_with(READY, "gpu"), "alice", "").state == "stopped"  # type: ignore[arg-type]
+    assert _servers.read(hub_with(READY, "gpu"), "alice", "gpu").url == URL  # type: ignore[arg-type]
+
+
+def test_a_token_that_may_not_read_servers_is_not_told_that_none_runs() -> None:
+    with pytest.raises(MissingScope, match="alice") as error:
+        perform(StandInHub({"name": "alice"}))
+    assert "read:servers!user=alice" in error.value.hint
+
+
+def test_an_unknown_user() -> None:
+    with pytest.raises(NotFound, match="user 'alice'"):
+        perform(StandInHub(None))
+
+
+# The plan, which is all of check mode
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "verbs", "predicted"),
+    [
+        ("started", None, ["start"], "ready"),
+        ("started", PENDING, [], "ready"),
+        ("started", READY, [], "ready"),
+        ("started", STOPPING, ["start"], "ready"),
+        ("stopped", None, [], "stopped"),
+        ("stopped", PENDING, ["stop"], "stopped"),
+        ("stopped", READY, ["stop"], "stopped"),
+        ("stopped", STOPPING, [], "stopped"),
+    ],
+)
+def test_check_mode_plans_and_writes_nothing(
+    wanted: str, found: Model | None, verbs: list[str], predicted: str
+) -> None:
+    hub = hub_with(found)
+    result = perform(hub, wanted, check_mode=True)
+    assert [action["verb"] for action in result["actions"]] == verbs
+    assert result["changed"] is bool(verbs)
+    assert result["servers"][0]["state"] == result["diff"]["after"]["state"] == predicted
+    assert hub.writes == []
+
+
+@pytest.mark.parametrize(("found", "predicted"), [(None, "pending"), (PENDING, "pending"), (READY, "ready")])
+def test_check_mode_without_a_wait(found: Model | None, predicted: str) -> None:
+    assert perform(hub_with(found), check_mode=True, wait=False)["servers"][0]["state"] == predicted
+
+
+def test_check_mode_and_the_real_run_have_the_same_keys() -> None:
+    hub = hub_with(None)
+    takes_up(hub, READY)
+    checked, done = perform(hub, check_mode=True), perform(hub)
+    assert checked.keys() == done.keys()
+    assert checked["servers"][0].keys() == done["servers"][0].keys()
+
+
+# Starting
+
+
+def test_a_start_from_the_request_to_the_answering_server() -> None:
+    hub, lines = hub_with(None), list[str]()
+    takes_up(hub)
+    pulled = event(50, "Pulling image")
+    hub.streams = [[event(0, "Server requested"), pulled, lambda: hub.set_server(READY), READY_EVENT]]
+    result = perform(hub, lines=lines)
+    item = result["servers"][0]
+    assert {key: item[key] for key in ("user", "server_name", "state", "url", "reason")} == {
+        "user": "alice", "server_name": "", "state": "ready", "url": URL, "reason": None,
+    }  # fmt: skip
+    assert [(each["progress"], each["message"]) for each in item["events"]] == [
+        (0, "Server requested"), (50, "Pulling image"), (100, "Server ready at /jhub/user/alice/"),
+    ]  # fmt: skip
+    assert sorted(each["seconds"] for each in item["events"]) == [each["seconds"] for each in item["events"]]
+    assert 0 <= item["events"][-1]["seconds"] <= item["seconds"]
+    assert result["changed"] is True
+    assert hub.writes == [START]
+    said = ["asked to start", "0% Server requested", "50% Pulling image", "100% Server ready at /jhub/user/alice/"]
+    assert lines == [f"server of user 'alice': {text}" for text in said]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "dialect", "path", "body"),
+    [
+        ("", None, 0, "users/alice/server", None),
+        ("gpu", {"a": 1}, 0, "users/alice/servers/gpu", {"user_options": {"a": 1}}),
+        ("gpu", {"a": 1}, 1, "users/alice/servers/gpu", {"a": 1}),
+        ("", {}, 0, "users/alice/server", {"user_options": {}}),
+        ("", {}, 1, "users/alice/server", {}),
+    ],
+)
+def test_where_and_how_the_options_travel(name: str, options: Model | None, dialect: int, path: str, body: Any) -> None:
+    hub = hub_with(None)
+    hub.dialect = _DIALECTS[dialect]
+    hub.on_write = lambda *_request: hub.set_server(READY, name)
+    perform(hub, name=name, user_options=options)
+    assert hub.writes == [("POST", path, body)]
+
+
+@pytest.mark.parametrize("found", [READY, PENDING])
+def test_what_runs_or_starts_already_is_not_started_again(found: Model) -> None:
+    hub = hub_with(found)
+    hub.streams = [[lambda: hub.set_server(READY), READY_EVENT]]
+    result = perform(hub)
+    assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
+
+
+def test_what_is_stopping_is_waited_for_and_then_started() -> None:
+    hub = hub_with(STOPPING)
+    seen: list[Any] = []
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 4 else None
+
+    def posted(*_request: Any) -> None:
+        assert hub.model is not None
+        seen.append(hub.model["servers"])
+        hub.set_server(READY)
+
+    hub.on_write = posted
+    assert perform(hub)["servers"][0]["state"] == "ready"
+    assert seen == [{}]  # a hub answers 400 "is pending stop" before
+
+
+def test_a_201_while_it_is_pending_is_not_believed() -> None:
+    hub = hub_with(None)
+    takes_up(hub)  # the POST succeeds at once
+    hub.on_look = lambda: hub.set_server(READY) if hub.looks == 12 else None
+    assert perform(hub)["servers"][0]["state"] == "ready"
+    assert hub.looks >= 12
+
+
+def test_a_stream_that_says_ready_is_not_believed() -> None:
+    hub = hub_with(PENDING)
+    hub.streams = [[READY_EVENT]] * 4  # as it ends where somebody cancels the spawn
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 5 else None
+    error, item = failure(hub)
+    assert isinstance(error, SpawnFailed)
+    assert item["state"] == "failed"
+
+
+def test_a_server_that_does_not_answer_yet_is_not_ready() -> None:
+    hub = hub_with(READY)
+    hub.answering = False
+
+    def look() -> None:
+        hub.answering = hub.looks >= 8
+
+    hub.on_look = look
+    assert perform(hub)["servers"][0]["state"] == "ready"
+    assert hub.looks >= 8
+
+
+def test_a_ghost_that_is_ready_and_never_answers() -> None:
+    hub = hub_with(READY)
+    hub.answering = False
+    error, item = failure(hub, wait_timeout=0.15, on_timeout="leave")
+    assert isinstance(error, TimedOut)
+    assert "the hub says ready, but it does not answer" in error.message
+    assert item["url"] is None
+
+
+def test_an_event_without_progress_and_one_without_message() -> None:
+    hub, lines = hub_with(PENDING), list[str]()
+    hub.streams = [[{"message": "no percent"}, {"progress": 7}, lambda: hub.set_server(READY), READY_EVENT]]
+    events = perform(hub, lines=lines)["servers"][0]["events"]
+    assert [(each["progress"], each["message"]) for each in events[:2]] == [(None, "no percent"), (7, "")]
+    assert lines[0] == "server of user 'alice': no percent"
+
+
+def test_a_stream_that_begins_again_tells_nothing_twice() -> None:
+    hub, lines = hub_with(PENDING), list[str]()
+    first, second = event(0, "Server requested"), event(50, "Pulling image")
+    # Cut after its second event, then told from the beginning; the same percentage with other words is new.
+    again = event(50, "Pulled image")
+    hub.streams = [[first, second], [first, second, again, lambda: hub.set_server(READY), READY_EVENT]]
+    events = perform(hub, lines=lines)["servers"][0]["events"]
+    assert [each["message"] for each in events[:3]] == ["Server requested", "Pulling image", "Pulled image"]
+    assert len(lines) == len(events) == 4
+
+
+# Starting that fails
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Spawn failed: no node with a GPU is free.", "no node with a GPU is free"),
+        ("Spawn failed: HTTP 404: no such profile", "HTTP 404: no such profile"),
+        # How a hub tells that its own start_timeout passed.
+        ("Spawn failed: ", "the hub gives no reason, which is how it reports that its own start_timeout passed"),
+        ("", "the hub gives no reason, which is how it reports that its own start_timeout passed"),
+    ],
+)
+def test_a_spawn_that_fails_ends_the_wait_with_the_hub_s_reason(message: str, reason: str) -> None:
+    hub, lines = hub_with(None), list[str]()
+    takes_up(hub)
+    hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(None), failed_event(message)]]
+    hub.streams += [[failed_event(message)]] * 3
+    began = time.monotonic()
+    error, item = failure(hub, lines=lines)
+    assert time.monotonic() - began < 2
+    assert isinstance(error, SpawnFailed)
+    assert error.message == f"The server of user 'alice' did not start: {reason}."
+    assert (item["state"], item["reason"], item["url"]) == ("failed", reason, None)
+    assert [each["message"] for each in item["events"]] == ["Server requested"]
+    assert error.result["changed"] is True
+    assert lines[-1].endswith(f"failed: {reason}")
+
+
+def test_a_post_that_fails_at_once_gives_its_own_reason_and_request() -> None:
+    hub = hub_with(None)
+
+    def posted(*_request: Any) -> None:
+        raise HubFailure("The hub failed.", "x", status=500, method="POST", url=HUB, reason="no such image")
+
+    hub.on_write = posted
+    error, item = failure(hub)
+    assert isinstance(error, SpawnFailed)
+    assert (error.status, error.method, error.url, item["reason"]) == (500, "POST", HUB, "no such image")
+
+
+def test_the_failure_of_an_earlier_spawn_is_not_believed() -> None:
+    """Until the hub has taken up a new start, the stream tells how the last one ended."""
+    hub = hub_with(None)
+    hub.streams = [[failed_event("Spawn failed: the old reason")] for _each in range(1000)]
+
+    def posted(*_request: Any) -> None:
+        time.sleep(0.1)
+        raise Invalid("The hub refuses.", "x", status=400, reason="the new reason")
+
+    hub.on_write = posted
+    error, _item = failure(hub)
+    assert error.reason == "the new reason"
+
+
+def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
+    hub = hub_with(None)
+    hub.streams = [[failed_event("Spawn failed: the old reason")] for _each in range(1000)]
+
+    def posted(*_request: Any) -> None:
+        time.sleep(0.1)
+        hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(READY), READY_EVENT]]
+        hub.set_server(PENDING)
+
+    hub.on_write = posted
+    item = perform(hub)["servers"][0]
+    assert (item["state"], item["reason"]) == ("ready", None)
+
+
+def test_while_a_failed_spawn_is_cleaned_up_the_hub_is_not_hammered() -> None:
+    """The stream gives its last event at once, for as long as the hub has not cleared the spawn away."""
+    hub = hub_with(PENDING)
+    hub.streams = [[failed_event("Spawn failed: no room")] for _each in range(10**5)]
+    cleared = time.monotonic() + 0.3
+    hub.on_look = lambda: hub.set_server(None) if time.monotonic() > cleared else None
+    error, _item = failure(hub)
+    assert error.reason == "no room"
+    # With the pauses of this test there is room for some twenty looks.
+    assert hub.looks < 100
+
+
+@pytest.mark.parametrize("kind", [MissingScope, NotFound])
+def test_a_start_that_is_not_allowed_is_no_failed_spawn(kind: type[HubError]) -> None:
+    hub = hub_with(None)
+
+    def posted(*_request: Any) -> None:
+        raise kind("The token lacks the scope 'start:servers'.", "Mint it with that.", status=403)
+
+    hub.on_write = posted
+    error, item = failure(hub)
+    assert type(error) is kind
+    assert (item["state"], item["reason"]) == ("failed", "The token lacks the scope 'start:servers'.")
+
+
+def test_the_hub_may_hold_the_request_for_longer_than_the_spawn_takes() -> None:
+    hub, release = hub_with(None), threading.Event()
+
+    def posted(*_request: Any) -> None:
+        hub.set_server(PENDING)
+        release.wait(10)
+
+    hub.on_write = posted
+    hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(READY), READY_EVENT]]
+    began = time.monotonic()
+    assert perform(hub)["servers"][0]["state"] == "ready"
+    assert time.monotonic() - began < 2
+    release.set()
+
+
+def test_a_request_that_outlives_our_patience_does_not_end_the_wait() -> None:
+    hub = hub_with(None)
+
+    def posted(*_request: Any) -> None:
+        hub.set_server(PENDING)
+        raise TimedOut("The hub did not answer POST within 1 s.", "x")
+
+    hub.on_write = posted
+    hub.on_look = lambda: hub.set_server(READY) if hub.looks == 10 else None
+    assert perform(hub)["servers"][0]["state"] == "ready"
+
+
+def test_the_wait_ends_though_the_hub_holds_the_request() -> None:
+    hub, release = hub_with(None), threading.Event()
+
+    def posted(method: str, *_request: Any) -> None:
+        if method == "POST":
+            hub.set_server(PENDING)
+            release.wait(10)
+        else:
+            hub.set_server(None)
+
+    hub.on_write = posted
+    began = time.monotonic()
+    error, _item = failure(hub, wait_timeout=0.2)
+    assert isinstance(error, TimedOut)
+    assert time.monotonic() - began < 2
+    release.set()
+
+
+# No wait, or one that is too short
+
+
+def test_without_a_wait_the_stream_is_not_read() -> None:
+    hub = hub_with(None)
+    takes_up(hub)
+    hub.streams = [[READY_EVENT]]
+    item = perform(hub, wait=False)["servers"][0]
+    assert (item["state"], item["url"], item["events"], len(hub.streams)) == ("pending", None, [], 1)
+
+
+def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
+    hub = hub_with(None)
+
+    def posted(*_request: Any) -> None:
+        raise Invalid("The hub refuses.", "x", status=400, reason="no such profile")
+
+    hub.on_write = posted
+    error, _item = failure(hub, wait=False)
+    assert (type(error), error.reason) == (SpawnFailed, "no such profile")
+
+
+def test_a_server_that_is_late_is_stopped() -> None:
+    hub = hub_with(None)
+    hub.on_write = lambda method, path, body: hub.set_server(PENDING if method == "POST" else None)
+    hub.streams = [[event(30, "Still pulling")]]
+    error, item = failure(hub, wait_timeout=0.15)
+    assert isinstance(error, TimedOut)
+    assert error.message.endswith("it is pending; last message: Still pulling. It was stopped.")
+    assert hub.writes == [START, STOP]
+    assert item["state"] == "failed"
+
+
+def test_a_server_that_is_late_is_left_alone_if_so_wanted() -> None:
+    hub = hub_with(PENDING)
+    error, item = failure(hub, wait_timeout=0.15, on_timeout="leave")
+    assert isinstance(error, TimedOut)
+    assert error.message.endswith("last message: none. It was left as it is.")
+    assert hub.writes == []
+    assert item["state"] == "pending"  # what it is now, as the module's documentation says
+
+
+def test_a_late_server_that_somebody_else_started_and_this_task_stopped_is_a_change() -> None:
+    hub = hub_with(PENDING)
+    takes_up(hub, None)
+    error, _item = failure(hub, wait_timeout=0.1)
+    assert hub.writes == [STOP]
+    assert error.result["changed"] is True
+
+
+def test_a_late_server_that_cannot_be_stopped_is_told_of() -> None:
+    hub = hub_with(PENDING)
+
+    def refuses(*_request: Any) -> None:
+        raise MissingScope("The token lacks the scope 'delete:servers'.", "x")
+
+    hub.on_write = refuses
+    error, _item = failure(hub, wait_timeout=0.1)
+    assert isinstance(error, TimedOut)
+    assert "It could not be stopped: The token lacks the scope 'delete:servers'." in error.message
+
+
+# Stopping
+
+
+@pytest.mark.parametrize(("name", "path"), [("", "users/alice/server"), ("gpu", "users/alice/servers/gpu")])
+def test_a_stop_is_over_when_the_server_is_gone(name: str, path: str) -> None:
+    hub = hub_with(READY, name)
+    hub.on_write = lambda *_request: hub.set_server(STOPPING, name)  # 202: it will take a while
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 8 else None
+    result = perform(hub, "stopped", name=name)
+    assert (result["changed"], result["servers"][0]["state"]) == (True, "stopped")
+    assert hub.writes == [("DELETE", path, None)]
+    assert hub.looks >= 8
+
+
+def test_a_stop_of_what_went_meanwhile() -> None:
+    hub = hub_with(READY, "gpu")
+
+    def gone(*_request: Any) -> None:
+        hub.set_server(None)
+        raise NotFound("The hub has no such server.", "x", status=404)
+
+    hub.on_write = gone
+    assert perform(hub, "stopped", name="gpu")["servers"][0]["state"] == "stopped"
+
+
+def test_a_server_that_does_not_go() -> None:
+    hub = hub_with(READY)
+    takes_up(hub, STOPPING)
+    error, item = failure(hub, "stopped", wait_timeout=0.15)
+    assert isinstance(error, TimedOut)
+    assert "still there after 0.15 s" in error.message
+    assert item["state"] == "pending"
+
+
+def test_a_stop_without_a_wait() -> None:
+    hub = hub_with(READY)
+    takes_up(hub, STOPPING)
+    assert perform(hub, "stopped", wait=False)["servers"][0]["state"] == "pending"
+    assert hub.writes == [STOP]
+
+
+def test_what_is_stopped_is_left_alone() -> None:
+    hub = hub_with(None)
+    assert perform(hub, "stopped")["changed"] is False
+    assert hub.writes == []
+
+
+def test_what_is_stopping_already_is_only_waited_for() -> None:
+    """`changed` is "the plan is not empty": with an empty one nothing may be written either."""
+    hub = hub_with(STOPPING)
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 6 else None
+    result = perform(hub, "stopped")
+    assert (result["changed"], result["servers"][0]["state"]) == (False, "stopped")
+    assert hub.writes == []
