@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from hubs import HOME, Hub, local_hub, running_hub
+from hubs import HOME, Hub, hub_install, local_hub, running_hub
 
 PROGRAM = local_hub.FILES / "local_hub.py"
 QUICK_ANSWERS = "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0.3, 'slow_stop_timeout': 0.3}"
@@ -120,8 +120,11 @@ def test_all_ports_are_the_loopbacks(hub):
     lines = [
         line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
     ]
-    listening = {fields[1].split(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in sockets}
-    assert listening == {"0100007F"}
+    listening = [fields[1].split(":") for fields in lines if fields[3] == "0A" and fields[9] in sockets]
+    assert {address for address, _port in listening} == {"0100007F"}
+    # None is a default port of JupyterHub's, which the next hub would want, too.
+    chosen = json.loads((hub.state / "parameters.json").read_text())["ports"]
+    assert {int(port, 16) for _address, port in listening} >= set(chosen.values())
 
 
 def test_a_password_keeps_other_accounts_of_the_machine_out(hub):
@@ -277,6 +280,22 @@ def test_a_slow_start_speaks_and_its_options_arrive(version, hub, tmp_path, requ
     assert events(hub, "silent")[-1]["message"] == reason
 
 
+def test_the_light_spawner_hides_nothing_of_jupyterhubs():
+    """Spawner.active and Spawner.port look like good names for something else."""
+    program = """
+import light_spawner, jupyterhub.spawner
+names = {name for name in vars(light_spawner.LightSpawner) if not name.startswith("_")}
+print(*sorted(name for name in names if hasattr(jupyterhub.spawner.Spawner, name)))
+"""
+    for version in ("6.1", "5.5", "4.1"):
+        python = hub_install.install(HOME, version)["python"]
+        command = [python, "-B", "-c", program]
+        said = subprocess.run(
+            command, cwd=local_hub.FILES, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+        assert said.split() == ["poll", "progress", "start", "stop"]
+
+
 def test_a_server_answers_below_its_own_path_only(hub):
     assert start_server(hub, "ann@home", {}).status_code == 201
     assert start_server(hub, "ann@home", {"size": 2}, "named").status_code == 201
@@ -312,6 +331,11 @@ def test_a_start_has_its_own_timeout(hub):
     assert 0.8 < time.monotonic() - began < 5
     assert told[-1]["failed"] is True
     assert [sorted(event) for event in told[1:-1]] == [["message"], ["message"]]
+
+
+def test_a_start_that_fails_at_once_answers_with_its_reason(hub):
+    answer = start_server(hub, "hopeless", {"fail": "no such image"})
+    assert (answer.status_code, answer.json()["message"]) == (500, "no such image")
 
 
 def test_a_bad_option_is_a_reason(hub):

@@ -23,7 +23,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import ClassVar
 from urllib.parse import unquote
 
 from jupyterhub import __version__
@@ -37,18 +36,46 @@ PHASES = ("waiting for a node", "pulling image", "mounting volumes", "starting c
 
 
 class LightSpawnError(Exception):
-    """A failure whose text the hub repeats as it is: 4.1 to 6.1 look for this attribute first."""
+    """A failure whose text the hub repeats: in the progress, and 6.1 also where the request to start waits."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.jupyterhub_message = message
 
 
+class Listener:
+    """The one HTTP listener, opened by the first start."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, LightSpawner] = {}  # base path -> who answers there
+        self.port = 0
+
+    def url(self) -> str:
+        if not self.port:
+            sockets = bind_sockets(0, "127.0.0.1")
+            server = HTTPServer(Application([(".*", ServerHandler)], log_function=lambda handler: None))
+            server.add_sockets(sockets)
+            self.port = sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{self.port}"
+
+    def at(self, path: str) -> LightSpawner | None:
+        """The server whose base path is the longest that fits."""
+        parts = unquote(path).strip("/").split("/")
+        for length in range(len(parts), 0, -1):
+            spawner = self.servers.get("/".join(parts[:length]))
+            if spawner is not None:
+                return spawner
+        return None
+
+
+LISTENER = Listener()
+
+
 class ServerHandler(RequestHandler):
-    """Answers for every active light server: the one whose base path is the longest that fits."""
+    """Answers for every active light server."""
 
     def prepare(self) -> None:
-        spawner = LightSpawner.at(self.request.path)
+        spawner = LISTENER.at(self.request.path)
         if spawner is None:
             self.send_error(404)
         elif spawner.hung_up:
@@ -58,14 +85,8 @@ class ServerHandler(RequestHandler):
             # A dead server answers once, so that the hub takes it for ready.
             spawner.hung_up = spawner.flag("dead")
             self.set_header("X-JupyterHub-Version", __version__)
-            self.finish(
-                {
-                    "version": "light",
-                    "user": spawner.user.name,
-                    "server_name": spawner.name,
-                    "user_options": spawner.user_options,
-                }
-            )
+            answer = {"version": "light", "user": spawner.user.name, "server_name": spawner.name}
+            self.finish({**answer, "user_options": spawner.user_options})
 
     def check_xsrf_cookie(self) -> None:
         """Any method is welcome."""
@@ -77,31 +98,10 @@ class ServerHandler(RequestHandler):
 class LightSpawner(Spawner):
     """A spawner without processes."""
 
-    answering: ClassVar[dict[str, LightSpawner]] = {}  # base path -> the server that answers there
-    port = 0  # of the one listener, opened by the first start
-
     began = 0.0
     path = ""
     alive = False
     hung_up = False
-
-    @classmethod
-    def at(cls, path: str) -> LightSpawner | None:
-        parts = unquote(path).strip("/").split("/")
-        for length in range(len(parts), 0, -1):
-            spawner = cls.answering.get("/".join(parts[:length]))
-            if spawner is not None:
-                return spawner
-        return None
-
-    @classmethod
-    def listen(cls) -> int:
-        if not cls.port:
-            sockets = bind_sockets(0, "127.0.0.1")
-            server = HTTPServer(Application([(".*", ServerHandler)], log_function=lambda handler: None))
-            server.add_sockets(sockets)
-            cls.port = sockets[0].getsockname()[1]
-        return cls.port
 
     # What was asked for
 
@@ -143,8 +143,8 @@ class LightSpawner(Spawner):
             self.alive = False
             raise LightSpawnError(str(self.option("fail")))
         self.path = unquote(self.server.base_url).strip("/")
-        self.answering[self.path] = self
-        return f"http://127.0.0.1:{self.listen()}"
+        LISTENER.servers[self.path] = self
+        return LISTENER.url()
 
     async def progress(self):
         """Every event since the start, then the next ones as they come: a late listener misses nothing."""
@@ -166,5 +166,5 @@ class LightSpawner(Spawner):
         if self.flag("stop_fails"):
             raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
         self.alive = False
-        if self.answering.get(self.path) is self:
-            del self.answering[self.path]
+        if LISTENER.servers.get(self.path) is self:
+            del LISTENER.servers[self.path]
