@@ -1,0 +1,156 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from doors import At, failed
+
+pytestmark = pytest.mark.doors
+
+
+def test_what_the_hub_is(any_version: At) -> None:
+    result = any_version("hub_info")
+    assert result["hub"] == {"url": any_version.hub.url, "version": any_version.hub.version}
+    assert result["changed"] is False
+    assert result["actions"] == []
+    assert all(result[noun] is None for noun in ("users", "servers", "groups", "services", "routes"))
+
+
+def test_the_token_of_a_service(light: At) -> None:
+    token = light("hub_info")["token"]
+    assert (token["kind"], token["name"], token["admin"]) == ("service", "admin", True)
+    assert {"admin:users", "list:users", "proxy"} <= set(token["scopes"])
+    assert (token["expires_at"], token["expiry_known"]) == (None, False)
+
+
+def test_the_token_of_a_user(light: At) -> None:
+    user = light.new_user()
+    forever = light.mint(user, "read:users:name!user", "read:tokens!user", note="for ever")
+    for_a_day = light.mint(user, "read:users:name!user", "read:tokens!user", note="for a day", expires_in=86400)
+    without_read = light.mint(user, "read:users:name!user")
+    asks = [light.holding(token).task("hub_info") for token in (forever, for_a_day, without_read)]
+    first, second, third = (result["token"] for result in light.run(asks).results)
+
+    assert (first["kind"], first["name"], first["note"]) == ("user", user, "for ever")
+    assert {f"read:users:name!user={user}", f"read:tokens!user={user}"} <= set(first["scopes"])
+    assert first["id"].startswith("a")
+    assert first["created"]
+    assert (first["expires_at"], first["expiry_known"]) == (None, True)
+
+    assert (second["note"], second["expiry_known"]) == ("for a day", True)
+    listed = next(token for token in light.tokens(user) if token["note"] == "for a day")
+    assert (second["id"], second["expires_at"]) == (listed["id"], listed["expires_at"])
+
+    # A token that may not read tokens cannot know when it ends: that is not the same as never.
+    assert (third["expires_at"], third["expiry_known"]) == (None, False)
+
+
+def test_a_token_before_the_hub_told_which_it_is(light_41: At) -> None:
+    user = light_41.new_user()
+    token = light_41.mint(user, "read:users:name!user", "read:tokens!user", expires_in=86400)
+    answer = light_41.holding(token)("hub_info")["token"]
+    assert (answer["kind"], answer["name"]) == ("user", user)
+    assert (answer["id"], answer["expires_at"], answer["expiry_known"]) == (None, None, False)
+
+
+def test_anonymously(light: At) -> None:
+    anonymous = light.holding("")
+    plain, more, scoped = anonymous.run(
+        [
+            anonymous.task("hub_info"),
+            anonymous.task("hub_info", gather=["users"]),
+            anonymous.task("hub_info", require_scopes=["list:users"]),
+        ]
+    ).results
+    assert plain["hub"]["version"] == light.hub.version
+    assert plain["token"] is None
+    for result in (more, scoped):
+        failed(result, "unauthorized", "api_token")
+
+
+def test_gather_all_kinds(light: At) -> None:
+    user = light.new_user()
+    group = f"group-of-{user}"
+    light.api("POST", f"groups/{group}")
+    light.api("POST", f"groups/{group}/users", {"users": [user]})
+    assert light.api("POST", f"users/{user}/servers/one", {"user_options": {"colour": "red"}}).status_code == 201
+    result = light("hub_info", gather=["users", "servers", "groups", "services", "routes"])
+
+    assert {"kind": "user", "name": user, "groups": [group]}.items() <= by_name(result["users"])[user].items()
+    assert by_name(result["groups"])[group]["users"] == [user]
+    assert "admin" in by_name(result["services"])
+    assert {"/jhub/", f"/jhub/user/{user}/one/"} <= {route["routespec"] for route in result["routes"]}
+    (server,) = [server for server in result["servers"] if server["user"] == user]
+    assert server["started"]
+    assert server["last_activity"]
+    assert {name: server[name] for name in ("server_name", "ready", "pending", "url", "user_options")} == {
+        "server_name": "one",
+        "ready": True,
+        "pending": None,
+        "url": f"/jhub/user/{user}/one/",
+        "user_options": {"colour": "red"},
+    }
+
+
+def test_more_users_than_a_page_holds(light: At) -> None:
+    # A hub gives 200 at a time at most, and without being asked for pages cuts the list there in silence.
+    crowd = {f"crowd{number}" for number in range(230)}
+    assert light.api("POST", "users", {"usernames": sorted(crowd)}).status_code in (201, 409)
+    names = [user["name"] for user in light("hub_info", gather=["users"])["users"]]
+    assert crowd <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_only_named_users(light: At) -> None:
+    first, second = light.new_user(), light.new_user()
+    light.api("POST", f"users/{second}/server")
+    named, nobody, none = light.run(
+        [
+            light.task("hub_info", gather=["users", "servers"], users=[second, first]),
+            light.task("hub_info", gather=["users"], users=["nobody-of-that-name"]),
+            light.task("hub_info", gather=["users"], users=[]),
+        ]
+    ).results
+    assert [user["name"] for user in named["users"]] == [second, first]
+    assert [server["user"] for server in named["servers"]] == [second]
+    failed(nobody, "not_found", "nobody-of-that-name")
+    assert none["users"] == []
+
+
+def test_servers_that_the_token_may_not_read(light: At) -> None:
+    admin = light.new_user(admin=True)
+    token = light.mint(admin, "list:users", "read:users:name")
+    # No servers to be seen is not the same as no servers.
+    failed(light.holding(token)("hub_info", gather=["servers"]), "missing_scope", "read:servers")
+
+
+def test_require_scopes(any_version: At) -> None:
+    user = any_version.new_user()
+    start = "start:servers" if any_version.hub.version.startswith("6") else "servers"
+    token = any_version.mint(user, f"{start}!user", "read:servers!user")
+    held = any_version.holding(token)
+    satisfied, missing, another, unknown = held.run(
+        [
+            held.task("hub_info", require_scopes=["start:servers!user", f"read:servers!user={user}"]),
+            held.task("hub_info", require_scopes=["start:servers!user", "access:servers!user", "proxy"]),
+            held.task("hub_info", require_scopes=["start:servers!user=somebody-else"]),
+            held.task("hub_info", require_scopes=["start:servers"]),
+        ]
+    ).results
+    assert satisfied["token"]["name"] == user
+    message = failed(missing, "missing_scope", f"user '{user}'", f"access:servers!user={user}, proxy")["message"]
+    assert "lacks access" in message  # and not what it holds
+    failed(another, "missing_scope", f"{start}!user=somebody-else")
+    failed(unknown, "missing_scope", start)
+
+
+def test_check_mode_changes_nothing_about_it(light: At) -> None:
+    options = {"gather": ["services"], "require_scopes": ["list:users"]}
+    checked = light.check("hub_info", **options)
+    assert checked["services"] == light("hub_info", **options)["services"]
+    assert checked["changed"] is False
+
+
+def by_name(models: list[dict]) -> dict[str, dict]:
+    return {model["name"]: model for model in models}

@@ -1,0 +1,322 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import requests
+from doors import At, failed, until
+from hubs import Hub
+from misbehaving_hub import Misbehaving
+
+pytestmark = pytest.mark.doors
+ITEM = {"user", "server_name", "state", "url", "seconds", "reason", "events"}
+
+
+def server(result: dict[str, Any]) -> dict[str, Any]:
+    """The one server of a result, whose shape is the same whatever happened."""
+    (item,) = result["servers"]
+    assert set(item) == ITEM
+    assert all(set(event) == {"seconds", "progress", "message"} for event in item["events"])
+    return item
+
+
+def seen_options(item: dict[str, Any]) -> dict[str, Any]:
+    """The options as the spawner itself has them: a light server answers with them."""
+    return requests.get(item["url"], timeout=10).json()["user_options"]
+
+
+def test_start_and_stop(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    started, again = at.run([at.task("hub_server", user=user)] * 2).results
+    item = server(started)
+    assert (started["changed"], started["actions"][0]["verb"]) == (True, "start")
+    assert (item["user"], item["server_name"], item["state"], item["reason"]) == (user, "", "ready", None)
+    assert item["url"] == f"{at.hub.url}user/{user}/"
+    assert item["seconds"] > 0
+    assert requests.get(item["url"], timeout=10).json()["user"] == user
+    assert (started["diff"]["before"]["state"], started["diff"]["after"]["state"]) == ("stopped", "ready")
+    assert (again["changed"], again["actions"], server(again)["url"]) == (False, [], item["url"])
+
+    stopped, never_was = at.run([at.task("hub_server", user=user, state="stopped")] * 2).results
+    assert (stopped["changed"], stopped["actions"][0]["verb"], server(stopped)["state"]) == (True, "stop", "stopped")
+    assert (never_was["changed"], server(never_was)["state"]) == (False, "stopped")
+    assert at.servers(user) == {}
+
+
+def test_a_named_server_beside_the_default_one(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    at.api("POST", f"users/{user}/server")
+    started, stopped, unknown = at.run(
+        [
+            at.task("hub_server", user=user, server_name="lab"),
+            at.task("hub_server", user=user, server_name="lab", state="stopped"),
+            at.task("hub_server", user=user, server_name="never-was", state="stopped"),
+        ]
+    ).results
+    assert (server(started)["server_name"], server(started)["url"]) == ("lab", f"{at.hub.url}user/{user}/lab/")
+    assert (stopped["changed"], unknown["changed"]) == (True, False)
+    assert set(at.servers(user)) == {""}
+
+
+def test_user_options_reach_the_spawner(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    chosen = {"image": "ä:1", "cpus": 2, "nested": {"list": [1, None, True]}, "user_options": "a key of that name"}
+    stop = at.task("hub_server", user=user, state="stopped")
+    seen = []
+    for options in ({"user_options": chosen}, {}, {"user_options": {}}):
+        # None given: the last ones are used again, on every version. Empty: none.
+        ran = at.run([at.task("hub_server", user=user, **options), ask(at, user), stop])
+        assert ran.results[0]["changed"] is True
+        seen.append(ran.results[1]["json"]["user_options"])
+    assert seen == [chosen, chosen, {}]
+
+
+def ask(at: At, user: str) -> dict[str, Any]:
+    """A task that asks a light server for what it knows of itself, while it runs."""
+    return {"ansible.builtin.uri": {"url": f"{at.hub.url}user/{user}/"}}
+
+
+def test_without_waiting_and_then_waiting_for_the_same_spawn(light: At) -> None:
+    user = light.new_user()
+    options = {"start_seconds": 4}
+    first, again, waited = light.run(
+        [
+            light.task("hub_server", user=user, user_options=options, wait=False),
+            light.task("hub_server", user=user, wait=False),
+            light.task("hub_server", user=user),
+        ]
+    ).results
+    assert (first["changed"], server(first)["state"], server(first)["url"]) == (True, "pending", None)
+    assert server(first)["seconds"] < 3
+    assert (again["changed"], server(again)["state"]) == (False, "pending")
+    assert (waited["changed"], server(waited)["state"]) == (False, "ready")
+    # It was the same spawn: the options of the first task are in it.
+    assert seen_options(server(waited)) == options
+
+
+def test_stop_without_waiting(light: At) -> None:
+    user = light.new_user()
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}})
+    told, waited = light.run(
+        [
+            light.task("hub_server", user=user, state="stopped", wait=False),
+            light.task("hub_server", user=user, state="stopped"),
+        ]
+    ).results
+    assert (told["changed"], server(told)["state"]) == (True, "pending")
+    assert (waited["changed"], server(waited)["state"]) == (False, "stopped")
+    assert light.servers(user) == {}
+
+
+def test_events_of_a_slow_start(light: At) -> None:
+    user = light.new_user()
+    item = server(light("hub_server", user=user, user_options={"start_seconds": 3}))
+    events = item["events"]
+    messages = [event["message"] for event in events]
+    assert messages[0] == "Server requested"
+    assert any(message.startswith("Step 1 of 6: ") for message in messages)
+    assert len(messages) == len(set(messages)) == 8
+    times = [event["seconds"] for event in events]
+    assert times == sorted(times)
+    # They were taken in as they came.
+    assert times[-1] - times[1] > 2
+    assert 3 < item["seconds"] < 8
+
+
+def test_events_without_a_number(light: At) -> None:
+    options = {"start_seconds": 1, "no_progress_key": True}
+    events = server(light("hub_server", user=light.new_user(), user_options=options))["events"]
+    assert events[1]["message"].startswith("Step 1 of 2: ")
+    assert events[1]["progress"] is None
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_spawn_that_fails(any_version: At, seconds: int) -> None:
+    at, user = any_version, any_version.new_user()
+    options = {"fail": "no node with a GPU is free", "start_seconds": seconds}
+    # Twice: JupyterHub 6 answers 201 to a start that is pending, where the start before it failed.
+    tasks = [at.task("hub_server", user=user, user_options=options)] * 2
+    for result in at.run([*tasks, at.task("hub_server", user=user, user_options={"start_seconds": 1})]).results[:2]:
+        failed(result, "spawn_failed", f"user '{user}'", "no node with a GPU is free")
+        item = server(result)
+        assert (item["state"], item["reason"], item["url"]) == ("failed", "no node with a GPU is free", None)
+        assert result["changed"] is True
+    # And the failures before it are not held against the start that works.
+    assert list(at.servers(user)) == [""]
+    assert at.servers(user)[""]["ready"] is True
+
+
+def test_a_spawn_that_fails_while_somebody_else_waits_for_it(light: At) -> None:
+    user = light.new_user()
+    light.api("POST", f"users/{user}/server", {"user_options": {"fail": "the disk is full", "start_seconds": 4}})
+    result = light("hub_server", user=user)
+    failed(result, "spawn_failed", "the disk is full")
+    assert result["changed"] is False
+
+
+def test_a_spawn_that_fails_in_silence(light: At) -> None:
+    result = light("hub_server", user=light.new_user(), user_options={"fail_silently": True, "start_seconds": 2})
+    failed(result, "spawn_failed", "start_timeout")
+    assert server(result)["state"] == "failed"
+    assert server(result)["reason"]
+
+
+def test_a_start_that_never_ends(light: At) -> None:
+    user = light.new_user()
+    stopped, left = light.run(
+        [
+            light.task("hub_server", user=user, user_options={"never": True}, wait_timeout="2s"),
+            light.task("hub_server", user=user, server_name="lab", user_options={"never": True}, wait_timeout=2,
+                       on_timeout="leave"),
+        ]
+    ).results  # fmt: skip
+    failed(stopped, "timeout", "2 s", "It was stopped", "last message: Step", "wait_timeout")
+    failed(left, "timeout", "It was left as it is")
+    assert server(stopped)["state"] == server(left)["state"] == "failed"
+    found = light.servers(user)
+    assert set(found) == {"lab"}
+    assert found["lab"]["pending"] == "spawn"
+    # Stopping what still starts cancels it.
+    cancelled = light("hub_server", user=user, server_name="lab", state="stopped")
+    assert (cancelled["changed"], server(cancelled)["state"]) == (True, "stopped")
+    assert light.servers(user) == {}
+
+
+def test_ready_as_the_hub_says_but_dead(light: At) -> None:
+    user = light.new_user()
+    result = light("hub_server", user=user, user_options={"dead": True}, wait_timeout=3)
+    failed(result, "timeout", "does not answer")
+    assert light.servers(user) == {}
+
+
+def test_a_slow_stop_is_waited_for(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    at.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}, "stop_seconds": 3})
+    result = at("hub_server", user=user, state="stopped")
+    assert server(result)["state"] == "stopped"
+    assert server(result)["seconds"] > 2.5
+    assert at.servers(user) == {}
+
+
+def test_a_stop_that_takes_too_long(light: At) -> None:
+    user = light.new_user()
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 15}})
+    result = light("hub_server", user=user, state="stopped", wait_timeout=2)
+    failed(result, "timeout", "2 s", "wait_timeout")
+    assert server(result)["state"] == "pending"
+
+
+def test_a_start_right_after_a_stop(light: At) -> None:
+    # A hub refuses to start what is still stopping.
+    user = light.new_user()
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}})
+    assert light.api("DELETE", f"users/{user}/server").status_code == 202
+    result = light("hub_server", user=user, user_options={"again": True})
+    assert (result["changed"], server(result)["state"]) == (True, "ready")
+    assert seen_options(server(result)) == {"again": True}
+
+
+def test_missing_scopes(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    start = "start:servers" if at.hub.version.startswith("6") else "servers"
+    reader = at.holding(at.mint(user, "read:servers!user", "read:users:name!user"))
+    blind = at.holding(at.mint(user, "read:users:name!user"))
+    cannot_start, cannot_see = at.run([each.task("hub_server", user=user) for each in (reader, blind)]).results
+    failed(cannot_start, "missing_scope", f"'{start}'")
+    failed(cannot_see, "missing_scope", "read:servers")
+    at.api("POST", f"users/{user}/server")
+    failed(reader("hub_server", user=user, state="stopped"), "missing_scope", "'delete:servers'")
+    assert set(at.servers(user)) == {""}
+
+
+def test_least_scopes(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    start = "start:servers" if at.hub.version.startswith("6") else "servers"
+    least = at.holding(at.mint(user, "read:servers!user", f"{start}!user", "delete:servers!user"))
+    started, stopped = at.run(
+        [least.task("hub_server", user=user), least.task("hub_server", user=user, state="stopped")]
+    ).results
+    assert (server(started)["state"], server(stopped)["state"]) == ("ready", "stopped")
+
+
+def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -> None:
+    user, busy = light.new_user(), light.new_user()
+    light.api("POST", f"users/{busy}/server")
+    wishes: list[dict[str, Any]] = [
+        {"user": user, "user_options": {"start_seconds": 1}},
+        {"user": busy},
+        {"user": busy, "state": "stopped"},
+        {"user": user, "server_name": "never-was", "state": "stopped"},
+    ]
+    through_glass = light.through(glass.url)
+    foretold = light.run([through_glass.task("hub_server", {"check_mode": True}, **wish) for wish in wishes]).results
+    assert glass.writes == []
+    done = light.run([light.task("hub_server", **wish) for wish in wishes]).results
+    for before, after in zip(foretold, done, strict=True):
+        assert not before["failed"], before["msg"]
+        for key in ("changed", "actions", "diff"):
+            assert before[key] == after[key]
+        assert server(before)["state"] == server(after)["state"]
+    assert [result["changed"] for result in done] == [True, False, True, False]
+
+
+def test_two_who_start_the_same_server(light: At) -> None:
+    user, results = light.new_user(), []
+    options = {"start_seconds": 2}
+    threads = [
+        threading.Thread(target=lambda: results.append(light("hub_server", user=user, user_options=options)))
+        for _number in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [server(result)["state"] for result in results] == ["ready", "ready"]
+
+
+@pytest.mark.parametrize("door", ["controller"], indirect=True)
+def test_progress_is_shown_while_the_spawn_runs(light: At) -> None:
+    user = light.new_user()
+    still_pending: list[bool] = []
+
+    def look(line: str) -> None:
+        if "Step 2 of 8" in line:
+            still_pending.append(light.servers(user)[""]["pending"] == "spawn")
+
+    ran = light.run(
+        [light.task("hub_server", user=user, user_options={"start_seconds": 4})], on_line=look, terminal=True
+    )
+    assert still_pending == [True]
+    shown = [(when, line) for when, line in ran.lines if "Step " in line]
+    assert len(shown) == 8
+    assert shown[-1][0] - shown[0][0] > 2.5
+    ready = next(when for when, line in ran.lines if line.startswith("changed:"))
+    assert ready - shown[0][0] > 3
+    host = light.hub.url.partition("://")[2].rstrip("/")
+    assert shown[0][1].startswith(f"{host}: server of user '{user}': ")
+
+
+@pytest.mark.parametrize("door", ["controller"], indirect=True)
+def test_progress_is_not_shown_where_nothing_may_be(light: At) -> None:
+    task = light.task("hub_server", {"no_log": True}, user=light.new_user(), user_options={"start_seconds": 1})
+    assert "Step " not in light.run([task]).output
+
+
+def test_a_real_server(real: At, real_hub: Hub) -> None:
+    user = real.new_user()
+    started, status, stopped = real.run(
+        [
+            real.task("hub_server", user=user),
+            {"ansible.builtin.uri": {"url": f"{real.hub.url}user/{user}/api/status",
+                                     "headers": {"Authorization": f"token {real_hub.admin_token}"}}},
+            real.task("hub_server", user=user, state="stopped"),
+        ]
+    ).results  # fmt: skip
+    assert server(started)["state"] == "ready"
+    assert status["json"]["kernels"] == 0
+    assert server(stopped)["state"] == "stopped"
+    until(lambda: real.servers(user) == {})
