@@ -1,7 +1,7 @@
 # Everything is built under .build; `make clean` removes it. The recipes live in tools/, one file each.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint sanity unit integration molecule lock clean
+.PHONY: help verify test lint sanity unit integration molecule bench lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
@@ -26,6 +26,9 @@ integration: ## The tests against a real hub, on the newest ansible-core and on 
 
 molecule: ## The roles, each by its molecule scenario
 	@tools/check molecule
+
+bench: ## What things cost, beside what others take for them
+	@tools/bench
 
 lock: ## Write requirements/*.txt anew (UPGRADE=1: with the newest versions)
 	@tools/lock
