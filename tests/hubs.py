@@ -21,9 +21,11 @@ HOME = REPOSITORY / ".build" / "hubs"  # what is installed is shared by all runs
 # By path: the launcher belongs to the role, which is no Python package.
 sys.path.insert(0, str(REPOSITORY / "roles" / "local_hub" / "files"))
 
-import hub_install  # noqa: E402, F401  # for the unit tests
-import hub_processes  # noqa: E402, F401
+import hub_install  # noqa: E402
+import hub_processes  # noqa: E402
 import local_hub  # noqa: E402
+
+__all__ = ["HOME", "Hub", "hub_install", "hub_processes", "local_hub", "running_hub"]
 
 
 @dataclass(frozen=True)

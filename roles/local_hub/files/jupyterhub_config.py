@@ -60,7 +60,7 @@ else:
 if parameters["config"]:
     extra = Path(parameters["config"])
     # The caller's own file, with the values so far in `c`, which traitlets' load_subconfig would not show it.
-    names = {"c": c, "get_config": get_config, "__file__": str(extra)}  # noqa: F821
+    names = {"c": c, "get_config": lambda: c, "__file__": str(extra)}
     exec(compile(extra.read_text(), str(extra), "exec"), names)  # noqa: S102
 
 # If that file has set a list of services of its own, the launcher must not lose its key.
