@@ -96,6 +96,10 @@ def http(status: str, body: Any = None, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
 
+class Held(bytes):
+    """A raw answer after which the connection is held open."""
+
+
 @dataclass
 class MisbehavingServer:
     url: str
@@ -121,10 +125,9 @@ def misbehaving_server(*answers: bytes | None, listens_after: float = 0.0) -> It
                 while b"\r\n\r\n" not in asked and asked[:1] != b"\x16":
                     asked += connection.recv(4096) or b"\r\n\r\n"
                 served.seen.append(asked.decode(errors="replace").partition(" HTTP/")[0])
-                if answer is None:
+                connection.sendall(answer or b"")
+                if answer is None or isinstance(answer, Held):
                     ended.wait(10)
-                else:
-                    connection.sendall(answer)
 
         def serve() -> None:
             if listens_after:
@@ -178,6 +181,8 @@ class StandInHub:
         self.looks = 0
         self.streams: list[list[Model | Callable[[], None]]] = []
         """The events of one progress stream after another; what is callable there happens at that moment."""
+        self.last_stream: list[Model | Callable[[], None]] = []
+        """What every further stream says."""
         self.answering = True
         self.identity: Model = {}
 
@@ -193,7 +198,7 @@ class StandInHub:
         return 200, self.on_write(method, "/".join(path), body)
 
     def events(self, *path: str, deadline: float) -> Iterator[Model]:
-        for event in self.streams.pop(0) if self.streams else []:
+        for event in self.streams.pop(0) if self.streams else self.last_stream:
             if callable(event):
                 event()
             else:

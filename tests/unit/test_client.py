@@ -59,6 +59,26 @@ def test_what_is_no_hub_is_told_as_such(status: int, answer: object) -> None:
     assert "hub_url" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "words"),
+    [
+        (
+            302,
+            {"Location": "https://sso.example.org/?next=x"},
+            UnexpectedAnswer,
+            r"redirects to https://sso\.example\.org/;",
+        ),
+        (500, {}, HubFailure, "failed with 500"),
+    ],
+)
+def test_a_hub_behind_a_login_and_one_that_is_broken_are_told_apart_from_none(
+    status: int, headers: dict[str, str], kind: type[HubError], words: str
+) -> None:
+    first = Exchange("GET", API, "<html>", status, headers, token=None)
+    with scripted_hub(first) as hub, pytest.raises(kind, match=words):
+        hub.version  # noqa: B018
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_the_hub_does_not_know(status: int) -> None:
     refusal = Exchange("GET", API + "user", {"message": "Missing or invalid credentials."}, status)
@@ -167,6 +187,14 @@ def test_a_list_is_read_to_its_end_by_the_offsets_that_the_hub_gives() -> None:
 def test_a_list_without_pages_is_taken_as_it_is_and_a_mapping_by_its_values(answer: object) -> None:
     with scripted_hub(Exchange("GET", API + "services?offset=0&limit=200", answer)) as hub:
         assert list(hub.pages("services", scope="list:services", what="list")) == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("following", [{"offset": 0}, {"offset": -1}, {"offset": None}, {"offset": "200"}, {}, 7, "x"])
+def test_a_list_that_would_never_end(following: object) -> None:
+    answer = {"items": [{"name": "a"}], "_pagination": {"next": following or {"limit": 200}}}
+    listed = Exchange("GET", API + "users?offset=0&limit=200", answer)
+    with scripted_hub(listed) as hub, pytest.raises(UnexpectedAnswer):
+        list(hub.pages("users", scope="list:users", what="list"))
 
 
 @pytest.mark.parametrize("answer", [None, 7, {"items": None, "_pagination": {"next": None}}])

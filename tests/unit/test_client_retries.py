@@ -19,7 +19,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
-from scripted_hub import MisbehavingServer, http, misbehaving_server
+from scripted_hub import Held, MisbehavingServer, http, misbehaving_server
 
 GOOD = http("200 OK", {"name": "alice"})
 BUSY = http("503 Service Unavailable", {"message": "starting"})
@@ -52,6 +52,7 @@ def write(hub: HubClient, method: str) -> object:
         (BUSY, BUSY, GOOD),
         (http("502 Bad Gateway"), http("504 Gateway Timeout"), GOOD),
         (http("429 Too Many Requests", None, "Retry-After: 0"), GOOD),
+        (http("429 Too Many Requests"), GOOD),
     ],
 )
 def test_reading_is_tried_again(answers: tuple[bytes, ...]) -> None:
@@ -146,6 +147,20 @@ def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open() -> None:
     began = time.monotonic()
     with misbehaving_server(HANGS) as server, client(server) as hub:
         assert list(hub.events("users", "alice", "server", "progress", deadline=began + 0.2)) == []
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'Connection: close\r\n\r\ndata: {"progress": 1}\n\n',
+        b'Transfer-Encoding: chunked\r\n\r\n17\r\ndata: {"progress": 1}\n\n\r\n',
+    ],
+)
+def test_an_event_comes_when_it_is_said_not_when_there_are_enough_of_them(said: bytes) -> None:
+    began = time.monotonic()
+    with misbehaving_server(Held(b"HTTP/1.1 200 OK\r\n" + said)) as server, client(server) as hub:
+        assert next(hub.events("users", "alice", "server", "progress", deadline=began + 5)) == {"progress": 1}
     assert time.monotonic() - began < 2
 
 

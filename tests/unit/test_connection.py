@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import threading
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -170,7 +170,9 @@ def test_durations(written: str | float, meant: float) -> None:
 @pytest.mark.parametrize(
     "written",
     ["", "0", "0s", "0.0", "-1", "1w", "1h30m", "90S", "s", "1e3", "inf", "nan", "1.", ".5", "1_000", "forever", "None",
-     # As a number it is infinite, which no clock counts to.
+     # More than a clock of Python's counts to (some 292 years).
+     "999999d",
+     # As a number it is infinite.
      "9" * 400],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused_with_the_option_s_name(written: str) -> None:
@@ -179,19 +181,18 @@ def test_what_is_no_duration_is_refused_with_the_option_s_name(written: str) -> 
     assert "90s" in error.value.hint
 
 
-@given(st.integers(1, 10**6), st.sampled_from(["", "s", "m", "h", "d"]))
+@given(st.integers(1, 10**4), st.sampled_from(["", "s", "m", "h", "d"]))
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
     assert seconds(f"{number}{unit}", "x") == number * seconds(f"1{unit}", "x")
 
 
-@given(st.text())
-def test_a_duration_is_positive_and_finite_or_refused(written: str) -> None:
+@given(st.one_of(st.text(), st.from_regex(r"\d+[smhd]?", fullmatch=True)))
+def test_a_duration_is_one_that_a_clock_can_count_or_refused(written: str) -> None:
     try:
         meant = seconds(written, "x")
     except Invalid:
         return
-    assert meant > 0
-    assert math.isfinite(meant)
+    assert 0 < meant <= threading.TIMEOUT_MAX
 
 
 def test_the_white_space_around_a_token_read_from_a_file_is_taken_off() -> None:

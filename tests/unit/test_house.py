@@ -96,7 +96,7 @@ def test_an_action_only_names_its_module_s_program(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ids(UTILS))
 def test_requests_are_the_client_s_alone(path: Path) -> None:
-    users = {"requests": ("_client", "_answers"), "urllib3": ("_client",), "websocket": ("_kernels",)}
+    users = {"requests": ("_client", "_answers"), "urllib3": ("_client", "_answers"), "websocket": ("_kernels",)}
     libraries = {name.partition(".")[0] for name in imports(path)} & users.keys()
     assert all(path.stem in users[library] for library in libraries)
 

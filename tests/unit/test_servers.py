@@ -91,8 +91,9 @@ def test_a_token_that_may_not_read_servers_is_not_told_that_none_runs() -> None:
 
 
 def test_an_unknown_user() -> None:
-    with pytest.raises(NotFound, match="user 'alice'"):
-        perform(StandInHub(None))
+    error, item = failure(StandInHub(None))
+    assert (type(error), item["state"], item["reason"]) == (NotFound, "failed", "The hub has no user 'alice'.")
+    assert error.result.keys() == {"servers"}  # nothing is known to have changed
 
 
 # The plan, which is all of check mode
@@ -274,7 +275,7 @@ def test_a_spawn_that_fails_ends_the_wait_with_the_hub_s_reason(message: str, re
     hub, lines = hub_with(None), list[str]()
     takes_up(hub)
     hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(None), failed_event(message)]]
-    hub.streams += [[failed_event(message)]] * 3
+    hub.last_stream = [failed_event(message)]
     began = time.monotonic()
     error, item = failure(hub, lines=lines)
     assert time.monotonic() - began < 2
@@ -301,7 +302,7 @@ def test_a_post_that_fails_at_once_gives_its_own_reason_and_request() -> None:
 def test_the_failure_of_an_earlier_spawn_is_not_believed() -> None:
     """Until the hub has taken up a new start, the stream tells how the last one ended."""
     hub = hub_with(None)
-    hub.streams = [[failed_event("Spawn failed: the old reason")] for _each in range(1000)]
+    hub.last_stream = [failed_event("Spawn failed: the old reason")]
 
     def posted(*_request: Any) -> None:
         time.sleep(0.1)
@@ -314,7 +315,7 @@ def test_the_failure_of_an_earlier_spawn_is_not_believed() -> None:
 
 def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
     hub = hub_with(None)
-    hub.streams = [[failed_event("Spawn failed: the old reason")] for _each in range(1000)]
+    hub.last_stream = [failed_event("Spawn failed: the old reason")]
 
     def posted(*_request: Any) -> None:
         time.sleep(0.1)
@@ -329,7 +330,7 @@ def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
 def test_while_a_failed_spawn_is_cleaned_up_the_hub_is_not_hammered() -> None:
     """The stream gives its last event at once, for as long as the hub has not cleared the spawn away."""
     hub = hub_with(PENDING)
-    hub.streams = [[failed_event("Spawn failed: no room")] for _each in range(10**5)]
+    hub.last_stream = [failed_event("Spawn failed: no room")]
     cleared = time.monotonic() + 0.3
     hub.on_look = lambda: hub.set_server(None) if time.monotonic() > cleared else None
     error, _item = failure(hub)
@@ -391,6 +392,16 @@ def test_the_wait_ends_though_the_hub_holds_the_request() -> None:
     hub.on_write = posted
     began = time.monotonic()
     error, _item = failure(hub, wait_timeout=0.2)
+    assert isinstance(error, TimedOut)
+    assert time.monotonic() - began < 2
+    release.set()
+
+
+def test_the_wait_ends_though_the_hub_does_not_even_take_the_request_up() -> None:
+    hub, release = hub_with(None), threading.Event()
+    hub.on_write = lambda *_request: release.wait(10)
+    began = time.monotonic()
+    error, _item = failure(hub, wait_timeout=0.2, on_timeout="leave")
     assert isinstance(error, TimedOut)
     assert time.monotonic() - began < 2
     release.set()
