@@ -27,6 +27,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 
 try:
     import requests
+    from urllib3.exceptions import ReadTimeoutError
 except ImportError:
     # `HubClient` says so in a sentence before any of this is called.
     pass
@@ -74,7 +75,7 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
             else "Set ca_path to the file of the CA that signed it."
         )
         return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
-    if isinstance(error, requests.exceptions.ReadTimeout):
+    if isinstance(_root(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
         hint = "Look whether the hub is overloaded, or raise request_timeout."
         return Timeout(f"{host} did not answer {method} within {timeout:g} s.", hint, **request)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
@@ -83,12 +84,16 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
     return Unreachable(f"No answer from {host}: {cause}.", hint, **request)
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost reason of the HTTP libraries' nested exceptions, without the names of their classes."""
+def _root(error: BaseException) -> BaseException:
+    """The innermost of the HTTP libraries' nested exceptions."""
     inner = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-    if isinstance(inner, BaseException):
-        return _cause(inner)
-    text = str(getattr(error, "strerror", None) or inner or error)
+    return _root(inner) if isinstance(inner, BaseException) else error
+
+
+def _cause(error: BaseException) -> str:
+    """Why it failed, without the names of the libraries' classes."""
+    root = _root(error)
+    text = str(getattr(root, "strerror", None) or getattr(root, "reason", None) or root)
     text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): ", "", text)
     return re.sub(r"^Failed to establish a new connection: (\[.*?\] )?", "", text).strip(" .") or type(error).__name__
 

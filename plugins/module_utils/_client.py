@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     content_of,
@@ -42,12 +43,17 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import m
 try:
     import requests
     from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import InvalidHeader
     from urllib3.util.retry import Retry
 except ImportError:
     HAS_REQUESTS = False
 else:
     HAS_REQUESTS = True
 
+_SAFE = ("GET", "DELETE")
+"""Methods that may be repeated: a second time they change nothing."""
+_BUSY = (429, 502, 503, 504)
+"""Statuses that a later try can mend: too many requests, and a proxy that waits for its hub."""
 _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
 _PAGE_SIZE = 200
@@ -87,6 +93,20 @@ _DIALECTS = (
 )
 
 
+def _wait_of(response: requests.Response, otherwise: float) -> float:
+    """Seconds until the next try: what the answer asks for (a number or a date), if it does."""
+    try:
+        return float(Retry().parse_retry_after(response.headers["Retry-After"]))
+    except (KeyError, InvalidHeader):
+        return otherwise
+
+
+def _door(url: SplitResult) -> tuple[str, int]:
+    """Scheme and port of an address, with what is left out filled in; a websocket has the door of its page."""
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
+    return scheme, url.port or (443 if scheme == "https" else 80)
+
+
 class HubClient:
     """Requests to one hub with one token. Closes its connections when it is used as a context manager."""
 
@@ -97,11 +117,9 @@ class HubClient:
             )
         self.connection = connection
         self._session = requests.Session()
-        # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method.
-        retry = Retry(
-            total=3, read=1, other=0, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False,
-            allowed_methods=("GET", "DELETE"),
-        )  # fmt: skip
+        # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
+        # that ask for another try are looked at in `_send`.
+        retry = Retry(total=3, read=1, status=0, other=0, backoff_factor=0.2, allowed_methods=_SAFE)
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=50)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -254,12 +272,10 @@ class HubClient:
     def token_header(self, url: str) -> dict[str, str]:
         """The header that carries the token, for the hub's host and its subdomains; empty for any other."""
         hub, other = urlsplit(self.url), urlsplit(url)
-        schemes = {"ws": "http", "wss": "https"}
-        same = (schemes.get(other.scheme, other.scheme), other.port) == (hub.scheme, hub.port)
-        hosts = (other.hostname or "", hub.hostname or "")
-        if same and self.connection.api_token and (hosts[0] == hosts[1] or hosts[0].endswith("." + hosts[1])):
-            return {"Authorization": f"token {self.connection.api_token}"}
-        return {}
+        host, home = other.hostname or "", hub.hostname or ""
+        same = _door(other) == _door(hub) and (host == home or host.endswith("." + home))
+        token = self.connection.api_token
+        return {"Authorization": f"token {token}"} if same and token else {}
 
     # How a request is made, and its answer judged
 
@@ -278,10 +294,20 @@ class HubClient:
     ) -> requests.Response:
         """One request; every failure to get an answer comes as a `HubError`."""
         timeout = self.connection.request_timeout
-        try:
-            return self._request(method, url, token=token, timeout=timeout, json=body, params=params, headers=headers)
-        except requests.RequestException as error:
-            raise no_answer(error, method, url, timeout) from None
+        for pause in (0.2, 0.4, 0.8, None):
+            try:
+                response = self._request(
+                    method, url, token=token, timeout=timeout, json=body, params=params, headers=headers
+                )
+            except requests.RequestException as error:
+                raise no_answer(error, method, url, timeout) from None
+            if method not in _SAFE or response.status_code not in _BUSY or pause is None:
+                break
+            wait = _wait_of(response, pause)
+            if wait > timeout:
+                break  # whoever asked would rather know than wait
+            time.sleep(wait)
+        return response
 
     def _request(
         self,

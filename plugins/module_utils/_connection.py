@@ -69,8 +69,9 @@ def base_url(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname, parts.port
-    except ValueError as error:
-        raise Invalid(f"hub_url is not an URL: {error}.", shape) from None
+    except ValueError:
+        # What the library says of it may quote a password.
+        raise Invalid("hub_url is not an URL.", shape) from None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path):
         raise Invalid("hub_url is not an http or https URL.", shape)
     if "@" in parts.netloc:
@@ -92,7 +93,7 @@ def api_path(*segments: str) -> str:
 
 def seconds(value: str | int | float, option: str) -> float:
     """A duration in seconds: a number, or ``90s``, ``30m``, ``2h``, ``1d``. Raises `Invalid` where it is neither."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
     if not match or float(match[1]) == 0:
         raise Invalid(
             f"{option}: '{value}' is not a duration.",

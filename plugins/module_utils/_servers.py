@@ -98,16 +98,19 @@ def _path(user: str, name: str) -> tuple[str, ...]:
 
 def stop(hub: HubClient, user: str, name: str, timeout: float) -> None:
     """Stop a server, or cancel its start, and see it gone. Raises `Timeout` where it is not within ``timeout`` s."""
-    what = title(user, name)
-    deadline = time.monotonic() + timeout
     try:
-        hub.write("DELETE", *_path(user, name), scope=STOP, what=what)
+        hub.write("DELETE", *_path(user, name), scope=STOP, what=title(user, name))
     except NotFound:
         pass  # a named server that never was, or that went meanwhile
     # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
-    if not _until(lambda: read(hub, user, name).state == "stopped", deadline):
+    see_gone(hub, user, name, timeout)
+
+
+def see_gone(hub: HubClient, user: str, name: str, timeout: float) -> None:
+    """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s."""
+    if not _until(lambda: read(hub, user, name).state == "stopped", time.monotonic() + timeout):
         raise Timeout(
-            f"The {what} was told to stop and is still there after {timeout:g} s.",
+            f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",
             "Look into the hub's log, or wait longer with wait_timeout.",
         )
 
@@ -171,17 +174,21 @@ class ServerFlow:
             return self._start(plan, deadline)
         except HubError as error:
             state = "failed" if wanted.state == "started" else "pending"
-            error.result = {"changed": plan.changed, **self._answer(state, reason=error.reason or error.message)}
+            told = self._answer(state, reason=error.reason or error.message)
+            error.result = {"changed": plan.changed, **told, **error.result}
             raise
 
     def _stop(self, plan: Plan) -> dict[str, Any]:
-        wanted = self._wanted
-        if plan.does("stop") and not wanted.wait:
-            self._hub.write("DELETE", *_path(wanted.user, wanted.name), scope=STOP, what=self._what)
-        elif plan.before["state"] != "stopped" and wanted.wait:
+        wanted, hub = self._wanted, self._hub
+        if plan.before["state"] != "stopped":
             self._say("stopping")
-            stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout)
-        return self._answer(read(self._hub, wanted.user, wanted.name).state)
+        if plan.does("stop") and wanted.wait:
+            stop(hub, wanted.user, wanted.name, wanted.wait_timeout)
+        elif plan.does("stop"):
+            hub.write("DELETE", *_path(wanted.user, wanted.name), scope=STOP, what=self._what)
+        elif wanted.wait:
+            see_gone(hub, wanted.user, wanted.name, wanted.wait_timeout)
+        return self._answer(self._read().state)
 
     def _start(self, plan: Plan, deadline: float) -> dict[str, Any]:
         wanted = self._wanted
@@ -214,7 +221,7 @@ class ServerFlow:
         Nothing but the server itself is believed: a POST's 201 can come while it is still pending (JupyterHub 6), and
         a stream that a DELETE ended closes with "ready".
         """
-        pause, reason = _PAUSE, None
+        pause, reason = 0.0, None
         while True:
             found = self._read()
             if found.state == "ready" and self._hub.answers(found.url):
@@ -226,10 +233,11 @@ class ServerFlow:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise self._timeout(found)
-            reason = self._listen(deadline)
-            if reason is None:
-                time.sleep(max(min(pause, deadline - time.monotonic()), 0))
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
+            # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
+            # asked for again and again.
+            time.sleep(min(pause, left))
+            pause = min(max(pause * 1.5, _PAUSE), _LONGEST_PAUSE)
+            reason = reason or self._listen(deadline)
 
     def _listen(self, deadline: float) -> str | None:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
@@ -279,17 +287,19 @@ class ServerFlow:
         wanted = self._wanted
         last = self._events[-1]["message"] if self._events else "none"
         told = "the hub says ready, but it does not answer" if found.state == "ready" else f"it is {found.state}"
-        after = "It was left as it is."
+        after, result = "It was left as it is.", self._answer("pending" if found.pending else "failed")
         if wanted.on_timeout == "stop":
-            after = "It was stopped."
+            after, result = "It was stopped.", {"changed": True, **self._answer("failed")}
             try:
                 stop(self._hub, wanted.user, wanted.name, _CLEANING)
             except HubError as error:
                 after = f"It could not be stopped: {error.message}"
-        return Timeout(
-            f"The {self._what} was not ready after {wanted.wait_timeout:g} s: {told}; last message: {last}. {after}",
-            "Give it longer with wait_timeout, or look into the hub's log for what it waits for.",
+        message = (
+            f"The {self._what} was not ready after {wanted.wait_timeout:g} s: {told}; last message: {last}. {after}"
         )
+        result["servers"][0]["reason"] = message
+        hint = "Give it longer with wait_timeout, or look into the hub's log for what it waits for."
+        return Timeout(message, hint, result=result)
 
     def _answer(self, state: str, *, url: str | None = None, reason: str | None = None) -> dict[str, Any]:
         item = {
