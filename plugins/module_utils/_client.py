@@ -119,7 +119,9 @@ class HubClient:
         self._session = requests.Session()
         # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
         # that ask for another try are looked at in `_send`.
-        retry = Retry(total=3, read=1, status=0, other=0, backoff_factor=0.2, allowed_methods=_SAFE)
+        retry = Retry(
+            total=3, read=1, other=0, backoff_factor=0.2, allowed_methods=_SAFE, respect_retry_after_header=False
+        )  # fmt: skip
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=50)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)

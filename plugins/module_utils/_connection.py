@@ -16,6 +16,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
 _API_OR_PAGE = re.compile(r"/hub/(api|home|login|logout|token|admin|spawn|spawn-pending)(/.*)?$")
+_LONGEST = 36500 * 86400.0
+"""Seconds: more than anybody waits, and less than a thread can."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -94,9 +96,10 @@ def api_path(*segments: str) -> str:
 def seconds(value: str | int | float, option: str) -> float:
     """A duration in seconds: a number, or ``90s``, ``30m``, ``2h``, ``1d``. Raises `Invalid` where it is neither."""
     match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-    if not match or float(match[1]) == 0:
+    found = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < found <= _LONGEST:
         raise Invalid(
             f"{option}: '{value}' is not a duration.",
-            "Write a number of seconds above 0, or one like 90s, 30m, 2h, 1d.",
+            "Write a number of seconds above 0, or one like 90s, 30m, 2h, 1d, and no more than 36500d.",
         )
-    return float(match[1]) * _UNITS[match[2]]
+    return found
