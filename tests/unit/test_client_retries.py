@@ -53,6 +53,7 @@ def write(hub: HubClient, method: str) -> object:
         (http("502 Bad Gateway"), http("504 Gateway Timeout"), GOOD),
         (http("429 Too Many Requests", None, "Retry-After: 0"), GOOD),
         (http("429 Too Many Requests"), GOOD),
+        (http("429 Too Many Requests", None, "Retry-After: soon"), GOOD),
     ],
 )
 def test_reading_is_tried_again(answers: tuple[bytes, ...]) -> None:

@@ -17,8 +17,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection impo
     seconds,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+
+# A machine that is busy with other things is no reason to fail.
+UNHURRIED = settings(deadline=None)
 
 SECRET = "s3cr3t"
 
@@ -54,6 +57,7 @@ def test_base_url_takes_what_people_have_at_hand(pasted: str, understood: str) -
     assert base_url(pasted) == understood
 
 
+@UNHURRIED
 @given(st.lists(st.text("abc-_.~%", min_size=1, max_size=6), max_size=4), st.sampled_from(["", "/", "/hub/api"]))
 def test_base_url_of_a_base_url_is_itself(segments: list[str], ending: str) -> None:
     once = base_url("https://hub.example.org/" + "/".join(segments) + ending)
@@ -102,6 +106,7 @@ def test_base_url_refuses_credentials_in_so_many_words(pasted: str) -> None:
     assert SECRET not in text_of(error)
 
 
+@UNHURRIED
 @given(st.text(max_size=8), st.text(max_size=8))
 @example("", "")
 @example("", "#1")  # an address ends at an unquoted `#`, `/` or `?`, and what stands before it looks like a port
@@ -115,6 +120,7 @@ def test_a_password_in_the_address_is_refused_and_never_shown(before: str, after
     assert SECRET not in text_of(error)
 
 
+@UNHURRIED
 @given(st.text())
 def test_base_url_gives_a_sound_address_or_a_sentence(pasted: str) -> None:
     for address in (pasted, "https://" + pasted, "http://hub.example.org/" + pasted):
@@ -133,6 +139,7 @@ def test_base_url_gives_a_sound_address_or_a_sentence(pasted: str) -> None:
 names = st.text(min_size=1).filter(lambda name: name not in (".", ".."))
 
 
+@UNHURRIED
 @given(names.filter(lambda name: not any("\ud800" <= char <= "\udfff" for char in name)))
 @example("alice@example.org")
 @example("~alice")
@@ -181,11 +188,13 @@ def test_what_is_no_duration_is_refused_with_the_option_s_name(written: str) -> 
     assert "90s" in error.value.hint
 
 
+@UNHURRIED
 @given(st.integers(1, 10**4), st.sampled_from(["", "s", "m", "h", "d"]))
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
     assert seconds(f"{number}{unit}", "x") == number * seconds(f"1{unit}", "x")
 
 
+@UNHURRIED
 @given(st.one_of(st.text(), st.from_regex(r"\d+[smhd]?", fullmatch=True)))
 def test_a_duration_is_one_that_a_clock_can_count_or_refused(written: str) -> None:
     try:
@@ -199,6 +208,7 @@ def test_the_white_space_around_a_token_read_from_a_file_is_taken_off() -> None:
     assert Connection("https://hub/", f" {SECRET}\n").api_token == SECRET
 
 
+@UNHURRIED
 @given(st.text(max_size=4), st.text(max_size=4))
 @example("", "\u00e9")
 @example("", "\r\nX-Injected: 1")

@@ -418,6 +418,17 @@ def test_without_a_wait_the_stream_is_not_read() -> None:
     assert (item["state"], item["url"], item["events"], len(hub.streams)) == ("pending", None, [], 1)
 
 
+def test_without_a_wait_a_request_that_outlives_our_patience_is_no_failure() -> None:
+    hub = hub_with(None)
+
+    def posted(*_request: Any) -> None:
+        raise TimedOut("The hub did not answer POST within 1 s.", "x")
+
+    hub.on_write = posted
+    hub.on_look = lambda: hub.set_server(PENDING) if hub.looks >= 3 else None
+    assert perform(hub, wait=False)["servers"][0]["state"] == "pending"
+
+
 def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
     hub = hub_with(None)
 
