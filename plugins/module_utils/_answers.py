@@ -81,6 +81,8 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         return Invalid(f"'{url}' is not an URL: {cause}.", "Correct hub_url.", **request)
     hint = "Check hub_url, and that the hub runs and can be reached from here."
+    if url.startswith("http:") and "closed" in cause:
+        hint = "Write hub_url with https://, if the hub speaks TLS, and see that it runs."
     return Unreachable(f"No answer from {host}: {cause}.", hint, **request)
 
 
@@ -94,7 +96,7 @@ def _cause(error: BaseException) -> str:
     """Why it failed, without the names of the libraries' classes."""
     root = _root(error)
     text = str(getattr(root, "strerror", None) or getattr(root, "reason", None) or root)
-    text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): ", "", text)
+    text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
     return re.sub(r"^Failed to establish a new connection: (\[.*?\] )?", "", text).strip(" .") or type(error).__name__
 
 

@@ -279,6 +279,11 @@ class HubClient:
         token = self.connection.api_token
         return {"Authorization": f"token {token}"} if same and token else {}
 
+    def trusted_cas(self, url: str) -> str:
+        """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
+        verify = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)["verify"]
+        return str(requests.certs.where() if verify is True else verify or "")
+
     # How a request is made, and its answer judged
 
     def _api(self, *path: str) -> str:

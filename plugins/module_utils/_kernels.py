@@ -12,7 +12,9 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import json
+import os
 import re
+import ssl
 import time
 import uuid
 from dataclasses import dataclass
@@ -221,11 +223,11 @@ class ExecFlow:
     def _connect(self, url: str, deadline: float) -> Any:
         parts, connection = urlsplit(url), self._hub.connection
         target = urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws"))
-        options: dict[str, Any] = {}
-        if not connection.validate_certs:
-            options = {"cert_reqs": 0, "check_hostname": False}
-        elif connection.ca_path:
-            options = {"ca_certs": connection.ca_path}
+        # The same CAs as for requests, which the websocket's library would choose otherwise.
+        trusted = self._hub.trusted_cas(url)
+        options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+        if trusted:
+            options = {"ca_cert_path" if os.path.isdir(trusted) else "ca_certs": trusted}
         if connection.client_cert:
             options |= {"certfile": connection.client_cert, "keyfile": connection.client_key}
         return websocket.create_connection(
