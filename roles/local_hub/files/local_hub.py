@@ -106,6 +106,10 @@ def healthy(url: str, token: str) -> str:
 
 
 def start(home: Path, state: Path, wanted: dict, timeout: float, check: bool) -> dict:
+    if not Path("/proc/self/environ").exists():
+        raise LocalHubError("A local hub needs Linux, where /proc tells which processes are its own: run it there.")
+    if check and not state.is_dir():
+        return {"state": str(state), "changed": True}
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with exclusive(state / "lock"):
         record = read_record(state)
@@ -319,7 +323,7 @@ def main(arguments: list[str]) -> int:
     except LocalHubError as error:
         print(f"local_hub: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: a ~ of a user without a home
         print(f"local_hub: {error}: choose other folders, or make room for them.", file=sys.stderr)
         return 1
     except Interrupted as signal_name:
