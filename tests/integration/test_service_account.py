@@ -1,0 +1,256 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role service_account: a user, a token that may do little, a file; and the second time nothing.
+
+It works with the token of the service that the README lets into the hub, whose block is loaded into each hub here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hubs import REPOSITORY, Hub, running_hub
+
+from playbooks import Played, api, hub_environment, least_scopes, play, servers
+
+PLAYBOOK = "hubops.jupyterhub.service_account"
+NAMES = ("read:users:groups", "read:users:name")  # a hub adds them to every token
+SERVICE_TOKEN = "5e27ce0000000000000000000000cafe"
+CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A hub, a folder, and an account that nobody else works with."""
+
+    hub: Hub
+    folder: Path
+    user: str
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "secrets" / "account.token"
+
+    def run(self, *arguments: str, token: str | None = None, **variables: Any) -> Played:
+        """The playbook with the admin's token, where no other one is given."""
+        chosen = {"service_account_user": self.user, "service_account_token_path": str(self.file), **variables}
+        env = hub_environment(self.hub, token or self.hub.admin_token)
+        return play(PLAYBOOK, *arguments, folder=self.folder, env=env, variables=chosen)
+
+    def tokens(self) -> list[dict[str, Any]]:
+        found = api(self.hub, "GET", f"users/{self.user}/tokens")["api_tokens"]
+        assert isinstance(found, list)
+        return found
+
+    def exists(self) -> bool:
+        return requests.get(f"{self.hub.api}/users/{self.user}", headers=self.hub.headers, timeout=30).ok
+
+    def held(self) -> list[str]:
+        """What the token in the file may do, as the hub says of itself."""
+        header = {"Authorization": f"token {self.file.read_text().strip()}"}
+        answer = requests.get(f"{self.hub.api}/user", headers=header, timeout=30)
+        assert answer.ok, answer.text
+        assert answer.json()["name"] == self.user
+        return sorted(answer.json()["scopes"])
+
+
+def passed(played: Played, changed: int) -> None:
+    assert played.status == 0, played.output
+    assert played.recap["localhost"]["changed"] == changed, played.output
+
+
+@contextmanager
+def hub_with_service(folder: Path, version: str, base_url: str) -> Iterator[Hub]:
+    """A real hub with real servers, and with the README's service."""
+    secret = folder / "hubops.token"
+    secret.write_text(SERVICE_TOKEN + "\n")
+    [block] = CODE.findall((REPOSITORY / "README.md").read_text())
+    assert "/etc/jupyterhub/hubops.token" in block
+    config = block.replace("/etc/jupyterhub/hubops.token", str(secret))
+    with running_hub(folder, version=version, spawner="server", base_url=base_url, config=config) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def new_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with hub_with_service(tmp_path_factory.mktemp("new"), "6.1", "/jhub/") as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def old_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with hub_with_service(tmp_path_factory.mktemp("old"), "5.5", "/") as hub:
+        yield hub
+
+
+@pytest.fixture
+def place(new_hub: Hub, tmp_path: Path) -> Place:
+    return Place(new_hub, tmp_path, f"account{next(_numbers)}")
+
+
+@pytest.fixture(params=["new_hub", "old_hub"])
+def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """On a hub that has start:servers, and on one where that is a part of servers."""
+    return Place(request.getfixturevalue(request.param), tmp_path, f"account{next(_numbers)}")
+
+
+def test_creates_the_account_and_then_changes_nothing(any_place: Place) -> None:
+    place = any_place
+    passed(place.run(), changed=3)  # the user, the folder, the token
+    assert api(place.hub, "GET", f"users/{place.user}")["admin"] is False
+    assert place.file.stat().st_mode & 0o777 == 0o600
+    assert place.file.parent.stat().st_mode & 0o777 == 0o700
+    [token] = place.tokens()
+    assert token["note"] == "hubops.jupyterhub service account"
+    assert token["expires_at"] is None
+    # Exactly these, in the words of this version of the hub.
+    names = [*least_scopes(place.hub), *(f"{name}!user" for name in NAMES)]
+    assert set(token["scopes"]) == {f"{name}={place.user}" for name in names}
+
+    secret, when = place.file.read_text(), os.stat(place.file).st_mtime_ns
+    passed(place.run(), changed=0)
+    assert (place.file.read_text(), os.stat(place.file).st_mtime_ns) == (secret, when)
+    assert [each["id"] for each in place.tokens()] == [token["id"]]
+
+    position = place.hub.log.stat().st_size
+    passed(place.run("--check"), changed=0)
+    assert not writes(place, position)
+
+
+def writes(place: Place, position: int) -> list[str]:
+    """What the hub was asked to change since this place in its log."""
+    return re.findall(r"\b(?:POST|PUT|PATCH|DELETE) /\S*hub/api/\S+", place.hub.log.read_text()[position:])
+
+
+def test_check_mode_before_there_is_anything_writes_nothing(place: Place) -> None:
+    position = place.hub.log.stat().st_size
+    passed(place.run("--check", "--diff"), changed=2)  # the user and the folder: the token cannot be foreseen
+    assert not writes(place, position)
+    assert not place.exists()
+    assert not place.file.parent.exists()
+    # The same look at the log sees a write where there is one.
+    passed(place.run(), changed=3)
+    assert len(writes(place, position)) == 2
+
+
+def test_check_mode_foresees_what_a_lost_file_means(place: Place) -> None:
+    passed(place.run(), changed=3)
+    place.file.unlink()
+    position = place.hub.log.stat().st_size
+    passed(place.run("--check"), changed=1)
+    assert not writes(place, position)
+    assert not place.file.exists()
+
+
+def test_a_deleted_file_is_repaired_and_the_lost_token_revoked(place: Place) -> None:
+    passed(place.run(), changed=3)
+    lost = place.file.read_text().strip()
+    place.file.unlink()
+    passed(place.run(), changed=1)
+    assert place.file.read_text().strip() != lost
+    assert place.held()
+    assert len(place.tokens()) == 1
+    assert place.file.stat().st_mode & 0o777 == 0o600
+    header = {"Authorization": f"token {lost}"}
+    assert requests.get(f"{place.hub.api}/user", headers=header, timeout=30).status_code == 403
+
+
+def test_a_revoked_token_is_replaced(place: Place) -> None:
+    passed(place.run(), changed=3)
+    [token] = place.tokens()
+    revoked = place.file.read_text()
+    api(place.hub, "DELETE", f"users/{place.user}/tokens/{token['id']}")
+    passed(place.run(), changed=1)
+    assert place.file.read_text() != revoked
+    assert place.held()
+    assert len(place.tokens()) == 1
+
+
+def test_scopes_expiry_and_note_are_as_asked_for(place: Place) -> None:
+    """And somebody else's folder keeps its mode."""
+    place.file.parent.mkdir(mode=0o755)
+    place.file.parent.chmod(0o755)
+    asked = {"service_account_scopes": ["read:tokens!user"], "service_account_expires_in": "2h"}
+    passed(place.run(service_account_note="of the nightly job", **asked), changed=2)
+    [token] = place.tokens()
+    assert token["note"] == "of the nightly job"
+    assert 0 < (datetime.fromisoformat(token["expires_at"]) - datetime.now(timezone.utc)).total_seconds() <= 7200
+    names = ("read:tokens", *NAMES)
+    assert place.held() == [f"{name}!user={place.user}" for name in names]
+    assert place.file.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_secret_is_shown_nowhere(place: Place) -> None:
+    played = place.run("-vvvv", "--diff")
+    passed(played, changed=3)
+    secret = place.file.read_text().strip()
+    assert len(secret) >= 32
+    assert secret not in played.output
+    assert place.hub.admin_token not in played.output
+    assert str(place.file) in played.output
+
+
+def test_a_token_that_may_not_do_it_is_told_what_it_lacks(place: Place) -> None:
+    played = place.run(token=SERVICE_TOKEN)  # its service may create verify-bot only
+    assert played.status == 2
+    assert "a token whose scopes do not cover it" in played.stdout
+    assert not place.exists()
+    assert not place.file.exists()
+
+
+def test_the_readme_s_service_can_do_all_that_is_needed(any_place: Place) -> None:
+    """Twice with its token; then the account's token is enough to verify the hub."""
+    bot = Place(any_place.hub, any_place.folder, "verify-bot")
+    passed(bot.run(token=SERVICE_TOKEN), changed=3)
+    passed(bot.run(token=SERVICE_TOKEN), changed=0)
+    secret = bot.file.read_text().strip()
+    played = play("hubops.jupyterhub.verify", folder=bot.folder, env=hub_environment(bot.hub, secret))
+    assert played.status == 0, played.output
+    assert servers(bot.hub, "verify-bot") == {}
+    assert json.loads((bot.folder / "verify-report" / "report.json").read_text())["user"] == "verify-bot"
+    # Repaired with it, too.
+    bot.file.unlink()
+    passed(bot.run(token=SERVICE_TOKEN), changed=1)
+    assert bot.held()
+
+
+def test_each_hub_of_an_inventory_gets_an_account(place: Place) -> None:
+    """With an admin's token of its own, and the default place of the file: below the current folder.
+
+    A host that is not the implicit localhost would have its Python looked for on PATH, and any may be there.
+    """
+    programs = place.folder / "programs"
+    programs.mkdir()
+    for minor in range(8, 20):
+        (programs / f"python3.{minor}").write_text("#!/bin/sh\nexit 127\n")
+        (programs / f"python3.{minor}").chmod(0o755)
+    hosts = {
+        name: {
+            "hub_url": place.hub.url,
+            "service_account_admin_token": place.hub.admin_token,
+            "service_account_user": f"{place.user}-{name}",
+        }
+        for name in ("first", "second")
+    }
+    env = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    played = play(PLAYBOOK, folder=place.folder, hosts=hosts, env=env)
+    assert played.status == 0, played.output
+    for name in hosts:
+        file = place.folder / f"{name}-{place.user}-{name}.token"
+        assert file.stat().st_mode & 0o777 == 0o600
+        header = {"Authorization": f"token {file.read_text().strip()}"}
+        owner = requests.get(f"{place.hub.api}/user", headers=header, timeout=30).json()["name"]
+        assert owner == f"{place.user}-{name}"
