@@ -98,10 +98,18 @@ def _path(user: str, name: str) -> tuple[str, ...]:
 
 def stop(hub: HubClient, user: str, name: str, timeout: float) -> None:
     """Stop a server, or cancel its start, and see it gone. Raises `Timeout` where it is not within ``timeout`` s."""
+    deadline = time.monotonic() + timeout
     try:
         hub.write("DELETE", *_path(user, name), scope=STOP, what=title(user, name))
     except NotFound:
         pass  # a named server that never was, or that went meanwhile
+    except Invalid:
+        # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other.
+        if read(hub, user, name).state != "pending":
+            raise
+        _until(lambda: read(hub, user, name).state != "pending", deadline)
+        if read(hub, user, name).state == "ready":
+            hub.write("DELETE", *_path(user, name), scope=STOP, what=title(user, name))
     # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
     see_gone(hub, user, name, timeout)
 
@@ -203,7 +211,7 @@ class ServerFlow:
         if wanted.wait:
             return self._answer("ready", url=self._watch(posted, deadline).url)
         if posted is not None and posted.done():
-            self._outcome(posted)
+            self._outcome(posted, deadline)
         found = self._read()
         return self._answer(found.state, url=found.url)
 
@@ -228,7 +236,7 @@ class ServerFlow:
                 return found
             if found.state == "stopped" and (posted is None or posted.done()):
                 if posted is not None:
-                    self._outcome(posted, reason)
+                    self._outcome(posted, deadline, reason)
                 raise self._failed(reason or self._listen(deadline))
             left = deadline - time.monotonic()
             if left <= 0:
@@ -261,13 +269,17 @@ class ServerFlow:
     def _say(self, text: str) -> None:
         self._report(f"{self._what}: {text}")
 
-    def _outcome(self, posted: Future[None], reason: str | None = None) -> None:
+    def _outcome(self, posted: Future[None], deadline: float, reason: str | None = None) -> None:
         """The POST's own verdict: nothing, or a failure in the words of the stream where it has some."""
         try:
             posted.result()
         except Timeout:
             pass  # the hub's slow_spawn_timeout is longer than our patience; the server tells the rest
-        except (HubFailure, Invalid) as error:
+        except HubFailure as error:
+            # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
+            raise self._failed(reason or self._listen(deadline) or error.reason, error) from None
+        except Invalid as error:
+            # Refused: nothing was begun, so whatever the stream says would be of an earlier start.
             raise self._failed(reason or error.reason, error) from None
 
     def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
