@@ -145,6 +145,8 @@ class ServerFlow:
         self._what = title(wanted.user, wanted.name)
         self._began = time.monotonic()
         self._events: list[dict[str, Any]] = []
+        self._asked = False
+        """Whether this task has asked for the start: a server that ran before is not its to stop."""
 
     def plan(self) -> Plan:
         """Start what does not run, stop what does; what is under way already is only waited for."""
@@ -203,6 +205,7 @@ class ServerFlow:
         posted: Future[None] | None = None
         if plan.does("start"):
             _until(lambda: self._read().pending != "stop", deadline)
+            self._asked = True
             self._say("asked to start")
             # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
             posted = in_background(self._post)
@@ -300,7 +303,7 @@ class ServerFlow:
         last = self._events[-1]["message"] if self._events else "none"
         told = "the hub says ready, but it does not answer" if found.state == "ready" else f"it is {found.state}"
         after, result = "It was left as it is.", self._answer("pending" if found.pending else "failed")
-        if wanted.on_timeout == "stop":
+        if wanted.on_timeout == "stop" and (self._asked or found.pending):
             after, result = "It was stopped.", {"changed": True, **self._answer("failed")}
             try:
                 stop(self._hub, wanted.user, wanted.name, _CLEANING)

@@ -160,15 +160,14 @@ class TokenFlow:
         if not wanted.path:
             return _answer(token, wanted, secret=secret, minted=True)
         try:
+            # Proven before it takes the old one's place, so that whatever the file holds has worked.
+            _proven, why = self._prove(secret, [token])
+            if why:
+                raise UnexpectedAnswer(f"The hub minted a token, but {why}.", "Look into the hub's log, and try again.")
             _secrets.write(wanted.path, secret)
-        except HubError:
+        except BaseException:
             self._revoke(token.id)  # nobody has its secret
             raise
-        _proven, why = self._prove(secret, [token])
-        if why:
-            raise UnexpectedAnswer(
-                f"The hub minted a token, but {why}.", "Look into the hub's log; the old token still works."
-            )
         return _answer(token, wanted, secret=None, minted=True)
 
     def _revoke(self, token_id: str) -> None:

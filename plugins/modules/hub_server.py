@@ -51,8 +51,8 @@ options:
     default: 5m
   on_timeout:
     description:
-      - What happens to a server that is not ready after O(wait_timeout). V(stop) cancels its start, so that nothing
-        is left behind; V(leave) lets it go on.
+      - What happens to a server that is not ready after O(wait_timeout). V(stop) stops it, so that nothing is left
+        behind; V(leave) lets it go on. A server that ran before the task, and does not answer, is left in any case.
     type: str
     choices: [stop, leave]
     default: stop

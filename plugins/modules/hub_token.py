@@ -157,6 +157,7 @@ failure:
     hint: "Check the name; a token whose scopes do not cover it gets the same answer."
 """
 
+from math import ceil
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
@@ -173,7 +174,7 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokenFlow:
         note=options["note"],
         state=options["state"],
         scopes=tuple(options["scopes"] or ()),
-        expires_in=None if expires_in is None else int(seconds(expires_in, "expires_in")),
+        expires_in=None if expires_in is None else ceil(seconds(expires_in, "expires_in")),
         path=options["path"],
     )
     return TokenFlow(hub, wanted, report)

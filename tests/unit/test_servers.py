@@ -460,6 +460,44 @@ def test_a_server_that_is_late_is_left_alone_if_so_wanted() -> None:
     assert item["state"] == "pending"  # what it is now, as the module's documentation says
 
 
+def test_a_server_that_ran_before_and_does_not_answer_is_not_this_task_s_to_stop() -> None:
+    hub = hub_with(READY)
+    hub.answering = False
+    error, item = failure(hub, wait_timeout=0.15)
+    assert isinstance(error, TimedOut)
+    assert error.message.endswith("It was left as it is.")
+    assert (hub.writes, item["state"], error.result["changed"]) == ([], "failed", False)
+
+
+def test_before_jupyterhub_6_the_post_says_error_and_the_stream_says_why() -> None:
+    hub = hub_with(None)
+    hub.streams = [[failed_event("Spawn failed: no GPU is free")]]
+
+    def posted(*_request: Any) -> None:
+        raise HubFailure("The hub failed with 500.", "x", status=500, reason="error")
+
+    hub.on_write = posted
+    error, item = failure(hub)
+    assert (type(error), item["reason"]) == (SpawnFailed, "no GPU is free")
+
+
+@pytest.mark.parametrize("becomes", [READY, None])
+def test_where_a_hub_cannot_cancel_a_start_its_end_is_waited_for(becomes: Model | None) -> None:
+    """JupyterHub 4 answers 400 to the DELETE of a server that is starting."""
+    hub = hub_with(PENDING)
+
+    def deleted(*_request: Any) -> None:
+        assert hub.model is not None
+        if hub.model["servers"].get("", {}).get("pending"):
+            raise Invalid("The hub refuses DELETE.", "x", status=400)
+        hub.set_server(None)
+
+    hub.on_write = deleted
+    hub.on_look = lambda: hub.set_server(becomes) if hub.looks == 6 else None
+    assert perform(hub, "stopped")["servers"][0]["state"] == "stopped"
+    assert hub.writes == ([STOP, STOP] if becomes else [STOP])
+
+
 def test_a_late_server_that_somebody_else_started_and_this_task_stopped_is_a_change() -> None:
     hub = hub_with(PENDING)
     takes_up(hub, None)

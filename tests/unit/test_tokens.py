@@ -238,9 +238,10 @@ def test_a_secret_that_cannot_be_kept_is_not_minted(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_client: Callable[[HubOfTokens], None]
 ) -> None:
     hub = HubOfTokens(token("a1"))
+    second_client(hub)
 
     def full(path: str, secret: str) -> None:
         raise Invalid("No space left.", "x")
@@ -248,11 +249,11 @@ def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token
     monkeypatch.setattr(_secrets, "write", full)
     with pytest.raises(Invalid, match="No space left") as error:
         perform(hub, path=str(tmp_path / "alice.token"))
-    assert hub.log == ["mint", "revoke a9"]
+    assert hub.log == ["mint", "prove", "revoke a9"]
     assert SECRET not in str(error.value.as_result())
 
 
-def test_a_minted_token_that_does_not_work_revokes_nothing(
+def test_a_minted_token_that_does_not_work_takes_no_other_s_place(
     tmp_path: Path, second_client: Callable[[HubOfTokens], None]
 ) -> None:
     hub = HubOfTokens(token("a1"))
@@ -267,7 +268,8 @@ def test_a_minted_token_that_does_not_work_revokes_nothing(
     hub.on_write = write
     with pytest.raises(UnexpectedAnswer, match="does not work"):
         perform(hub, path=str(tmp_path / "alice.token"))
-    assert hub.log == ["mint", "prove"]
+    assert hub.log == ["mint", "prove", "revoke a9"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_absent_takes_the_file_too(tmp_path: Path, second_client: Callable[[HubOfTokens], None]) -> None:
