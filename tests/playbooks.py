@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -110,6 +111,33 @@ def play(
     programs = bin_folder or ansible_bin()
     command = [programs / "ansible-playbook", playbook, *more, *arguments]
     return run(command, folder, environment(folder, programs) | (env or {}))
+
+
+def copy_checkout(target: Path) -> None:
+    """The checkout's own files, tracked or new, at another place."""
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout.split(b"\0")
+    for name in filter(None, map(os.fsdecode, listed)):
+        if (REPOSITORY / name).exists():  # one that is removed, but not yet committed so, is still listed
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, target / name)
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Whatever runs and names this folder: in its arguments or its environment, or by working in it."""
+    mark, found = os.fsencode(folder), {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            ended = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "ZX"
+            command = (entry / "cmdline").read_bytes()
+            traces = (
+                command + b"\0" + (entry / "environ").read_bytes() + b"\0" + os.fsencode(os.readlink(entry / "cwd"))
+            )
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+        if mark in traces and not ended and int(entry.name) != os.getpid():
+            found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
 
 
 def eventually(look: Callable[[], Any], seconds: float = 30) -> Any:
