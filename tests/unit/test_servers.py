@@ -348,7 +348,7 @@ def test_a_start_that_is_not_allowed_is_no_failed_spawn(kind: type[HubError]) ->
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert (item["state"], item["reason"]) == ("failed", "The token lacks the scope 'start:servers'.")
 
 
