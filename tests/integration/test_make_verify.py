@@ -33,6 +33,8 @@ from playbooks import (
     servers,
 )
 
+SAMPLES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAMPLE_BEGINS = re.compile(r"JupyterHub \S+ at \S+, user ")
 STEPS = ["hub", "token", "start", "run", "stop", "gone"]
 # JSON: Ansible would split a plain name=value at the spaces.
 SLEEPING = """-e '{"verify_code": "import time; time.sleep(600)"}'"""
@@ -87,8 +89,18 @@ def report(checkout: Path) -> dict[str, str]:
     return {step["name"]: step["verdict"] for step in found["steps"]}
 
 
-def test_an_embedded_hub_is_verified(checkout: Path) -> None:
-    done = make_verify(checkout)
+def shape(summary: str) -> list[str]:
+    """Its lines, without what differs from run to run: numbers, and the width that they take."""
+    return [re.sub(r" *\d+(\.\d+)*", " N", line) for line in summary.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def embedded(checkout: Path) -> Played:
+    return make_verify(checkout)
+
+
+def test_an_embedded_hub_is_verified(checkout: Path, embedded: Played) -> None:
+    done = embedded
     assert done.status == 0, done.output
     assert "Installing" not in done.output
     assert re.search(r"PASSED in \d+\.\d s, report in \.build/verify/report\b", done.stdout)
@@ -98,6 +110,14 @@ def test_an_embedded_hub_is_verified(checkout: Path) -> None:
         assert f"Report: {folder / name}\n" in done.stdout
     assert report(checkout) == dict.fromkeys(STEPS, "passed")
     assert len(list(ElementTree.parse(folder / "junit.xml").iter("testcase"))) == len(STEPS)
+
+
+def test_the_readme_shows_a_summary_as_it_prints(embedded: Played) -> None:
+    [sample] = [code for code in SAMPLES.findall((REPOSITORY / "README.md").read_text()) if SAMPLE_BEGINS.search(code)]
+    lines = embedded.stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if SAMPLE_BEGINS.search(line))
+    real = "\n".join(lines[first : first + len(sample.splitlines())])
+    assert shape(real) == shape(sample)
 
 
 def test_code_that_raises_is_the_verdict(checkout: Path) -> None:
