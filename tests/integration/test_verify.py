@@ -157,7 +157,8 @@ def run_all(hub: Hub, folder: Path, cases: Iterable[str], bin_folder: Path | Non
         hosts[name] = {"hub_url": hub.url, "verify_api_token": token, **case.variables}
     position = hub.log.stat().st_size
     # -vvvv, as somebody who looks for an error runs it: what is secret must not show there either.
-    played = play(VERIFY, "-vvvv", folder=folder, hosts=hosts, bin_folder=bin_folder)
+    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}  # which AWX shows as the artifacts of a job
+    played = play(VERIFY, "-vvvv", folder=folder, hosts=hosts, env=env, bin_folder=bin_folder)
     return All(hub, played, folder, secrets, before, hub.log.read_text()[position:])
 
 
@@ -178,6 +179,13 @@ def test_the_exit_status_and_the_recap_tell_the_verdicts(every: All) -> None:
     assert every.played.status == 2, every.played.output
     failed = {case for case, numbers in every.played.recap.items() if numbers["failed"] or numbers["unreachable"]}
     assert set(CASES) - failed == PASS
+
+
+def test_the_artifacts_of_a_job_hold_every_verdict(templates: All) -> None:
+    found = re.search(r"CUSTOM STATS: .*?\tRUN: (\{.*?\})\n\n", templates.played.stdout + "\n\n", re.DOTALL)
+    assert found, templates.played.stdout[-2000:]
+    verdicts = {case: "passed" if case in PASS else "failed" for case in templates.played.recap}
+    assert json.loads(found[1]) == {"verify_hubs": verdicts}
 
 
 @pytest.mark.parametrize("case", sorted(PASS))
