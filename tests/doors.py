@@ -34,7 +34,7 @@ from hubs import Hub
 DOORS = ("controller", "module")
 PLUGINS = Path(__file__).resolve().parent / "doors_plugins"
 CONNECTIONS = {"controller": "local", "module": "next_door"}
-DEADLINE = 240.0  # seconds, for a whole playbook: a hang is to end in a failure that shows the output
+DEADLINE = 120.0  # seconds, for a whole playbook: a hang is to end in a failure that shows the output
 
 
 @dataclass
@@ -88,6 +88,11 @@ class At:
 
     def holding(self, token: str) -> At:
         return replace(self, token=token)
+
+    def works(self) -> bool:
+        """Whether the hub accepts the token."""
+        headers = {"Authorization": f"token {self.token}"}
+        return requests.get(f"{self.hub.api}/user", headers=headers, timeout=30).ok
 
     def through(self, url: str) -> At:
         """The same hub by another address."""
@@ -232,6 +237,9 @@ def environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANSIBLE_HOME": str(folder / "ansible"),
+        # Not below HOME, which Ansible takes from the system's list of users for one half of its work.
+        "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+        "ANSIBLE_ASYNC_DIR": str(folder / "async"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_ACTION_PLUGINS": str(PLUGINS / "action"),

@@ -35,14 +35,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """``body`` is sent as it is; anything but bytes as JSON. ``None`` is sent never: the connection stays silent."""
+    """``body`` is sent as it is; anything but bytes as JSON. ``pause``: seconds before each of its bytes."""
 
     body: Any = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0
 
 
 Behaviour = Callable[[Asked], Answer | None]
+"""None is no answer: the connection stays open and silent."""
 
 
 @dataclass
@@ -80,7 +82,11 @@ def misbehaving_hub(behave: Behaviour) -> Iterator[Misbehaving]:
                 self.send_header(name, value)
             self.end_headers()
             with contextlib.suppress(OSError):  # whoever asked may have had enough
-                self.wfile.write(content)
+                if not answer.pause:
+                    self.wfile.write(content)
+                while answer.pause and content and not ended.wait(answer.pause):
+                    self.wfile.write(content[:1])
+                    content = content[1:]
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - the library's names
 
@@ -103,6 +109,19 @@ def misbehaving_hub(behave: Behaviour) -> Iterator[Misbehaving]:
 
 def html_page(asked: Asked) -> Answer:
     return Answer(b"<html><head><title>Welcome</title></head><body>A company's front page</body></html>")
+
+
+def too_much(asked: Asked) -> Answer:
+    return Answer(b"<html>" + bytes(50_000_000))
+
+
+def drop_by_drop(asked: Asked) -> Answer:
+    """Always about to say something: no pause of it is longer than half a second."""
+    return Answer({"version": "6.1.1", "more": "and more"}, pause=0.5)
+
+
+def no_room(asked: Asked) -> Answer:
+    return Answer({"status": 429, "message": "too many are starting"}, status=429, headers={"Retry-After": "120"})
 
 
 def silence(asked: Asked) -> None:
