@@ -43,6 +43,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import m
 try:
     import requests
     from requests.adapters import HTTPAdapter
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH
     from urllib3.exceptions import InvalidHeader
     from urllib3.util.retry import Retry
 except ImportError:
@@ -282,7 +283,7 @@ class HubClient:
     def trusted_cas(self, url: str) -> str:
         """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
         verify = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)["verify"]
-        return str(requests.certs.where() if verify is True else verify or "")
+        return str(DEFAULT_CA_BUNDLE_PATH if verify is True else verify or "")
 
     # How a request is made, and its answer judged
 
