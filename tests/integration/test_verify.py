@@ -410,6 +410,18 @@ def test_a_good_and_a_bad_hub_have_a_report_each(hub: Hub, hub_55: Hub, tmp_path
     assert servers(hub_55, "one") == servers(hub, "two") == {}
 
 
+def test_a_relative_report_folder_is_where_the_run_was_started(tmp_path: Path) -> None:
+    """Not where PWD says: AWX, systemd and Python programs change folders without it."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    env = {"JUPYTERHUB_URL": "http://127.0.0.1:9/", "PWD": str(there)}
+    played = play(VERIFY, folder=here, env=env)
+    assert played.status == 2
+    assert list(there.iterdir()) == []
+    assert read_report(here / "verify-report")["verdict"] == "failed"
+
+
 def test_the_reports_are_for_everybody_to_read(every: All) -> None:
     """CI often collects them under another account; a secret is never in them."""
     for file in (every.folder / "verify-report" / "passing").iterdir():
