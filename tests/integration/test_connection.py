@@ -15,8 +15,6 @@ import trustme
 from doors import At, failed
 from hubs import Hub, running_hub
 
-pytestmark = pytest.mark.doors
-
 
 @dataclass(frozen=True)
 class Secured:
@@ -49,6 +47,7 @@ def test_addresses_as_people_have_them(light: At, shape: str) -> None:
     assert result["hub"] == {"url": light.hub.url, "version": light.hub.version}
 
 
+@pytest.mark.doors
 def test_tls(door: str, secured: Secured) -> None:
     at = At(door, secured.hub)
     port = urlsplit(at.hub.url).port
@@ -98,6 +97,7 @@ def test_the_whole_way_through_tls(door: str, secured: Secured) -> None:
     assert stopped["changed"] is True
 
 
+@pytest.mark.doors
 def test_the_environment(light: At, tmp_path: Path) -> None:
     where = {"JUPYTERHUB_URL": light.hub.url, "JUPYTERHUB_API_TOKEN": light.hub.admin_token}
     api = {"JUPYTERHUB_API_URL": light.hub.api, "JUPYTERHUB_API_TOKEN": light.hub.admin_token}

@@ -10,7 +10,6 @@ import pytest
 import requests
 from doors import At, failed
 
-pytestmark = pytest.mark.doors
 USER = "coder"
 
 
@@ -37,6 +36,7 @@ def execute(at: At, *codes: str, **options: Any) -> list[dict[str, Any]]:
     return results
 
 
+@pytest.mark.doors
 def test_what_code_says(coder: At) -> None:
     plain, silent, unicode, late = execute(
         coder,
@@ -55,6 +55,7 @@ def test_what_code_says(coder: At) -> None:
     assert late["stdout_lines"] == ["0", "1", "2"]
 
 
+@pytest.mark.doors
 def test_code_that_does_not_work(coder: At) -> None:
     raised, wrong, exited, asked = execute(
         coder,
@@ -81,6 +82,7 @@ def test_code_that_does_not_end(coder: At) -> None:
     assert result["seconds"] < 30
 
 
+@pytest.mark.doors
 def test_a_kernel_that_dies(coder: At) -> None:
     # The pause lets the output out: a kernel hands it on five times a second.
     (result,) = execute(coder, "print('so far', flush=True)\nimport os, time; time.sleep(1); os.kill(os.getpid(), 9)")
@@ -105,6 +107,7 @@ def test_two_at_the_same_time(coder: At) -> None:
     assert kernels(coder) == []
 
 
+@pytest.mark.doors
 def test_check_mode_runs_nothing(coder: At) -> None:
     mark = f"/tmp/of-{coder.door}"
     result = coder.check("hub_exec", user=USER, code=f"import os; os.environ['MARK'] = {mark!r}; print('ran')")

@@ -6,8 +6,6 @@ from __future__ import annotations
 import pytest
 from doors import At, failed
 
-pytestmark = pytest.mark.doors
-
 
 def test_what_the_hub_is(any_version: At) -> None:
     result = any_version("hub_info")
@@ -24,6 +22,7 @@ def test_the_token_of_a_service(light: At) -> None:
     assert (token["expires_at"], token["expiry_known"]) == (None, False)
 
 
+@pytest.mark.doors
 def test_the_token_of_a_user(light: At) -> None:
     user = light.new_user()
     forever = light.mint(user, "read:users:name!user", "read:tokens!user", note="for ever")
@@ -54,6 +53,7 @@ def test_a_token_before_the_hub_told_which_it_is(light_41: At) -> None:
     assert (answer["id"], answer["expires_at"], answer["expiry_known"]) == (None, None, False)
 
 
+@pytest.mark.doors
 def test_anonymously(light: At) -> None:
     anonymous = light.holding("")
     plain, more, scoped = anonymous.run(
@@ -69,6 +69,7 @@ def test_anonymously(light: At) -> None:
         failed(result, "unauthorized", "api_token")
 
 
+@pytest.mark.doors
 def test_gather_all_kinds(light: At) -> None:
     user = light.new_user()
     group = f"group-of-{user}"
@@ -145,6 +146,7 @@ def test_require_scopes(any_version: At) -> None:
     failed(unknown, "missing_scope", start)
 
 
+@pytest.mark.doors
 def test_check_mode_changes_nothing_about_it(light: At) -> None:
     options = {"gather": ["services"], "require_scopes": ["list:users"]}
     checked = light.check("hub_info", **options)

@@ -12,7 +12,6 @@ from doors import At, failed, until
 from hubs import Hub
 from misbehaving_hub import Misbehaving
 
-pytestmark = pytest.mark.doors
 ITEM = {"user", "server_name", "state", "url", "seconds", "reason", "events"}
 
 
@@ -80,6 +79,7 @@ def ask(at: At, user: str) -> dict[str, Any]:
     return {"ansible.builtin.uri": {"url": f"{at.hub.url}user/{user}/"}}
 
 
+@pytest.mark.doors
 def test_without_waiting_and_then_waiting_for_the_same_spawn(light: At) -> None:
     user = light.new_user()
     options = {"start_seconds": 4}
@@ -112,6 +112,7 @@ def test_stop_without_waiting(light: At) -> None:
     assert light.servers(user) == {}
 
 
+@pytest.mark.doors
 def test_events_of_a_slow_start(light: At) -> None:
     user = light.new_user()
     item = server(light("hub_server", user=user, user_options={"start_seconds": 3}))
@@ -165,6 +166,7 @@ def test_a_spawn_that_fails_in_silence(light: At) -> None:
     assert server(result)["reason"]
 
 
+@pytest.mark.doors
 def test_a_start_that_never_ends(light: At) -> None:
     user = light.new_user()
     stopped, left = light.run(
@@ -243,6 +245,7 @@ def test_least_scopes(any_version: At) -> None:
     assert (server(started)["state"], server(stopped)["state"]) == ("ready", "stopped")
 
 
+@pytest.mark.doors
 def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -> None:
     user, busy = light.new_user(), light.new_user()
     light.api("POST", f"users/{busy}/server")
@@ -278,6 +281,7 @@ def test_two_who_start_the_same_server(light: At) -> None:
     assert [server(result)["state"] for result in results] == ["ready", "ready"]
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("door", ["controller"], indirect=True)
 def test_progress_is_shown_while_the_spawn_runs(light: At) -> None:
     user = light.new_user()
@@ -300,6 +304,7 @@ def test_progress_is_shown_while_the_spawn_runs(light: At) -> None:
     assert shown[0][1].startswith(f"{host}: server of user '{user}': ")
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("door", ["controller"], indirect=True)
 def test_progress_is_not_shown_where_nothing_may_be(light: At) -> None:
     task = light.task("hub_server", {"no_log": True}, user=light.new_user(), user_options={"start_seconds": 1})

@@ -13,7 +13,6 @@ import requests
 from doors import At, failed
 from misbehaving_hub import Misbehaving
 
-pytestmark = pytest.mark.doors
 SCOPES = ["read:users:name!user"]
 
 
@@ -116,6 +115,7 @@ def test_a_file_that_no_longer_holds_a_working_secret(light: At, tmp_path: Path)
     assert owner(light, other) == user  # not ours to revoke
 
 
+@pytest.mark.doors
 def test_a_file_that_others_may_read(light: At, tmp_path: Path) -> None:
     path = tmp_path / "token"
     present = light.task("hub_token", user=light.new_user(), note="ci", scopes=SCOPES, path=str(path))
@@ -156,6 +156,7 @@ def test_expiry(light: At) -> None:
     assert abs(expires - datetime.now(timezone.utc) - timedelta(hours=2)) < timedelta(minutes=1)
 
 
+@pytest.mark.doors
 def test_what_cannot_be(light: At, tmp_path: Path) -> None:
     user = light.new_user()
     note = {"note": "ci", "scopes": SCOPES}
@@ -194,6 +195,7 @@ def test_a_token_that_may_not_mint(light: At) -> None:
     failed(cannot_see, "missing_scope", "read:tokens")
 
 
+@pytest.mark.doors
 def test_check_mode_predicts_and_mints_nothing(light: At, glass: Misbehaving, tmp_path: Path) -> None:
     user = light.new_user()
     light.mint(user, *SCOPES, note="old")
@@ -227,6 +229,7 @@ def test_check_mode_predicts_and_mints_nothing(light: At, glass: Misbehaving, tm
     assert [result["changed"] for result in done] == [True, False, True, True, True]
 
 
+@pytest.mark.doors
 def test_no_secret_is_shown(light: At, tmp_path: Path) -> None:
     user, path = light.new_user(), tmp_path / "token"
     present = light.task("hub_token", user=user, note="ci", scopes=SCOPES, path=str(path))

@@ -9,8 +9,6 @@ import pytest
 from doors import At, failed
 from misbehaving_hub import Misbehaving
 
-pytestmark = pytest.mark.doors
-
 
 def verbs(result: dict[str, Any]) -> list[str]:
     return [action["verb"] for action in result["actions"]]
@@ -34,6 +32,7 @@ def test_create_and_again(light: At) -> None:
     assert second["diff"]["before"] == second["diff"]["after"]
 
 
+@pytest.mark.doors
 def test_admin(light: At) -> None:
     user = light.new_user()
     promoted, again, omitted, demoted, born = light.run(
@@ -92,6 +91,7 @@ def test_absent_of_a_user_whose_server_does_not_stop_in_time(light: At) -> None:
     assert light.api("GET", f"users/{user}").status_code == 200
 
 
+@pytest.mark.doors
 def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -> None:
     user, other, busy = light.new_user(), light.new_user(), light.new_user()
     light.api("POST", f"users/{busy}/servers/lab")
@@ -120,6 +120,7 @@ def test_a_write_that_the_hub_refuses(light: At, glass: Misbehaving) -> None:
     assert glass.writes == ["POST /jhub/hub/api/users/never-created"]  # not repeated: it is not safe to
 
 
+@pytest.mark.doors
 def test_scopes(light: At) -> None:
     admin, other = light.new_user(admin=True), light.new_user()
     reader = light.holding(light.mint(admin, "read:users", "read:servers"))
