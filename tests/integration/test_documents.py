@@ -318,9 +318,7 @@ def hub_to_play_with(block: Block, desk: Desk, account: Path) -> None:
     assert stopped["changed"] is True
 
 
-@pytest.mark.parametrize(
-    "block", [block for block in blocks() if block.language not in ("", "text")], ids=str
-)
+@pytest.mark.parametrize("block", [block for block in blocks() if block.language not in ("", "text")], ids=str)
 def test_a_block_does_what_it_says(block: Block, desk: Desk, account: Path) -> None:
     assert block.language in ("shell", "python", "yaml"), "say which language it is in, as the others do"
     found = rules_of(block)
