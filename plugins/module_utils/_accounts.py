@@ -81,8 +81,7 @@ class UserFlow:
                 _servers.stop(self._hub, user, name, self._wanted.wait_timeout)
             self._write("DELETE", scope=_DELETE)
         elif plan.does("create"):
-            # One user at its own address: the list's address would change the name to lower case.
-            self._write("POST", scope=_WRITE, body={"admin": bool(admin)})
+            self._create(bool(admin))
         elif plan.does("change"):
             self._write("PATCH", scope=_WRITE, body={"admin": bool(admin)})
         found = self._read()
@@ -92,6 +91,17 @@ class UserFlow:
                 "Look for another program that manages the hub's users.",
             )
         return {"user": _answer({**(found or {}), **self._picture(found)})}
+
+    def _create(self, admin: bool) -> None:
+        """Create the user at the address of its own: the list's address would change the name to lower case."""
+        try:
+            self._write("POST", scope=_WRITE, body={"admin": admin})
+        except NotFound:
+            # A hub's way to say that the scope is there, for others only.
+            raise MissingScope(
+                f"The token's scope '{_WRITE}' does not cover {self._what}.",
+                f"Mint it with {_WRITE}, or with {_WRITE}!user={self._wanted.user}.",
+            ) from None
 
     def _read(self) -> dict[str, Any] | None:
         try:

@@ -17,8 +17,10 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import I
 def check(path: str) -> None:
     """Raise `Invalid` where a secret could not be kept, before there is one to lose."""
     folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise Invalid(f"The folder '{folder}' is not there or cannot be written to.", "Create it, with mode 0700.")
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise Invalid(f"'{folder}' is no folder or cannot be written to.", "Give path a place that can be.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise Invalid(f"'{path}' is not a file.", "Give path the name of a file.")
 
@@ -42,9 +44,13 @@ def is_open(path: str) -> bool:
 
 
 def write(path: str, secret: str) -> None:
-    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name. Raises `Invalid`."""
+    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name.
+
+    A folder that is missing is made, for its owner only. Raises `Invalid`.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:

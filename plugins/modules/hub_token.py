@@ -50,7 +50,7 @@ options:
     type: str
   path:
     description:
-      - A file that keeps the secret, on the host where the task runs. Its folder must be there.
+      - A file that keeps the secret, on the host where the task runs. A folder that is missing is made, with mode 0700.
       - The token counts as present when the secret in the file works, belongs to this token and holds O(scopes).
         Otherwise a new one is minted and kept, and then the old ones with the same O(note) are revoked.
     type: path

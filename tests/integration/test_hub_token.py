@@ -160,6 +160,7 @@ def test_expiry(light: At) -> None:
 def test_what_cannot_be(light: At, tmp_path: Path) -> None:
     user = light.new_user()
     note = {"note": "ci", "scopes": SCOPES}
+    (tmp_path / "no-folder").touch()
     folder = str(tmp_path / "no-folder" / "token")
     beyond, unknown, nobody, nowhere, is_folder, forever, without = light.run(
         [
@@ -175,7 +176,7 @@ def test_what_cannot_be(light: At, tmp_path: Path) -> None:
     assert failed(beyond, "invalid", "admin:users")["status"] == 400
     failed(unknown, "invalid", "no:such:scope")
     failed(nobody, "not_found", "nobody-of-that-name")
-    failed(nowhere, "invalid", "no-folder", "0700")
+    failed(nowhere, "invalid", "no-folder", "path")
     failed(is_folder, "invalid", str(tmp_path))
     failed(forever, "invalid", "expires_in", "2h")
     # Without scopes a hub would mint a token that may do all that its owner may.

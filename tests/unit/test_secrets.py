@@ -106,12 +106,22 @@ def test_a_folder_that_may_not_be_written_to(path: Path, monkeypatch: pytest.Mon
         _secrets.check(str(path))
 
 
-@pytest.mark.parametrize("place", ["missing/alice.token", "file/alice.token"])
+@pytest.mark.parametrize("place", ["file/alice.token", "file/deeper/alice.token", "link/alice.token"])
 def test_a_folder_that_is_none(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
     for refused in (_secrets.check, lambda path: _secrets.write(path, SECRET)):
         with pytest.raises(Invalid):
             refused(str(tmp_path / place))
+
+
+def test_a_folder_that_is_missing_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "newer" / "alice.token"
+    _secrets.check(str(path))
+    assert not (tmp_path / "new").exists()
+    _secrets.write(str(path), SECRET)
+    assert _secrets.read(str(path)) == SECRET
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
