@@ -232,8 +232,8 @@ def test_a_file_that_others_may_read_is_protected(tmp_path: Path, second_client:
 
 def test_a_secret_that_cannot_be_kept_is_not_minted(tmp_path: Path) -> None:
     hub = HubOfTokens(token("a1"))
+    (tmp_path / "file").touch()
     with pytest.raises(Invalid, match="folder"):
-        (tmp_path / "file").touch()
         perform(hub, path=str(tmp_path / "file" / "alice.token"))
     assert hub.writes == []
 
