@@ -204,6 +204,10 @@ class StandInHub:
             else:
                 yield event
 
+    def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
+        """What the token lacks: nothing, in these tests."""
+        return [], []
+
     def server_url(self, url: str) -> str:
         return f"https://hub.example.org{url}"
 

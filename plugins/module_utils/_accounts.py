@@ -104,10 +104,18 @@ class UserFlow:
             ) from None
 
     def _read(self) -> dict[str, Any] | None:
+        """The hub's model of the user; None where it is known that there is none."""
+        user = self._wanted.user
         try:
-            return self._hub.get("users", self._wanted.user, scope=_READ, what=self._what)
+            return self._hub.get("users", user, scope=_READ, what=self._what)
         except NotFound:
-            return None
+            # The hub says the same of users whom the token may not see.
+            if not self._hub.lacking([f"read:users:name!user={user}"])[0]:
+                return None
+        raise MissingScope(
+            f"The token may not see {self._what}, so nobody can tell whether there is one.",
+            f"Mint it with {_READ}!user={user} and what it is to do, such as {_WRITE}!user={user}.",
+        )
 
     def _write(self, method: str, *, scope: str, body: dict[str, Any] | None = None) -> None:
         self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._what, body=body)

@@ -8,6 +8,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -27,7 +28,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 
 try:
     import requests
-    from urllib3.exceptions import ReadTimeoutError
+    from urllib3.exceptions import InvalidHeader, ReadTimeoutError
+    from urllib3.util.retry import Retry
 except ImportError:
     # `HubClient` says so in a sentence before any of this is called.
     pass
@@ -76,14 +78,21 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
         )
         return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
     if isinstance(_root(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
-        hint = "Look whether the hub is overloaded, or raise request_timeout."
-        return Timeout(f"{host} did not answer {method} within {timeout:g} s.", hint, **request)
+        return too_late(method, url, timeout)
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         return Invalid(f"'{url}' is not an URL: {cause}.", "Correct hub_url.", **request)
     hint = "Check hub_url, and that the hub runs and can be reached from here."
     if url.startswith("http:") and "closed" in cause:
         hint = "Write hub_url with https://, if the hub speaks TLS, and see that it runs."
     return Unreachable(f"No answer from {host}: {cause}.", hint, **request)
+
+
+def too_late(method: str, url: str, timeout: float) -> Timeout:
+    """No whole answer within ``timeout`` s."""
+    hint = "Look whether the hub is overloaded, or raise request_timeout."
+    return Timeout(
+        f"{urlsplit(url).netloc} did not answer {method} within {timeout:g} s.", hint, method=method, url=url
+    )
 
 
 def _root(error: BaseException) -> BaseException:
@@ -127,3 +136,22 @@ def unexpected(response: requests.Response) -> UnexpectedAnswer:
         f"{request['url']} answered {response.status_code} {content_of(response)} that no JupyterHub gives.",
         "Check hub_url, and whether a login page or another proxy stands before the hub.", **request,
     )  # fmt: skip
+
+
+def wait_of(response: requests.Response, otherwise: float) -> float:
+    """Seconds until the next try: what the answer asks for (a number or a date), if it does."""
+    try:
+        return float(Retry().parse_retry_after(response.headers["Retry-After"]))
+    except (KeyError, InvalidHeader):
+        return otherwise
+
+
+def event_of(line: bytes) -> dict[str, Any] | None:
+    """One line of a stream: ``data: {...}``; anything else, such as the empty lines between, is no event."""
+    if not line.startswith(b"data:"):
+        return None
+    try:
+        event = json.loads(line[5:])
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

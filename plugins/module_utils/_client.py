@@ -10,25 +10,29 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     content_of,
+    event_of,
     failure_of,
     mapping_of,
     no_answer,
     reason_of,
     request_of,
+    too_late,
     unexpected,
+    wait_of,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
@@ -38,13 +42,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own, split
 
 try:
     import requests
     from requests.adapters import HTTPAdapter
     from requests.utils import DEFAULT_CA_BUNDLE_PATH
-    from urllib3.exceptions import InvalidHeader
+    from urllib3.exceptions import InsecureRequestWarning
     from urllib3.util.retry import Retry
 except ImportError:
     HAS_REQUESTS = False
@@ -94,14 +98,6 @@ _DIALECTS = (
 )
 
 
-def _wait_of(response: requests.Response, otherwise: float) -> float:
-    """Seconds until the next try: what the answer asks for (a number or a date), if it does."""
-    try:
-        return float(Retry().parse_retry_after(response.headers["Retry-After"]))
-    except (KeyError, InvalidHeader):
-        return otherwise
-
-
 def _door(url: SplitResult) -> tuple[str, int]:
     """Scheme and port of an address, with what is left out filled in; a websocket has the door of its page."""
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
@@ -118,6 +114,9 @@ class HubClient:
             )
         self.connection = connection
         self._session = requests.Session()
+        if not connection.validate_certs:
+            # Whoever turned the check off knows, and need not be told at each request.
+            warnings.simplefilter("ignore", InsecureRequestWarning)
         # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
         # that ask for another try are looked at in `_send`.
         retry = Retry(
@@ -182,7 +181,16 @@ class HubClient:
                 "It is unknown, expired or revoked, or its owner must log in again. Mint a new one with hub_token.",
                 status=response.status_code, method="GET", url=url,
             )  # fmt: skip
-        return mapping_of(self._judged(response, scope="", what="token's owner"), response)
+        owner = mapping_of(self._judged(response, scope="", what="token's owner"), response)
+        if not owner.get("kind") or not owner.get("name"):
+            raise unexpected(response)
+        return owner
+
+    def lacking(self, needed: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Those of the scopes that the token does not hold, in this hub's words, and those that it holds."""
+        held = sorted(str(scope) for scope in self.identity.get("scopes") or ())
+        wanted = [own(self.dialect.scope(scope), str(self.identity["name"])) for scope in needed]
+        return list(dict.fromkeys(missing(wanted, held))), held
 
     # Requests to the hub's API
 
@@ -234,7 +242,7 @@ class HubClient:
                     return
                 # Byte by byte: a larger chunk would hold events back until it is full.
                 for line in response.iter_lines(chunk_size=1):
-                    event = _event(line)
+                    event = event_of(line)
                     if event is not None:
                         yield event
         except requests.RequestException:
@@ -303,15 +311,19 @@ class HubClient:
         """One request; every failure to get an answer comes as a `HubError`."""
         timeout = self.connection.request_timeout
         for pause in (0.2, 0.4, 0.8, None):
+            request = partial(
+                self._request, method, url, token=token, timeout=timeout, json=body, params=params, headers=headers
+            )
             try:
-                response = self._request(
-                    method, url, token=token, timeout=timeout, json=body, params=params, headers=headers
-                )
+                # The HTTP library counts from the last byte; an answer that comes drop by drop would never end.
+                response = in_background(request).result(timeout)
             except requests.RequestException as error:
                 raise no_answer(error, method, url, timeout) from None
+            except NotInTime:
+                raise too_late(method, url, timeout) from None
             if method not in _SAFE or response.status_code not in _BUSY or pause is None:
                 break
-            wait = _wait_of(response, pause)
+            wait = wait_of(response, pause)
             if wait > timeout:
                 break  # whoever asked would rather know than wait
             time.sleep(wait)
@@ -372,18 +384,7 @@ class HubClient:
                 f"The token's scope '{needed}' does not cover {what}; it holds {', '.join(held)}.",
                 f"Mint it with {needed} for that server.", **request,
             )  # fmt: skip
-        return Unauthorized(
+        return MissingScope(
             f"The hub forbids {request['method']} for {what}: {request['reason']}.",
             "The scope is there; look at what the hub says, and at the hub's log.", **request,
         )  # fmt: skip
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """One line of a stream: ``data: {...}``; anything else, such as the empty lines between, is no event."""
-    if not line.startswith(b"data:"):
-        return None
-    try:
-        event = json.loads(line[5:])
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None

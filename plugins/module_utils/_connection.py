@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
-_API_OR_PAGE = re.compile(r"/hub/(api|home|login|logout|token|admin|spawn|spawn-pending)(/.*)?$")
+_API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
 """Seconds: more than anybody waits, and less than a thread can."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

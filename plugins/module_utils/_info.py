@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, MissingScope
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Plan, Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, missing, own
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS
 
 GATHER = ("users", "servers", "groups", "services", "routes")
 
@@ -65,9 +65,8 @@ class InfoFlow:
         if not hub.connection.api_token and not wanted.gather and not wanted.require_scopes:
             return None
         identity = hub.identity
-        name, held = str(identity.get("name")), sorted(identity.get("scopes") or ())
-        needed = [own(hub.dialect.scope(scope), name) for scope in wanted.require_scopes]
-        lacking = list(dict.fromkeys(missing(needed, held)))
+        name = str(identity["name"])
+        lacking, held = hub.lacking(wanted.require_scopes)
         if lacking:
             owner = f"{identity.get('kind')} '{name}'"
             raise MissingScope(

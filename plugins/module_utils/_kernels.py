@@ -29,6 +29,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubFailure,
     Invalid,
     Timeout,
+    UnexpectedAnswer,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
 
@@ -109,6 +110,8 @@ class Output:
             "stderr_lines": self.stderr.splitlines(),
             "result": self.result,
             "error": self.error,
+            # Jupyter Server's words, since it has no other way to say so.
+            "truncated": bool(re.search(r"IOPub (data|message) rate exceeded", self.stderr)),
         }
 
 
@@ -139,25 +142,34 @@ class ExecFlow:
         found = _servers.read(self._hub, self._wanted.user, self._wanted.name)
         picture = {"user": self._wanted.user, "server_name": self._wanted.name}
         action = Action("execute", f"code in the {self._what}", "a task that runs code runs it every time")
-        if found.state != "ready":
-            raise Conflict(
-                f"The {self._what} is {found.state}, and code needs a running one.", "Start it with hub_server first."
-            )
-        return Plan((action,), picture, picture, predicted={**Output().as_result(), "seconds": 0.0})
+        # That it must be running by then is not asked yet: in check mode, nothing has started it.
+        before = {**picture, "state": found.state}
+        return Plan((action,), before, before, predicted={**Output().as_result(), "seconds": 0.0})
 
     def apply(self, plan: Plan) -> dict[str, Any]:
         wanted, began, output = self._wanted, time.monotonic(), Output()
         try:
+            if plan.before["state"] != "ready":
+                raise Conflict(
+                    f"The {self._what} is {plan.before['state']}, and code needs a running one.",
+                    "Start it with hub_server first.",
+                    result={"changed": False},
+                )
             url = _servers.read(self._hub, wanted.user, wanted.name).url
             self._execute(url, output, began + wanted.timeout)
         except HubError as error:
-            error.result = {"changed": True, **output.as_result(), "seconds": round(time.monotonic() - began, 3)}
+            told = {**output.as_result(), "seconds": round(time.monotonic() - began, 3)}
+            error.result = {"changed": True, **told, **error.result}
             raise
         return {**output.as_result(), "seconds": round(time.monotonic() - began, 3)}
 
     def _execute(self, url: str, output: Output, deadline: float) -> None:
         model = self._hub.ask_server("POST", f"{url}api/kernels", what=self._what, body={})
-        kernel = f"{url}api/kernels/{quote(str(model['id'] if isinstance(model, dict) else ''))}"
+        if not isinstance(model, dict) or not model.get("id"):
+            raise UnexpectedAnswer(
+                f"The {self._what} answers, but not as a Jupyter Server does.", "Run code in one that has kernels."
+            )
+        kernel = f"{url}api/kernels/{quote(str(model['id']))}"
         try:
             self._talk(kernel, output, deadline)
         finally:

@@ -13,9 +13,14 @@ import tempfile
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
+_LONGEST = 1024
+"""Characters: more than any token has, and few enough to tell it from other files."""
+
 
 def check(path: str) -> None:
     """Raise `Invalid` where a secret could not be kept, before there is one to lose."""
+    if not path or "\0" in path:
+        raise Invalid("path is not the name of a file.", "Give one, or leave path out.")
     folder = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
@@ -26,16 +31,24 @@ def check(path: str) -> None:
 
 
 def read(path: str) -> str:
-    """The secret; empty where there is none. Raises `Invalid` where the file cannot be read."""
+    """The secret; empty where there is none. Raises `Invalid` where the file cannot be read, or is no token's."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
+            secret = file.read(_LONGEST + 1).strip()
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise Invalid(
             f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
         ) from None
+    if "\n" in secret or len(secret) >= _LONGEST:
+        raise Invalid(f"'{path}' holds something else than a token.", "Give the token a file of its own.")
+    return secret
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    return os.path.exists(path)
 
 
 def is_open(path: str) -> bool:
@@ -72,13 +85,18 @@ def write(path: str, secret: str) -> None:
 
 
 def protect(path: str) -> None:
-    """Take the file from everybody but its owner."""
-    os.chmod(path, 0o600)
+    """Take the file from everybody but its owner. Raises `Invalid`."""
+    try:
+        os.chmod(path, 0o600)
+    except OSError as error:
+        raise Invalid(f"'{path}' cannot be changed: {error.strerror}.", "Run as its owner.") from None
 
 
 def remove(path: str) -> None:
-    """Remove the file, if it is there."""
+    """Remove the file, if it is there. Raises `Invalid`."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise Invalid(f"'{path}' cannot be removed: {error.strerror}.", "Run as its owner.") from None

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
@@ -152,15 +153,24 @@ class ServerFlow:
         """Start what does not run, stop what does; what is under way already is only waited for."""
         wanted = self._wanted
         try:
+            api_path(*_path(wanted.user, wanted.name))  # a name that cannot be is told before anything is asked
             found = self._read()
         except HubError as error:
             error.result = self._answer("failed", reason=error.message)
             raise
-        start = wanted.state == "started" and (found.state == "stopped" or found.pending == "stop")
+        start, why = False, "it is not running"
+        if wanted.state == "started":
+            if found.pending == "stop":
+                start, why = True, "it is stopping"
+            elif found.state == "ready" and not self._hub.answers(found.url):
+                # A hub that is asked to start a server looks first whether it still runs, and does both right.
+                start, why = True, "the hub says that it is ready, but it does not answer"
+            else:
+                start = found.state == "stopped"
         ends = wanted.state == "stopped" and found.state != "stopped" and found.pending != "stop"
         actions: tuple[Action, ...] = ()
         if start:
-            actions = (Action("start", self._what, "it is stopping" if found.pending else "it is not running"),)
+            actions = (Action("start", self._what, why),)
         elif ends:
             actions = (Action("stop", self._what, f"it is {found.state}"),)
         after = "ready" if wanted.state == "started" else "stopped"
@@ -205,7 +215,7 @@ class ServerFlow:
         posted: Future[None] | None = None
         if plan.does("start"):
             _until(lambda: self._read().pending != "stop", deadline)
-            self._asked = True
+            self._asked = plan.before["state"] != "ready"
             self._say("asked to start")
             # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
             posted = in_background(self._post)
@@ -240,15 +250,18 @@ class ServerFlow:
             if found.state == "stopped" and (posted is None or posted.done()):
                 if posted is not None:
                     self._outcome(posted, deadline, reason)
-                raise self._failed(reason or self._listen(deadline))
+                if reason is None:
+                    reason = self._listen(deadline)
+                raise self._failed("it stopped while it was waited for" if reason is None else reason)
             left = deadline - time.monotonic()
             if left <= 0:
-                raise self._timeout(found)
+                raise self._timeout(found, posted)
             # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
             # asked for again and again.
             time.sleep(min(pause, left))
             pause = min(max(pause * 1.5, _PAUSE), _LONGEST_PAUSE)
-            reason = reason or self._listen(deadline)
+            if reason is None:
+                reason = self._listen(deadline)
 
     def _listen(self, deadline: float) -> str | None:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
@@ -282,8 +295,12 @@ class ServerFlow:
             # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
             raise self._failed(reason or self._listen(deadline) or error.reason, error) from None
         except Invalid as error:
-            # Refused: nothing was begun, so whatever the stream says would be of an earlier start.
-            raise self._failed(reason or error.reason, error) from None
+            # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
+            told = reason or self._listen(deadline) or ""
+            if error.reason and error.reason in told:
+                raise self._failed(told, error) from None
+            error.result = {"changed": False}
+            raise
 
     def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
         said = (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
@@ -298,7 +315,7 @@ class ServerFlow:
             url=cause.url if cause else None,
         )
 
-    def _timeout(self, found: Server) -> Timeout:
+    def _timeout(self, found: Server, posted: Future[None] | None) -> Timeout:
         wanted = self._wanted
         last = self._events[-1]["message"] if self._events else "none"
         told = "the hub says ready, but it does not answer" if found.state == "ready" else f"it is {found.state}"
@@ -306,6 +323,10 @@ class ServerFlow:
         if wanted.on_timeout == "stop" and (self._asked or found.pending):
             after, result = "It was stopped.", {"changed": True, **self._answer("failed")}
             try:
+                if posted is not None:
+                    # A request to start that is still on its way would otherwise arrive after the one to stop.
+                    taken_up = time.monotonic() + _CLEANING
+                    _until(lambda: posted.done() or self._read().state != "stopped", taken_up)
                 stop(self._hub, wanted.user, wanted.name, _CLEANING)
             except HubError as error:
                 after = f"It could not be stopped: {error.message}"

@@ -74,35 +74,34 @@ class TokenFlow:
         self._what = f"token '{wanted.note}' of user '{wanted.user}'"
 
     def plan(self) -> Plan:
-        wanted = self._wanted
+        wanted, path = self._wanted, self._wanted.path
+        secret = ""
+        if path is not None:
+            _secrets.check(path)
+            secret = _secrets.read(path)
         present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.note == wanted.note]
-        picture = {"user": wanted.user, "note": wanted.note}
-        before = {**picture, "tokens": [token.id for token in present]}
         if wanted.state == "absent":
             actions = [_revoke(token, "it is declared absent") for token in present]
-            if wanted.path and _secrets.read(wanted.path):
-                actions.append(Action("remove", f"file '{wanted.path}'", "its token is declared absent"))
-            return self._planned(actions, before, {**picture, "tokens": []}, None)
-        if wanted.path:
-            return self._plan_kept(wanted.path, present, before, picture)
+            if secret:
+                actions.append(Action("remove", f"file '{path}'", "its token is declared absent"))
+            return self._planned(actions, present, [], None)
+        if path is not None:
+            return self._plan_kept(path, secret, present)
         if present:
-            return self._planned([], before, before, present[0])
-        mint = Action("mint", self._what, "the hub does not have it")
-        return self._planned([mint], before, {**picture, "tokens": ["(new)"]}, None)
+            return self._planned([], present, [token.id for token in present], present[0])
+        return self._planned([Action("mint", self._what, "the hub does not have it")], present, ["(new)"], None)
 
-    def _plan_kept(self, path: str, present: list[Token], before: dict[str, Any], picture: dict[str, Any]) -> Plan:
+    def _plan_kept(self, path: str, secret: str, present: list[Token]) -> Plan:
         """A token whose secret is kept in a file is there when that secret works; a row in the list is no proof."""
-        _secrets.check(path)
-        proven, why = self._prove(_secrets.read(path), present)
+        proven, why = self._prove(secret, present)
         if not why:
             actions = []
             if _secrets.is_open(path):
                 actions.append(Action("protect", f"file '{path}'", "others than its owner may read it"))
-            return self._planned(actions, before, before, proven)
+            return self._planned(actions, present, [token.id for token in present], proven)
         # The predecessors go last: at any instant one of the secrets works.
         revoked = [_revoke(token, "its successor is kept and works") for token in present]
-        mint = Action("mint", self._what, why)
-        return self._planned([mint, *revoked], before, {**picture, "tokens": ["(new)"]}, None)
+        return self._planned([Action("mint", self._what, why), *revoked], present, ["(new)"], None)
 
     def _prove(self, secret: str, present: list[Token]) -> tuple[Token | None, str]:
         """The listed token that a kept secret belongs to, and an empty string; or why it does not do."""
@@ -157,7 +156,7 @@ class TokenFlow:
         if not secret:
             raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
         token = Token.of(model)
-        if not wanted.path:
+        if wanted.path is None:
             return _answer(token, wanted, secret=secret, minted=True)
         try:
             # Proven before it takes the old one's place, so that whatever the file holds has worked.
@@ -176,11 +175,19 @@ class TokenFlow:
         except NotFound:
             pass  # it went meanwhile
 
-    def _planned(
-        self, actions: list[Action], before: dict[str, Any], after: dict[str, Any], token: Token | None
-    ) -> Plan:
-        predicted = _answer(token, self._wanted, secret=None, minted=False)
-        return Plan(tuple(actions), before, after, predicted={**predicted, "revoked": []})
+    def _planned(self, actions: list[Action], present: list[Token], after: list[str], token: Token | None) -> Plan:
+        """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
+        wanted, verbs = self._wanted, {action.verb for action in actions}
+        before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
+        picture = {**before, "tokens": after}
+        if wanted.path is not None:
+            kept, is_open = _secrets.exists(wanted.path), _secrets.is_open(wanted.path)
+            before |= {"path": wanted.path, "kept": kept, "private": kept and not is_open}
+            stays = "remove" not in verbs and (kept or "mint" in verbs)
+            private = stays and (not is_open or bool({"mint", "protect"} & verbs))
+            picture |= {"path": wanted.path, "kept": stays, "private": private}
+        predicted = _answer(token, wanted, secret=None, minted=False)
+        return Plan(tuple(actions), before, picture, predicted={**predicted, "revoked": []})
 
 
 def _revoke(token: Token, why: str) -> Action:

@@ -36,9 +36,12 @@ options:
 requirements:
   - websocket-client
 notes:
-  - Needs the scopes C(read:servers) and C(access:servers) for the server. The latter is included in no other scope.
+  - Needs the scope C(read:servers) for the user (not only for the server, or the hub hides the user), and
+    C(access:servers) for the server, which is included in no other scope.
   - Nobody answers the code's questions, so C(input()) raises.
   - In check mode no kernel is started and no code runs.
+  - A Jupyter server leaves out output that comes too fast. The code goes on and the task does not fail for it, but
+    RV(truncated) is true then.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -112,6 +115,11 @@ error:
       description: Where it happened, line by line, without a terminal's colours.
       type: list
       elements: str
+truncated:
+  description:
+    - Whether the server left output out, because it came too fast (its C(iopub_data_rate_limit), some 3 MB in 3 s).
+  returned: always
+  type: bool
 seconds:
   description: How long it took, the kernel's start included.
   returned: always

@@ -57,9 +57,9 @@ options:
     choices: [stop, leave]
     default: stop
 notes:
-  - Needs the scopes C(read:servers), C(start:servers) (before JupyterHub 6 C(servers)) and C(delete:servers) for the
-    server.
-  - On a local connection each message of the spawner is shown as it comes, not only at the end.
+  - Needs the scope C(read:servers) for the user (not only for the server, or the hub hides the user), and
+    C(start:servers) (before JupyterHub 6 C(servers)) and C(delete:servers) for the server.
+  - On a local connection each message of the spawner is shown as it comes, on the standard error stream.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

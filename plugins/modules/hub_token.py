@@ -53,6 +53,9 @@ options:
       - A file that keeps the secret, on the host where the task runs. A folder that is missing is made, with mode 0700.
       - The token counts as present when the secret in the file works, belongs to this token and holds O(scopes).
         Otherwise a new one is minted and kept, and then the old ones with the same O(note) are revoked.
+      - More scopes than O(scopes) are no reason to mint, V(inherit) and V(self) are not compared, and a token is not
+        renewed before it expires.
+      - A file that holds more than one line is no token's, and is never written to or removed.
     type: path
 notes:
   - Needs the scopes C(read:tokens) and C(tokens) for O(user). To mint for somebody else, that is C(tokens!user=NAME).
@@ -162,6 +165,7 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import TokenFlow, Wanted
@@ -169,6 +173,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import T
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokenFlow:
     expires_in = options["expires_in"]
+    if not options["note"].strip():
+        raise Invalid("note is empty.", "Say what the token is for: the note identifies it.")
     wanted = Wanted(
         user=options["user"],
         note=options["note"],

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from ansible import constants
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program
@@ -63,21 +63,31 @@ class HubAction(ActionBase):
     def _in_process(self) -> dict[str, Any]:
         program, task = self.program, self._task
         checked = ArgumentSpecValidator(program.argument_spec, **program.rules).validate(task.args)
+
+        def mask(value: Any) -> Any:
+            return remove_values(value, checked._no_log_values)
+
+        def report(line: str) -> None:
+            if not task.no_log:
+                # A worker's display speaks while its task runs. What goes to stdout would wait in a buffer where that
+                # is no terminal, and stand in the way where it is one JSON document; stderr does neither.
+                _display.display(mask(line), stderr=True)
+
         if checked.error_messages:
-            result: dict[str, Any] = {"failed": True, "msg": "; ".join(checked.error_messages)}
+            result = {"failed": True, "msg": self._complaint(checked.errors)}
         else:
             result = program.run(
                 checked.validated_parameters,
                 check_mode=bool(task.check_mode),
                 verbosity=_display.verbosity,
-                report=self._report,
+                report=report,
             )
         result["invocation"] = {"module_args": checked.validated_parameters}
-        masked: dict[str, Any] = remove_values(result, checked._no_log_values)
+        masked: dict[str, Any] = mask(result)
         return masked
 
-    def _report(self, line: str) -> None:
-        """Show it at once: a worker's display speaks while its task runs."""
-        if not self._task.no_log:
-            # What a program reads from stdout as one JSON document stays one.
-            _display.display(line, stderr=constants.DEFAULT_STDOUT_CALLBACK.rpartition(".")[2] in ("json", "jsonl"))
+    def _complaint(self, errors: Any) -> str:
+        """The first error, in the words in which a module tells it."""
+        if isinstance(errors[0], UnsupportedError):
+            return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
+        return str(errors.msg)

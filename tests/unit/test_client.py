@@ -292,7 +292,7 @@ def test_a_refusal_of_a_token_that_is_bad_is_the_token_s() -> None:
 
 def test_a_refusal_though_the_scope_is_there_is_told_in_the_hub_s_words() -> None:
     error = refused(forbidden("auth has expired for alice, login again"), version(), user("read:users!user=alice"))
-    assert isinstance(error, Unauthorized)
+    assert isinstance(error, MissingScope)
     assert "auth has expired for alice" in error.message
 
 

@@ -249,12 +249,18 @@ def test_a_kernel_that_is_being_restarted_is_deleted_when_it_can_be(
 
 
 @pytest.mark.parametrize(("server", "state"), [(None, "stopped"), (PENDING, "pending")])
-@pytest.mark.parametrize("check_mode", [False, True])
-def test_code_needs_a_running_server(
-    server: Model | None, state: str, check_mode: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Conflict, match=state):
-        execute(hub_with(server), monkeypatch, check_mode=check_mode)
+def test_code_needs_a_running_server(server: Model | None, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Conflict, match=state) as error:
+        execute(hub_with(server), monkeypatch)
+    assert (error.value.result["changed"], error.value.result["stdout"]) == (False, "")
+    # In check mode the task that would start it has not.
+    assert execute(hub_with(server), monkeypatch, check_mode=True)["changed"] is True
+
+
+def test_output_that_the_server_left_out_is_told(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = stream("stderr", "IOPub data rate exceeded.\nThe Jupyter server will ...")
+    assert execute(hub, monkeypatch, said, REPLY, IDLE)["truncated"] is True
+    assert execute(hub, monkeypatch, REPLY, IDLE)["truncated"] is False
 
 
 def test_check_mode_runs_nothing(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:

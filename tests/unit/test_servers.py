@@ -437,7 +437,21 @@ def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
 
     hub.on_write = posted
     error, _item = failure(hub, wait=False)
-    assert (type(error), error.reason) == (SpawnFailed, "no such profile")
+    assert isinstance(error, Invalid)
+    assert (error.reason, error.result["changed"]) == ("no such profile", False)
+
+
+def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed() -> None:
+    """A spawner of JupyterHub 6 may answer 400 by itself."""
+    hub = hub_with(None)
+    hub.last_stream = [failed_event("Spawn failed: no such profile")]
+
+    def posted(*_request: Any) -> None:
+        raise Invalid("The hub refuses.", "x", status=400, reason="no such profile")
+
+    hub.on_write = posted
+    error, item = failure(hub)
+    assert (type(error), item["reason"]) == (SpawnFailed, "no such profile")
 
 
 def test_a_server_that_is_late_is_stopped() -> None:
@@ -461,12 +475,44 @@ def test_a_server_that_is_late_is_left_alone_if_so_wanted() -> None:
 
 
 def test_a_server_that_ran_before_and_does_not_answer_is_not_this_task_s_to_stop() -> None:
+    """It is asked to start, by which a hub notices that it has ended; here it goes on running."""
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=0.15)
     assert isinstance(error, TimedOut)
     assert error.message.endswith("It was left as it is.")
-    assert (hub.writes, item["state"], error.result["changed"]) == ([], "failed", False)
+    assert (hub.writes, item["state"]) == ([START], "failed")
+
+
+def test_a_server_that_has_died_is_started_again() -> None:
+    hub = hub_with(READY)
+    hub.answering = False
+
+    def posted(*_request: Any) -> None:
+        hub.answering = True
+
+    hub.on_write = posted
+    result = perform(hub)
+    assert (result["changed"], result["servers"][0]["state"], hub.writes) == (True, "ready", [START])
+
+
+def test_a_request_to_start_that_is_on_its_way_is_not_overtaken_by_the_one_to_stop() -> None:
+    hub, on_its_way = hub_with(None), threading.Event()
+
+    def written(method: str, *_request: Any) -> None:
+        if method == "POST":
+            on_its_way.wait(5)
+            hub.set_server(READY)
+        else:
+            hub.set_server(None)
+
+    hub.on_write = written
+    hub.on_look = lambda: on_its_way.set() if hub.looks > 6 else None
+    hub.answering = False
+    failure(hub, wait_timeout=0.05)
+    assert hub.writes == [START, STOP]
+    assert hub.model is not None
+    assert hub.model["servers"] == {}
 
 
 def test_before_jupyterhub_6_the_post_says_error_and_the_stream_says_why() -> None:
