@@ -13,20 +13,18 @@ machine under a connection of another name (doors_plugins/connection/next_door.p
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import pty
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import requests
 from hubs import Hub
@@ -155,7 +153,7 @@ def run(
     arguments: Sequence[str] = (),
     play: dict[str, Any] | None = None,
     on_line: Callable[[str], None] | None = None,
-    terminal: bool = False,
+    together: bool = False,
 ) -> Run:
     """Run the tasks one after the other, whatever becomes of each. ``play`` holds more of the play's keywords."""
     with tempfile.TemporaryDirectory(prefix="hubops-doors-") as name:
@@ -175,7 +173,7 @@ def run(
             "".join(f"{each} ansible_connection={connection}\n" for each, connection in CONNECTIONS.items())
         )
         command = ["ansible-playbook", "-i", str(inventory), *arguments, str(playbook)]
-        ran = watch(command, environment(folder, env or {}), on_line, terminal)
+        ran = watch(command, environment(folder, env or {}), on_line, together)
         if not kept.exists():
             raise AssertionError(f"the playbook ended with {ran.status} before its end:\n{ran.output}")
         ran.results = json.loads(kept.read_text())
@@ -186,21 +184,20 @@ def watch(
     command: list[str],
     env: dict[str, str],
     on_line: Callable[[str], None] | None = None,
-    terminal: bool = False,
+    together: bool = False,
 ) -> Run:
-    """Run a program of the Ansible under test and take in its lines as they come.
-
-    On a ``terminal`` Ansible writes each line at once; into a pipe it writes when its buffer is full.
-    """
+    """Run a program of the Ansible under test and take in its lines as they come; ``together`` is a shell's 2>&1."""
     ran = Run()
-    ours, theirs = pty.openpty() if terminal else os.pipe()
+    ours, theirs = os.pipe()
     with tempfile.TemporaryFile("w+") as stderr, os.fdopen(ours) as stdout:
-        process = subprocess.Popen(command, env=env, stdout=theirs, stderr=stderr, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=env, stdout=theirs, stderr=theirs if together else stderr, stdin=subprocess.DEVNULL
+        )
         os.close(theirs)
         limit = threading.Timer(DEADLINE, process.kill)
         limit.start()
         try:
-            for line in lines_of(stdout):
+            for line in stdout:
                 ran.lines.append((time.monotonic(), line))
                 if on_line:
                     on_line(line)
@@ -211,14 +208,6 @@ def watch(
         stderr.seek(0)
         ran.stderr = stderr.read()
     return ran
-
-
-def lines_of(stdout: TextIO) -> Iterator[str]:
-    try:
-        yield from stdout
-    except OSError as error:
-        if error.errno != errno.EIO:  # which is how a terminal says that nobody is left at its other end
-            raise
 
 
 def ansible_bin() -> Path:

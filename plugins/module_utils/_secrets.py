@@ -41,7 +41,7 @@ def read(path: str) -> str:
         raise Invalid(
             f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
         ) from None
-    if "\n" in secret or len(secret) >= _LONGEST:
+    if len(secret) >= _LONGEST:
         raise Invalid(f"'{path}' holds something else than a token.", "Give the token a file of its own.")
     return secret
 

@@ -15,6 +15,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
+    Invalid,
     NotFound,
     Unauthorized,
     UnexpectedAnswer,
@@ -82,6 +83,8 @@ class TokenFlow:
         present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.note == wanted.note]
         if wanted.state == "absent":
             actions = [_revoke(token, "it is declared absent") for token in present]
+            if len(secret.split()) > 1:
+                raise Invalid(f"'{path}' holds something else than a token.", "Remove it yourself, if it may go.")
             if secret:
                 actions.append(Action("remove", f"file '{path}'", "its token is declared absent"))
             return self._planned(actions, present, [], None)

@@ -54,7 +54,7 @@ CASES = {
     "base path forgotten": Case("unexpected_answer", ("no JupyterHub", "base path"), url="http://{host}/"),
     "base path wrong": Case("unexpected_answer", ("hub_url",), url="http://{host}/other/"),
     "https for http": Case("tls", ("http://",), url="https://{host}/jhub/"),
-    "a server's address": Case("unexpected_answer", ("hub_url",), url="{url}user/{user}/"),
+    "a server's page, with the wrong base path": Case("unexpected_answer", ("hub_url",), url="http://{host}/user/x/lab"),
     # What stands there instead
     "a page": Case("unexpected_answer", ("no JupyterHub", "text/html"), url="{html_page}"),
     "a page of 50 MB": Case("unexpected_answer", ("no JupyterHub",), url="{too_much}"),

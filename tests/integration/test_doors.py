@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +62,6 @@ def test_the_same_results(hub_61: Hub) -> None:
         at.task("hub_user"),
         at.task("hub_user", user=user, colour="red"),
         at.task("hub_user", user=user, state="gone"),
-        at.task("hub_user", user=user, admin="perhaps"),
         at.task("hub_token", user=user, note="x"),
         at.task("hub_info", gather="users,nothing"),
         at.task("hub_server", user={"a": "dictionary"}),
@@ -182,19 +179,6 @@ def test_async_and_a_later_look(light: At) -> None:
     }
     _started, found = light.run([later, look]).results
     assert found["servers"][0]["state"] == "ready"
-
-
-@pytest.mark.parametrize("door", ["controller"], indirect=True)
-def test_a_call_through_the_controllers_door_is_cheap(light: At) -> None:
-    task = light.task("hub_info", {"loop": list(range(20)), "loop_control": {"label": "{{ item }}"}})
-    ran = light.run([task], terminal=True)
-    assert len(ran.results[0]["results"]) == 20
-    times = [when for when, line in ran.lines if line.startswith("ok: [controller] => (item=")]
-    assert len(times) == 20
-    calls = [after - before for before, after in pairwise(times)]
-    median = statistics.median(calls)
-    print(f"a call through the controller's door: {median * 1000:.1f} ms")
-    assert median < 0.050
 
 
 def test_delegated_to_the_controller(hub_61: Hub) -> None:

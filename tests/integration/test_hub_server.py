@@ -292,7 +292,7 @@ def test_progress_is_shown_while_the_spawn_runs(light: At) -> None:
             still_pending.append(light.servers(user)[""]["pending"] == "spawn")
 
     ran = light.run(
-        [light.task("hub_server", user=user, user_options={"start_seconds": 4})], on_line=look, terminal=True
+        [light.task("hub_server", user=user, user_options={"start_seconds": 4})], on_line=look, together=True
     )
     assert still_pending == [True]
     shown = [(when, line) for when, line in ran.lines if "Step " in line]
