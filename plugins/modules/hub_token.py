@@ -55,8 +55,8 @@ options:
         Otherwise a new one is minted and kept, and then the old ones with the same O(note) are revoked.
       - More scopes than O(scopes) are no reason to mint, V(inherit) and V(self) are not compared, and a token is not
         renewed before it expires.
-      - A file of more than 1,000 characters is no token's, and is neither written to nor removed. O(state=absent) removes
-        a file only if it holds a single word.
+      - A file of more than 1,000 characters is no token's, and is neither written to nor removed. O(state=absent)
+        removes a file only if it holds a single word.
     type: path
 notes:
   - Needs the scopes C(read:tokens) and C(tokens) for O(user). To mint for somebody else, that is C(tokens!user=NAME).
