@@ -96,7 +96,7 @@ class TokenFlow:
 
     def _plan_kept(self, path: str, secret: str, present: list[Token]) -> Plan:
         """A token whose secret is kept in a file is there when that secret works; a row in the list is no proof."""
-        proven, why = self._prove(secret, present)
+        proven, why = self._prove(secret, present, self._wanted.scopes)
         if not why:
             actions = []
             if _secrets.is_open(path):
@@ -106,7 +106,7 @@ class TokenFlow:
         revoked = [_revoke(token, "its successor is kept and works") for token in present]
         return self._planned([Action("mint", self._what, why), *revoked], present, ["(new)"], None)
 
-    def _prove(self, secret: str, present: list[Token]) -> tuple[Token | None, str]:
+    def _prove(self, secret: str, present: list[Token], scopes: tuple[str, ...]) -> tuple[Token | None, str]:
         """The listed token that a kept secret belongs to, and an empty string; or why it does not do."""
         if not secret:
             return None, "no secret is kept"
@@ -121,7 +121,7 @@ class TokenFlow:
             raise
         if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
             return None, "the kept secret is of another account"
-        needed = [own(self._hub.dialect.scope(scope), self._wanted.user) for scope in self._wanted.scopes]
+        needed = [own(self._hub.dialect.scope(scope), self._wanted.user) for scope in scopes]
         lacking = missing(needed, identity.get("scopes") or ())
         if lacking and not {"inherit", "self"} & set(needed):
             return None, f"the kept token lacks {', '.join(lacking)}"
@@ -162,8 +162,9 @@ class TokenFlow:
         if wanted.path is None:
             return _answer(token, wanted, secret=secret, minted=True)
         try:
-            # Proven before it takes the old one's place, so that whatever the file holds has worked.
-            _proven, why = self._prove(secret, [token])
+            # Proven before it takes the old one's place, so that whatever the file holds has worked. That it has its
+            # scopes is the hub's own word: it would have refused others, and may write them in another way.
+            _proven, why = self._prove(secret, [token], scopes=())
             if why:
                 raise UnexpectedAnswer(f"The hub minted a token, but {why}.", "Look into the hub's log, and try again.")
             _secrets.write(wanted.path, secret)
