@@ -145,7 +145,9 @@ def token_of(account: Path) -> str:
 
 def makes(target: str) -> list[str]:
     """The commands of a target, which is not made: it would run these very tests."""
-    done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", target], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
     return done.stdout.split("\n")[:-1]
 
 
