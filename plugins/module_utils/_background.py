@@ -11,10 +11,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -30,6 +31,15 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R]:
+    """The results for all items, in their order, worked at most ``concurrency`` at a time.
+
+    An exception of ``work`` is raised again, once the others have ended.
+    """
+    with ThreadPoolExecutor(max_workers=concurrency) as pool:
+        return list(pool.map(work, items))
 
 
 def until(deadline: float, items: Iterator[T]) -> Iterator[T]:
