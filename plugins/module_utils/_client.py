@@ -15,10 +15,12 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     content_of,
@@ -33,7 +35,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     wait_of,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path, door
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
@@ -77,6 +79,8 @@ class Dialect:
     """Options of a spawner travel as ``{"user_options": {...}}``; older hubs take the whole body for the options."""
     scopes: dict[str, str] = field(default_factory=dict)
     """Scopes of today that these hubs know under another name."""
+    names_token: bool = True
+    """GET /user says which token it is that asks."""
 
     def body(self, user_options: dict[str, Any] | None) -> dict[str, Any] | None:
         """The body that starts a server with these options. None asks for the hub's own choice: the last ones used."""
@@ -93,15 +97,10 @@ class Dialect:
 _DIALECTS = (
     Dialect((6, 0), wraps_user_options=True),
     # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
+    Dialect((5, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
     # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
-    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
+    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False),
 )
-
-
-def _door(url: SplitResult) -> tuple[str, int]:
-    """Scheme and port of an address, with what is left out filled in; a websocket has the door of its page."""
-    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
-    return scheme, url.port or (443 if scheme == "https" else 80)
 
 
 class HubClient:
@@ -114,6 +113,8 @@ class HubClient:
             )
         self.connection = connection
         self._session = requests.Session()
+        # A session is shared by tokens (`holding`): only the token says who asks.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if not connection.validate_certs:
             # Whoever turned the check off knows, and need not be told at each request.
             warnings.simplefilter("ignore", InsecureRequestWarning)
@@ -131,6 +132,13 @@ class HubClient:
 
     def __exit__(self, *_exc: object) -> None:
         self._session.close()
+
+    def holding(self, api_token: str) -> HubClient:
+        """The same hub over the same connections with another token. Raises `Invalid` where that can be none."""
+        other = copy(self)
+        other.connection = replace(self.connection, api_token=api_token)
+        other.__dict__.pop("identity", None)
+        return other
 
     # What the hub and the token are
 
@@ -284,7 +292,7 @@ class HubClient:
         """The header that carries the token, for the hub's host and its subdomains; empty for any other."""
         hub, other = urlsplit(self.url), urlsplit(url)
         host, home = other.hostname or "", hub.hostname or ""
-        same = _door(other) == _door(hub) and (host == home or host.endswith("." + home))
+        same = door(other) == door(hub) and (host == home or host.endswith("." + home))
         token = self.connection.api_token
         return {"Authorization": f"token {token}"} if same and token else {}
 

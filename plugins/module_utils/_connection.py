@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
@@ -80,6 +80,12 @@ def base_url(url: str) -> str:
         raise Invalid("hub_url must not hold a user name or a password.", "Give the token as api_token.")
     path = _API_OR_PAGE.sub("", parts.path.rstrip("/") or "/").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
+
+
+def door(url: SplitResult) -> tuple[str, int]:
+    """Scheme and port of an address, with what is left out filled in; a websocket has the door of its page."""
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
+    return scheme, url.port or (443 if scheme == "https" else 80)
 
 
 def api_path(*segments: str) -> str:

@@ -42,9 +42,9 @@ class HubError(Exception):
         self.reason = reason
         self.result = result or {}
 
-    def as_result(self) -> dict[str, Any]:
-        """The failed task's result: ``msg`` for people, ``failure`` for playbooks, and what is known besides."""
-        failure = {
+    def as_failure(self) -> dict[str, Any]:
+        """For playbooks: the result's ``failure``."""
+        return {
             "code": self.code,
             "message": self.message,
             "status": self.status,
@@ -52,7 +52,11 @@ class HubError(Exception):
             "url": self.url,
             "hint": self.hint,
         }
-        return {**self.result, "failed": True, "msg": f"{self.message} {self.hint}", "failure": failure}
+
+    def as_result(self) -> dict[str, Any]:
+        """The failed task's result: ``msg`` for people, ``failure`` for playbooks, and what is known besides."""
+        msg = f"{self.message} {self.hint}"
+        return {**self.result, "failed": True, "msg": msg, "failure": self.as_failure()}
 
 
 class Unreachable(HubError):
