@@ -36,7 +36,7 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R]:
     """The results for all items, in their order, worked at most ``concurrency`` at a time.
 
-    An exception of ``work`` is raised again, once the others have ended.
+    An exception of ``work`` is raised again; what has begun by then is waited for, and the rest is left.
     """
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
         return list(pool.map(work, items))

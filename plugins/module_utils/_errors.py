@@ -131,5 +131,13 @@ class UnexpectedAnswer(HubError):
     code = "unexpected_answer"
 
 
+def not_understood(error: Exception) -> HubError:
+    """Whatever it is, it is not the user's: an answer of a shape that no test has shown us, most likely."""
+    return UnexpectedAnswer(
+        f"The hub's answer could not be understood ({type(error).__name__}: {error}).",
+        "Run it with -vvv and report it with the traceback, after a look at what it shows.",
+    )
+
+
 BY_STATUS: dict[int, type[HubError]] = {400: Invalid, 404: NotFound, 409: Conflict, 429: RateLimited}
 """Which failure an HTTP status means. 401 and 403 need a second look at the token, every 5xx is the hub's own."""

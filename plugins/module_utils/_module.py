@@ -11,14 +11,14 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, UnexpectedAnswer
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, not_understood
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Flow, Report, run
 
 CONNECTION: dict[str, dict[str, Any]] = {
@@ -64,14 +64,18 @@ class Program:
         except HubError as error:
             return {"changed": False, **error.as_result()}
         except Exception as error:
-            # Whatever it is, it is not the user's: an answer of a shape that no test has shown us, most likely.
-            unexpected = UnexpectedAnswer(
-                f"The hub's answer could not be understood ({type(error).__name__}: {error}).",
-                "Run it with -vvv and report it with the traceback, after a look at what it shows.",
-            ).as_result()
+            unexpected = not_understood(error).as_result()
             if verbosity >= 3:
                 unexpected["exception"] = traceback.format_exc()
             return {"changed": False, **unexpected}
+
+
+def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
+    """The values that Ansible is to blank in a result: all that entered as secrets, but none that would blank a secret
+    which the result is there to tell. Ansible blanks any text that holds such a value, however short it is."""
+    items = [result, *(result.get("tokens") or ())]
+    told = [item["token"] for item in items if isinstance(item, dict) and isinstance(item.get("token"), str)]
+    return {value for value in no_log_values if not any(value in secret for secret in told)}
 
 
 def run_module(program: Program) -> None:
@@ -80,6 +84,7 @@ def run_module(program: Program) -> None:
     result = program.run(
         module.params, check_mode=module.check_mode, verbosity=module._verbosity, report=lambda line: None
     )
+    module.no_log_values = maskable(module.no_log_values, result)
     if result.get("failed"):
         module.fail_json(**result)
     module.exit_json(**result)

@@ -10,9 +10,15 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, not_understood
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 Report = Callable[[str], None]
 """Takes a line on how the work goes, to be shown to whoever waits for it."""
@@ -38,6 +44,8 @@ class Plan:
     before: dict[str, Any]
     after: dict[str, Any]
     predicted: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[Plan | HubError, ...] = ()
+    """Of many: the plan of each, or why it has none."""
 
     @property
     def changed(self) -> bool:
@@ -53,6 +61,84 @@ class Flow(Protocol):
     def plan(self) -> Plan: ...
 
     def apply(self, plan: Plan) -> dict[str, Any]: ...
+
+
+class Item(Flow, Protocol):
+    """A flow that is one of many. Its answer has the same keys, whatever becomes of it."""
+
+    name: str
+    """Its name in a sentence, such as "token 'ci' of user 'alice'"."""
+
+    def unknown(self) -> dict[str, Any]:
+        """The answer as long as nothing is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Many:
+    """Many flows as one, worked concurrently. One that fails ends no other, and the whole then fails at its end.
+
+    ``noun`` is the result's list of all items; each also tells whether it ``changed``, and its ``failure``, or None.
+    """
+
+    noun: str
+    items: Sequence[Item]
+    concurrency: int
+
+    def plan(self) -> Plan:
+        parts = tuple(each(_caught(lambda item: item.plan()), self.items, self.concurrency))
+        plans = [part for part in parts if isinstance(part, Plan)]
+        answers = [part if isinstance(part, HubError) else _answer(part.predicted, part.changed) for part in parts]
+        return Plan(
+            tuple(action for plan in plans for action in plan.actions),
+            {self.noun: [plan.before for plan in plans]},
+            {self.noun: [plan.after for plan in plans]},
+            predicted=self._result(answers),
+            parts=parts,
+        )
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        def work(pair: tuple[Item, Plan | HubError]) -> dict[str, Any] | HubError:
+            item, part = pair
+            return part if isinstance(part, HubError) else _answer(item.apply(part), part.changed)
+
+        return self._result(each(_caught(work), list(zip(self.items, plan.parts, strict=True)), self.concurrency))
+
+    def _result(self, answers: Sequence[dict[str, Any] | HubError]) -> dict[str, Any]:
+        """All items' answers; with the first failure for the whole, if there is one."""
+        items, failures = [], []
+        for item, answer in zip(self.items, answers, strict=True):
+            if isinstance(answer, HubError):
+                failures.append((item.name, answer))
+                answer = {**item.unknown(), "changed": False, **answer.result, "failure": answer.as_failure()}
+            items.append(answer)
+        result = {"changed": any(item["changed"] for item in items), self.noun: items}
+        if not failures:
+            return result
+        name, first = failures[0]
+        whole = first.as_result()
+        if len(items) > 1:
+            whole["msg"] = f"{len(failures)} of {len(items)} {self.noun} failed. The first, {name}: {whole['msg']}"
+        return {**whole, **result}
+
+
+def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:
+    return {"changed": changed, **answer, "failure": None}
+
+
+def _caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:
+    """The same work, with a failure for a result."""
+
+    def catching(item: T) -> R | HubError:
+        try:
+            return work(item)
+        except HubError as error:
+            return error
+        except Exception as error:
+            # What the others did must not be lost with it.
+            return not_understood(error)
+
+    return catching
 
 
 def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:

@@ -8,8 +8,8 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
@@ -61,27 +61,46 @@ def write(path: str, secret: str) -> None:
 
     A folder that is missing is made, for its owner only. Raises `Invalid`.
     """
-    folder = os.path.dirname(os.path.abspath(path))
+    folder, temporary = os.path.dirname(os.path.abspath(path)), _beside(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".")
+        discard(path)
         try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
+            with os.fdopen(
+                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
+            ) as file:
                 file.write(secret + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            discard(path)
             raise
-        # The rename itself survives a power cut only when the folder is synced too.
+    except OSError as error:
+        raise Invalid(f"'{path}' cannot be written: {error.strerror}.", "Give path a place that can be.") from None
+    with contextlib.suppress(OSError):
+        # The rename itself survives a power cut only when the folder is synced too. It is there in any case.
         opened = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(opened)
         finally:
             os.close(opened)
-    except OSError as error:
-        raise Invalid(f"'{path}' cannot be written: {error.strerror}.", "Give path a place that can be.") from None
+
+
+def left_over(path: str) -> bool:
+    """Whether a run that was killed while it wrote the file left its half beside it."""
+    return os.path.lexists(_beside(path))
+
+
+def discard(path: str) -> None:
+    """Remove that half, if there is one. Raises `Invalid`."""
+    remove(_beside(path))
+
+
+def _beside(path: str) -> str:
+    """Where the file is written before it takes its name: always the same place, lest killed runs leave many."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f".{name}.new")
 
 
 def protect(path: str) -> None:

@@ -1,41 +1,126 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""API tokens of users: minted once, kept, proven, revoked.
+"""What a declared API token is: its identity, the mark by which it is known again, and when it is due.
+
+A hub tells a token's secret once, expands its scopes, and takes the same note any number of times. So what was declared
+travels in the note, as a digest: ``NOTE [hubops DIGEST-ATTEMPT]``. ATTEMPT is random and another one for each request
+that mints: when the answer to one is lost, its token can be found, and revoked, since nobody has its secret.
 
 This file is private to the collection: it may change without notice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
-    HubError,
-    Invalid,
-    NotFound,
-    Unauthorized,
-    UnexpectedAnswer,
-)
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import own
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment, stamp
 
-_READ, _WRITE = "read:tokens", "tokens"
+_MARK = re.compile(r" \[hubops ([0-9a-f]{12})-([0-9a-f]{8})\]$")
+REPLACED = "its successor is kept and works"
+_LONGEST_NOTE = 990
+"""Characters. The hub's database has room for 1,023, and the mark takes 31."""
+
+
+@dataclass(frozen=True)
+class Early:
+    """How long before its end a token is due: seconds, or a share of its lifetime, whichever is longer."""
+
+    seconds: float = 0.0
+    share: float = 0.0
+
+    @staticmethod
+    def of(text: str | None) -> Early:
+        """``7d``, or ``25%``; None is not before its end. Raises `Invalid`."""
+        if text is None:
+            return Early()
+        match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%", text.strip())
+        if match:
+            return Early(share=float(match[1]) / 100)
+        return Early(seconds=seconds(text, "renew_before"))
+
+    def due(self, token: Token, now: float) -> bool:
+        """Whether the token's successor is to be minted. ``now``: seconds since 1970."""
+        ends = moment(token.expires_at)
+        if ends is None:
+            return False
+        lifetime = ends - (moment(token.created) or ends)
+        return ends - now <= max(self.seconds, self.share * lifetime)
+
+    def outlives(self, token: Token) -> bool:
+        """Whether the token was due as soon as it was minted."""
+        ends, began = moment(token.expires_at), moment(token.created)
+        return ends is not None and began is not None and self.seconds >= ends - began
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A declared token: who it belongs to and its note identify it. ``expires_in`` is in seconds, None is never."""
+    """A declared token: who it belongs to and its note identify it.
+
+    ``expires_in`` and ``overlap`` are in seconds; None is never, and at once. ``secret`` is what the caller has kept:
+    None if it keeps nothing, empty if it has nothing yet.
+    """
 
     user: str
     note: str
-    state: str
-    scopes: tuple[str, ...] = ()
+    state: str = "present"
+    scopes: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
     expires_in: int | None = None
+    renew_before: Early = Early()
+    secret: str | None = None
     path: str | None = None
+    rotate: bool = False
+    overlap: float = 0.0
+    prune: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.note.strip():
+            raise Invalid("note is empty.", "Say what the token is for: the note identifies it.")
+        if _MARK.search(self.note) or len(self.note) > _LONGEST_NOTE:
+            raise Invalid(
+                f"The note '{self.note[:60]}' is too long, or ends as those do that this module writes.",
+                f"Choose one of at most {_LONGEST_NOTE} characters, without the part in brackets.",
+            )
+        if self.state == "present" and (self.scopes is None) is (self.roles is None):
+            raise Invalid(
+                f"{self.name}: one of scopes, roles and inherit is needed.",
+                "Say what it may do. Without that a hub mints a token that may do all that its owner may, which is to "
+                "be said with inherit: true.",
+            )
+        if self.expires_in is not None and self.renew_before.seconds >= self.expires_in:
+            raise Invalid(
+                f"{self.name}: renew_before is not less than expires_in, so it would be minted anew by every run.",
+                "Make renew_before shorter, or a share of the lifetime such as 25%.",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"token '{self.note}' of user '{self.user}'"
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits of what makes another token: its scopes or roles, in any order, and its lifetime."""
+        declared = {
+            "scopes": sorted({own(scope, self.user) for scope in self.scopes or ()}),
+            "roles": sorted(set(self.roles or ())),
+            "expires_in": self.expires_in,
+        }
+        return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:12]
+
+    def marked_note(self) -> str:
+        """The note as one attempt to mint sends it."""
+        return f"{self.note} [hubops {self.digest}-{secrets.token_hex(4)}]"
 
 
 @dataclass(frozen=True)
@@ -58,154 +143,60 @@ class Token:
             expires_at=model.get("expires_at"),
         )
 
+    @property
+    def plain_note(self) -> str:
+        return _MARK.sub("", self.note)
+
+    @property
+    def digest(self) -> str | None:
+        """What was declared when it was minted; None if somebody else minted it."""
+        mark = _MARK.search(self.note)
+        return mark[1] if mark else None
+
+    @property
+    def born(self) -> float:
+        """When it was minted, in seconds since 1970."""
+        return moment(self.created) or 0.0
+
+
+def flaw_of(token: Token, wanted: Wanted, now: float) -> str:
+    """Why this token, which works, does not do; empty if it does. Raises `Invalid` where none ever would."""
+    if wanted.rotate:
+        return "a new one is asked for"
+    if token.digest is None:
+        return "it was not minted by this module"
+    if token.digest != wanted.digest:
+        return "it was declared otherwise"
+    if wanted.renew_before.due(token, now):
+        if wanted.renew_before.outlives(token):
+            raise Invalid(
+                f"The hub lets the {wanted.name} live for a shorter time than renew_before, so it would be minted "
+                "anew by every run.",
+                "Make renew_before shorter, or a share of the lifetime such as 25%.",
+            )
+        return f"it expires at {stamp(moment(token.expires_at) or now)}"
+    return ""
+
+
+def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now: float) -> list[tuple[Token, str]]:
+    """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
+
+    One that is younger than that is a successor whose secret got lost on its way. Older ones were replaced by it, and
+    have the time of ``overlap`` from then on. Where no secret is kept, what there is will be replaced now.
+    """
+    gone = []
+    for token in sorted(others, key=lambda token: token.born):
+        if token.digest is None:  # somebody else's, who chose the same note
+            if wanted.prune:
+                gone.append((token, "it has the same note, and is to be pruned"))
+        elif kept is not None and token.born > kept.born:
+            gone.append((token, "its secret got lost before it was kept"))
+        elif not wanted.overlap or (kept is not None and now >= kept.born + wanted.overlap):
+            gone.append((token, REPLACED))
+    return gone
+
 
 def list_of(hub: HubClient, user: str) -> list[dict[str, Any]]:
     """The user's API tokens as the hub shows them. The hub purges the expired ones on this occasion."""
-    answer = hub.get("users", user, "tokens", scope=_READ, what=f"user '{user}'")
+    answer = hub.get("users", user, "tokens", scope="read:tokens", what=f"user '{user}'")
     return [model for model in answer.get("api_tokens") or [] if isinstance(model, dict)]
-
-
-class TokenFlow:
-    """`hub_token`: one declared token, there or gone."""
-
-    def __init__(self, hub: HubClient, wanted: Wanted, report: Report) -> None:
-        self._hub = hub
-        self._wanted = wanted
-        self._report = report
-        self._what = f"token '{wanted.note}' of user '{wanted.user}'"
-
-    def plan(self) -> Plan:
-        wanted, path = self._wanted, self._wanted.path
-        secret = ""
-        if path is not None:
-            _secrets.check(path)
-            secret = _secrets.read(path)
-        present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.note == wanted.note]
-        if wanted.state == "absent":
-            actions = [_revoke(token, "it is declared absent") for token in present]
-            if len(secret.split()) > 1:
-                raise Invalid(f"'{path}' holds something else than a token.", "Remove it yourself, if it may go.")
-            if secret:
-                actions.append(Action("remove", f"file '{path}'", "its token is declared absent"))
-            return self._planned(actions, present, [], None)
-        if path is not None:
-            return self._plan_kept(path, secret, present)
-        if present:
-            return self._planned([], present, [token.id for token in present], present[0])
-        return self._planned([Action("mint", self._what, "the hub does not have it")], present, ["(new)"], None)
-
-    def _plan_kept(self, path: str, secret: str, present: list[Token]) -> Plan:
-        """A token whose secret is kept in a file is there when that secret works; a row in the list is no proof."""
-        proven, why = self._prove(secret, present, self._wanted.scopes)
-        if not why:
-            actions = []
-            if _secrets.is_open(path):
-                actions.append(Action("protect", f"file '{path}'", "others than its owner may read it"))
-            return self._planned(actions, present, [token.id for token in present], proven)
-        # The predecessors go last: at any instant one of the secrets works.
-        revoked = [_revoke(token, "its successor is kept and works") for token in present]
-        return self._planned([Action("mint", self._what, why), *revoked], present, ["(new)"], None)
-
-    def _prove(self, secret: str, present: list[Token], scopes: tuple[str, ...]) -> tuple[Token | None, str]:
-        """The listed token that a kept secret belongs to, and an empty string; or why it does not do."""
-        if not secret:
-            return None, "no secret is kept"
-        try:
-            with HubClient(replace(self._hub.connection, api_token=secret)) as kept:
-                identity = kept.identity
-        except Unauthorized:
-            return None, "the kept secret does not work"
-        except HubError as error:
-            if error.code == "invalid":  # the file holds what no token can be
-                return None, "the kept secret is none"
-            raise
-        if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
-            return None, "the kept secret is of another account"
-        needed = [own(self._hub.dialect.scope(scope), self._wanted.user) for scope in scopes]
-        lacking = missing(needed, identity.get("scopes") or ())
-        if lacking and not {"inherit", "self"} & set(needed):
-            return None, f"the kept token lacks {', '.join(lacking)}"
-        # Hubs before 5.0 do not say which token it is that asks.
-        number = identity.get("token_id")
-        found = [token for token in present if number in (None, token.id)]
-        return (found[0], "") if found else (None, "the kept secret is of another token")
-
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        if not plan.changed:
-            return plan.predicted
-        wanted, answer = self._wanted, plan.predicted
-        if plan.does("protect"):
-            _secrets.protect(str(wanted.path))
-        if plan.does("mint"):
-            answer = self._mint()
-        for token_id in plan.before["tokens"] if plan.does("revoke") else ():
-            self._revoke(token_id)
-        if plan.does("remove"):
-            _secrets.remove(str(wanted.path))
-        return {**answer, "revoked": plan.before["tokens"] if plan.does("revoke") else []}
-
-    def _mint(self) -> dict[str, Any]:
-        wanted = self._wanted
-        body: dict[str, Any] = {
-            "note": wanted.note,
-            "scopes": [self._hub.dialect.scope(scope) for scope in wanted.scopes],
-        }
-        if wanted.expires_in is not None:
-            body["expires_in"] = wanted.expires_in
-        _status, model = self._hub.write(
-            "POST", "users", wanted.user, "tokens", scope=_WRITE, what=f"a token of user '{wanted.user}'", body=body
-        )
-        secret = model.get("token") if isinstance(model, dict) else None
-        if not secret:
-            raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
-        token = Token.of(model)
-        if wanted.path is None:
-            return _answer(token, wanted, secret=secret, minted=True)
-        try:
-            # Proven before it takes the old one's place, so that whatever the file holds has worked. That it has its
-            # scopes is the hub's own word: it would have refused others, and may write them in another way.
-            _proven, why = self._prove(secret, [token], scopes=())
-            if why:
-                raise UnexpectedAnswer(f"The hub minted a token, but {why}.", "Look into the hub's log, and try again.")
-            _secrets.write(wanted.path, secret)
-        except BaseException:
-            self._revoke(token.id)  # nobody has its secret
-            raise
-        return _answer(token, wanted, secret=None, minted=True)
-
-    def _revoke(self, token_id: str) -> None:
-        try:
-            self._hub.write("DELETE", "users", self._wanted.user, "tokens", token_id, scope=_WRITE, what=self._what)
-        except NotFound:
-            pass  # it went meanwhile
-
-    def _planned(self, actions: list[Action], present: list[Token], after: list[str], token: Token | None) -> Plan:
-        """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
-        wanted, verbs = self._wanted, {action.verb for action in actions}
-        before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
-        picture = {**before, "tokens": after}
-        if wanted.path is not None:
-            kept, is_open = _secrets.exists(wanted.path), _secrets.is_open(wanted.path)
-            before |= {"path": wanted.path, "kept": kept, "private": kept and not is_open}
-            stays = "remove" not in verbs and (kept or "mint" in verbs)
-            private = stays and (not is_open or bool({"mint", "protect"} & verbs))
-            picture |= {"path": wanted.path, "kept": stays, "private": private}
-        predicted = _answer(token, wanted, secret=None, minted=False)
-        return Plan(tuple(actions), before, picture, predicted={**predicted, "revoked": []})
-
-
-def _revoke(token: Token, why: str) -> Action:
-    return Action("revoke", f"token {token.id}", why)
-
-
-def _answer(token: Token | None, wanted: Wanted, *, secret: str | None, minted: bool) -> dict[str, Any]:
-    return {
-        "token": secret,
-        "token_id": token.id if token else None,
-        "user": wanted.user,
-        "note": wanted.note,
-        "scopes": list(token.scopes) if token else [],
-        "created": token.created if token else None,
-        "expires_at": token.expires_at if token else None,
-        "minted": minted,
-    }

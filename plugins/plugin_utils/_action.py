@@ -21,7 +21,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, maskable
 
 _display = Display()
 
@@ -83,7 +83,7 @@ class HubAction(ActionBase):
                 report=report,
             )
         result["invocation"] = {"module_args": checked.validated_parameters}
-        masked: dict[str, Any] = mask(result)
+        masked: dict[str, Any] = remove_values(result, maskable(checked._no_log_values, result))
         return masked
 
     def _complaint(self, errors: Any) -> str:

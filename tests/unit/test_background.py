@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each, in_background, until
 
 
 def test_the_answer_is_there_when_the_work_is_done() -> None:
@@ -94,3 +94,35 @@ def test_a_source_that_is_not_wanted_any_more_is_read_no_further() -> None:
         assert item == 0
         break
     assert closed.wait(5)
+
+
+def test_each_is_worked_within_the_limit_and_the_results_are_in_order() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(item: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return item * item
+
+    assert each(work, range(20), 4) == [item * item for item in range(20)]
+    assert 1 < most <= 4
+    assert each(work, [], 4) == []
+
+
+def test_an_exception_of_one_is_raised_again_when_those_that_run_have_ended() -> None:
+    ended = []
+
+    def work(item: int) -> None:
+        if not item:
+            raise OSError("broken")
+        time.sleep(0.05)
+        ended.append(item)
+
+    with pytest.raises(OSError, match="broken"):
+        each(work, range(100), 2)
+    assert 1 <= len(ended) < 99

@@ -170,6 +170,24 @@ def test_the_password_file_of_other_programs_is_not_used(tmp_path: Path, monkeyp
 # Lists
 
 
+def test_the_same_hub_with_another_token_asks_for_the_version_no_second_time() -> None:
+    other = Exchange("GET", API + "user", {"kind": "user", "name": "bob"}, token="other")
+    with scripted_hub(version(), user(), other, user()) as hub:
+        assert hub.identity["name"] == "alice"
+        held = hub.holding("other")
+        assert (held.identity["name"], held.version) == ("bob", "6.1.1")
+        assert hub.holding(TOKEN).identity["name"] == hub.identity["name"] == "alice"
+        with pytest.raises(Invalid):
+            hub.holding("two words")
+
+
+def test_cookies_are_not_kept_for_they_would_speak_for_another_token() -> None:
+    setting = Exchange("GET", API, {"version": "6.1.1"}, token=None, answer_headers={"Set-Cookie": "who=alice; Path=/"})
+    with scripted_hub(setting, user()) as hub:
+        assert hub.identity
+        assert not hub._session.cookies
+
+
 def test_a_list_is_read_to_its_end_by_the_offsets_that_the_hub_gives() -> None:
     accept = {"Accept": PAGES}  # exactly: a `;q=` would be another type to the hub
     script = [

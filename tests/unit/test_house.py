@@ -20,17 +20,20 @@ UTILS = [path for path in FILES if path.parent.name in ("module_utils", "plugin_
 MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name != "__init__.py")
 
 # From the ground up. A file of module_utils that is not named here is a flow.
-GROUND, ANSWERS, CLIENT, SERVERS, FLOW, PROGRAM, ACTION, DOOR = range(1, 9)
+GROUND, ANSWERS, CLIENT, NOUN, FLOW, PROGRAM, ACTION, DOOR = range(1, 9)
 FLOORS = {
     "module_utils._errors": 0,
     "module_utils._background": GROUND,
     "module_utils._connection": GROUND,
-    "module_utils._plan": GROUND,
     "module_utils._scopes": GROUND,
     "module_utils._secrets": GROUND,
+    "module_utils._times": GROUND,
     "module_utils._answers": ANSWERS,
+    "module_utils._plan": ANSWERS,
     "module_utils._client": CLIENT,
-    "module_utils._servers": SERVERS,  # a noun that the other flows speak of, too
+    # Nouns that other flows speak of, too.
+    "module_utils._servers": NOUN,
+    "module_utils._tokens": NOUN,
     "module_utils._module": PROGRAM,
     "plugin_utils._action": ACTION,
 }

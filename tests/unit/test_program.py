@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import SpawnFailed
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import CONNECTION, Program
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import CONNECTION, Program, maskable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan
 
 TOKEN = "s3cr3t"
@@ -118,3 +118,17 @@ def test_an_interruption_is_no_failure(error: type[BaseException]) -> None:
 
     with pytest.raises(error):
         perform(interrupted)
+
+
+@pytest.mark.parametrize(
+    ("result", "masked"),
+    [
+        ({"token": None}, {"a", "0123456789"}),
+        ({"token": "ab12"}, {"0123456789"}),
+        ({"tokens": [{"token": None}, {"token": "ab12"}]}, {"0123456789"}),
+        ({"token": {"name": "alice"}, "tokens": None}, {"a", "0123456789"}),  # as hub_info has it
+        ({}, {"a", "0123456789"}),
+    ],
+)
+def test_a_secret_that_is_told_survives_what_is_masked(result: dict[str, Any], masked: set[str]) -> None:
+    assert maskable({"a", "0123456789"}, result) == masked

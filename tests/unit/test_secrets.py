@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +94,10 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
 
 def test_a_folder_that_may_not_be_written_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Refused by hand: root, who runs many a test, may write anywhere.
-    def refuses(**_options: Any) -> None:
+    def refuses(*_arguments: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuses)
+    monkeypatch.setattr(os, "open", refuses)
     with pytest.raises(Invalid, match="Permission denied"):
         _secrets.write(str(path), SECRET)
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
@@ -188,3 +187,16 @@ def test_it_can_be_removed(path: Path) -> None:
     _secrets.write(str(path), SECRET)
     _secrets.remove(str(path))
     assert os.listdir(path.parent) == []
+
+
+def test_what_a_killed_run_left_is_found_discarded_and_no_hindrance(path: Path) -> None:
+    half = path.with_name(".alice.token.new")
+    assert not _secrets.left_over(str(path))
+    half.write_text("half of a sec")
+    half.chmod(0o644)
+    assert _secrets.left_over(str(path))
+    _secrets.discard(str(path))
+    assert not half.exists()
+    half.symlink_to("/dev/full")
+    _secrets.write(str(path), SECRET)
+    assert (_secrets.read(str(path)), path.is_symlink(), half.is_symlink()) == (SECRET, False, False)

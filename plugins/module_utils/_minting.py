@@ -1,0 +1,336 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declared tokens to their desired state: minted once, proven, kept, and only then their predecessors revoked.
+
+At any instant one of the secrets works: the old one until the new one is kept, and then that. Whatever ends a run in
+the middle leaves at most a token that the next run knows by its mark, and revokes.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    NotFound,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
+    REPLACED,
+    Token,
+    Wanted,
+    flaw_of,
+    list_of,
+    superseded,
+)
+
+_ATTEMPTS = 3
+_LOST = ("unreachable", "timeout")
+"""Failures after which a token may have been minted, and another attempt can help."""
+_DOUBTFUL = (*_LOST, "hub_error", "unexpected_answer")
+"""Failures after which a token may have been minted."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The listed token that the kept secret belongs to, if there is one, and why it does not do, if it does not."""
+
+    token: Token | None
+    flaw: str
+    given: bool = False
+    """Whether it is the secret that the caller gave, rather than the file's."""
+
+
+class TokensFlow:
+    """`hub_token`: the declared tokens, worked concurrently. The result of a single one also stands at its top."""
+
+    def __init__(self, hub: HubClient, wanted: Sequence[Wanted], *, concurrency: int, single: bool) -> None:
+        for what in ("name", "path"):
+            values = [value for each in wanted if (value := getattr(each, what)) is not None]
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise Invalid(
+                    f"{twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
+                )
+        self._hub = hub
+        self._many = Many("tokens", [TokenFlow(hub, each) for each in wanted], concurrency)
+        self._single = single
+
+    def plan(self) -> Plan:
+        _ = self._hub.dialect  # asked for once, before many ask for it at the same time
+        plan = self._many.plan()
+        return replace(plan, predicted=self._result(plan.predicted))
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        return self._result(self._many.apply(plan))
+
+    def _result(self, result: dict[str, Any]) -> dict[str, Any]:
+        items = result["tokens"]
+        top = items[0] if self._single else {
+            **dict.fromkeys(("token", "token_id", "user", "note", "state", "created", "expires_at")),
+            "scopes": [],
+            "minted": any(item["minted"] for item in items),
+            "revoked": [token_id for item in items for token_id in item["revoked"]],
+        }  # fmt: skip
+        return {**top, "failure": None, **result}
+
+
+class TokenFlow:
+    """One declared token, there or gone."""
+
+    def __init__(self, hub: HubClient, wanted: Wanted) -> None:
+        self._hub = hub
+        self._wanted = wanted
+        self.name = wanted.name
+
+    def unknown(self) -> dict[str, Any]:
+        return self._answer(None)
+
+    def plan(self) -> Plan:
+        wanted = self._wanted
+        if wanted.path is not None:
+            _secrets.check(wanted.path)
+        if wanted.overlap and not self._hub.dialect.names_token:
+            raise Invalid(
+                "overlap needs JupyterHub 5.0: an older one does not say which of two tokens a secret belongs to.",
+                "Leave overlap out, or upgrade the hub.",
+            )
+        present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.plain_note == wanted.note]
+        present.sort(key=lambda token: token.born)
+        return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
+
+    def _plan_absent(self, present: list[Token]) -> Plan:
+        path = self._wanted.path
+        actions = [_revoke(token, "it is declared absent") for token in present]
+        if path is not None:
+            secret = _secrets.read(path)
+            if len(secret.split()) > 1:
+                raise Invalid(f"'{path}' holds something else than a token.", "Remove it yourself, if it may go.")
+            if secret:
+                actions.append(Action("remove", f"file '{path}'", "its token is declared absent"))
+        return self._planned(actions, present, None)
+
+    def _plan_present(self, present: list[Token]) -> Plan:
+        wanted, now = self._wanted, time.time()
+        kept = self._kept(present, now)
+        actions = []
+        others = [token for token in present if token is not kept.token]
+        gone = superseded(others, kept.token, wanted, now)
+        if kept.flaw:
+            actions.append(Action("mint", self.name, kept.flaw))
+            if kept.token is not None and not self._outlasts():
+                gone.append((kept.token, REPLACED))  # the last one, for it may be the one that asks
+        elif kept.given and wanted.path is not None:
+            actions.append(
+                Action("keep", f"file '{wanted.path}'", "the given secret works, and it holds none that does")
+            )
+        elif wanted.path is not None and _secrets.is_open(wanted.path):
+            actions.append(Action("protect", f"file '{wanted.path}'", "others than its owner may read it"))
+        actions += [_revoke(token, why) for token, why in gone]
+        return self._planned(actions, present, None if kept.flaw else kept.token)
+
+    def _kept(self, present: list[Token], now: float) -> Kept:
+        """What is there already. The file comes first; a secret that is given is looked at where the file's fails."""
+        wanted = self._wanted
+        if wanted.path is None and wanted.secret is None:
+            return self._listed(present, now)
+        best = Kept(None, "no secret is kept")
+        in_file = _secrets.read(wanted.path) if wanted.path is not None else ""
+        for given, secret in ((False, in_file), (True, (wanted.secret or "").strip())):
+            if not secret:
+                continue
+            token, flaw = self._prove(secret, present, now)
+            if not flaw:
+                return Kept(token, "", given)
+            if best.token is None:
+                best = Kept(token, flaw, given)
+        return best
+
+    def _listed(self, present: list[Token], now: float) -> Kept:
+        """Where no secret is at hand, a row of the hub's list is all the proof there is."""
+        flaw = "the hub does not have it"
+        for token in reversed(present):
+            if token.digest is not None:
+                flaw = flaw_of(token, self._wanted, now)
+                if not flaw:
+                    return Kept(token, "")
+        return Kept(None, flaw)
+
+    def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
+        """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
+        try:
+            identity = self._hub.holding(secret).identity
+        except Unauthorized:
+            return None, "the kept secret does not work"
+        except Invalid:  # what no token can be
+            return None, "the kept secret is none"
+        if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
+            return None, "the kept secret is of another account"
+        if self._hub.dialect.names_token:
+            found = [token for token in present if token.id == identity.get("token_id")]
+        else:
+            found = [token for token in present if token.digest is not None]
+            if len(found) > 1:
+                return None, "the hub does not say which of its tokens the kept secret belongs to"
+        return (
+            (found[0], flaw_of(found[0], self._wanted, now)) if found else (None, "the kept secret is of another token")
+        )
+
+    def _outlasts(self) -> bool:
+        """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
+        when the caller has taken it from the result, and a later run brings it along."""
+        wanted = self._wanted
+        handed_over = wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
+        return bool(wanted.overlap) or handed_over
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        wanted, answer, done = self._wanted, plan.predicted, False
+        try:
+            for action in plan.actions:
+                if action.verb == "mint":
+                    answer = self._mint()
+                elif action.verb == "keep":
+                    _secrets.write(str(wanted.path), str(wanted.secret).strip())
+                elif action.verb == "protect":
+                    _secrets.protect(str(wanted.path))
+                elif action.verb == "revoke":
+                    token_id = action.object.removeprefix("token ")
+                    if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
+                        self._revoke(token_id)
+                        answer = {**answer, "revoked": [*answer["revoked"], token_id]}
+                elif action.verb == "remove":
+                    _secrets.remove(str(wanted.path))
+                elif action.verb == "clean":
+                    _secrets.discard(str(wanted.path))
+                done = True
+        except HubError as error:
+            # What was done is told all the same: it may be the only place where a secret is.
+            error.result = {**answer, "changed": done}
+            raise
+        return answer
+
+    def _mint(self) -> dict[str, Any]:
+        """Mint, prove, keep. Proven first, so that whatever the file holds has worked."""
+        wanted = self._wanted
+        token, secret = self._post()
+        try:
+            self._prove_new(token, secret)
+            if wanted.path is not None:
+                _secrets.write(wanted.path, secret)
+        except BaseException:
+            if not self._keeps(secret):
+                self._forget(token.note)  # nobody has it
+            raise
+        return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
+
+    def _keeps(self, secret: str) -> bool:
+        try:
+            return self._wanted.path is not None and _secrets.read(self._wanted.path) == secret
+        except HubError:
+            return False
+
+    def _post(self) -> tuple[Token, str]:
+        """The new token and its secret. Where the answer is lost, its token is revoked before another one is minted."""
+        wanted, dialect = self._wanted, self._hub.dialect
+        body: dict[str, Any] = {"expires_in": wanted.expires_in} if wanted.expires_in is not None else {}
+        if wanted.roles is not None:
+            body["roles"] = list(wanted.roles)
+        else:
+            body["scopes"] = [dialect.scope(scope) for scope in wanted.scopes or ()]
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            note = wanted.marked_note()
+            try:
+                _status, model = self._hub.write(
+                    "POST", "users", wanted.user, "tokens", scope="tokens", what=f"a token of user '{wanted.user}'",
+                    body={**body, "note": note},
+                )  # fmt: skip
+                if isinstance(model, dict) and model.get("token") and model.get("id"):
+                    return Token.of(model), str(model["token"])
+                raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
+            except HubError as error:
+                cleaned = error.code not in _DOUBTFUL or self._forget(note)
+                if error.code not in _LOST or not attempts_left or not cleaned:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _prove_new(self, token: Token, secret: str) -> None:
+        try:
+            identity = self._hub.holding(secret).identity
+        except Unauthorized as error:
+            raise HubFailure(
+                f"The hub refuses the token that it has just minted for user '{self._wanted.user}': {error.message}",
+                "If its authenticator keeps auth_state, have it leave this user alone: the role service_account "
+                "renders the refresh_user_hook for that.",
+                status=error.status, method=error.method, url=error.url,
+            ) from None  # fmt: skip
+        if identity.get("name") != self._wanted.user or identity.get("token_id", token.id) != token.id:
+            raise UnexpectedAnswer(
+                "The hub minted a token, and takes it for another one.", "Look into the hub's log, and try again."
+            )
+
+    def _forget(self, note: str) -> bool:
+        """Revoke what an attempt with this note has minted, if it has, and say whether that is certain. The next run
+        knows such a token, too."""
+        try:
+            for model in list_of(self._hub, self._wanted.user):
+                if model.get("note") == note:
+                    self._revoke(str(model.get("id")))
+        except HubError:
+            return False
+        return True
+
+    def _revoke(self, token_id: str) -> None:
+        try:
+            self._hub.write("DELETE", "users", self._wanted.user, "tokens", token_id, scope="tokens", what=self.name)
+        except NotFound:
+            pass  # it went meanwhile
+
+    def _planned(self, actions: list[Action], present: list[Token], token: Token | None) -> Plan:
+        """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
+        wanted = self._wanted
+        if wanted.path is not None and _secrets.left_over(wanted.path):
+            actions = [Action("clean", f"file '{wanted.path}'", "a run that was killed left a half of it"), *actions]
+        verbs = {action.verb for action in actions}
+        revoked = {action.object for action in actions if action.verb == "revoke"}
+        before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
+        after = [token.id for token in present if f"token {token.id}" not in revoked]
+        picture = {**before, "tokens": [*after, "(new)"] if "mint" in verbs else after}
+        if wanted.path is not None:
+            exists, is_open = _secrets.exists(wanted.path), _secrets.is_open(wanted.path)
+            before |= {"path": wanted.path, "kept": exists, "private": exists and not is_open}
+            writes = bool({"mint", "keep"} & verbs)
+            stays = "remove" not in verbs and (exists or writes)
+            picture |= {
+                "path": wanted.path, "kept": stays, "private": stays and (not is_open or writes or "protect" in verbs)
+            }  # fmt: skip
+        return Plan(tuple(actions), before, picture, predicted=self._answer(token))
+
+    def _answer(self, token: Token | None, *, secret: str | None = None, minted: bool = False) -> dict[str, Any]:
+        return {
+            "token": secret,
+            "token_id": token.id if token else None,
+            "user": self._wanted.user,
+            "note": self._wanted.note,
+            "state": self._wanted.state,
+            "scopes": list(token.scopes) if token else [],
+            "created": token.created if token else None,
+            "expires_at": token.expires_at if token else None,
+            "minted": minted,
+            "revoked": [],
+        }
+
+
+def _revoke(token: Token, why: str) -> Action:
+    return Action("revoke", f"token {token.id}", why)

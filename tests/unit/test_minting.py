@@ -1,0 +1,565 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_minting: a secret is proven, kept, and only then are its predecessors revoked."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    MissingScope,
+    NotFound,
+    Timeout,
+    Unauthorized,
+    Unreachable,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._minting import TokensFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
+from scripted_hub import HUB, TOKEN, Model, StandInHub
+
+NOTE = "nightly"
+SCOPES = ("read:users!user",)
+EXPANDED = ["read:users!user=alice", "read:users:name!user=alice"]
+MINE = Wanted("alice", NOTE, scopes=SCOPES)
+BORN = "2026-01-01T00:00:{:02}Z"
+
+
+def token(number: int, note: str | None = None) -> Model:
+    """One that this module minted as it is declared, or one with this note. The greater its number, the younger."""
+    note = MINE.marked_note() if note is None else note
+    return {"id": f"a{number}", "note": note, "scopes": EXPANDED, "created": BORN.format(number), "expires_at": None}
+
+
+class HubOfTokens(StandInHub):
+    """Mints and revokes what it is asked to; ``works`` says of each secret which token it belongs to."""
+
+    connection = Connection(HUB, TOKEN)  # type: ignore[assignment]
+
+    def __init__(self, *tokens: Model) -> None:
+        super().__init__({"tokens": list(tokens)})
+        self.works: dict[str, Any] = {f"secret-of-{each['id']}": self.identity_of(each["id"]) for each in tokens}
+        self.numbers = itertools.count(len(tokens) + 1)
+        self.on_write = self._write
+        self.log: list[str] = []
+
+    @property
+    def ids(self) -> list[str]:
+        assert self.model is not None
+        return [each["id"] for each in self.model["tokens"]]
+
+    def identity_of(self, number: str | None) -> Model:
+        return {"kind": "user", "name": "alice", "scopes": EXPANDED, "token_id": number}
+
+    def holding(self, secret: str) -> Any:
+        self.log.append("prove")
+        if len(secret.split()) > 1:
+            raise Invalid("No token has that.", "x")
+        found = self.works.get(secret, Unauthorized("The hub does not accept it.", "x"))
+        if isinstance(found, HubError):
+            raise found
+        return SimpleNamespace(identity=found)
+
+    def _write(self, method: str, path: str, body: Model | None) -> Model | None:
+        assert self.model is not None
+        if method == "POST":
+            assert body is not None
+            minted = token(next(self.numbers), body["note"])
+            secret = f"secret-of-{minted['id']}"
+            self.log.append(f"mint {minted['id']}")
+            self.model["tokens"].append(minted)
+            self.works[secret] = self.identity_of(minted["id"])
+            return {**minted, "token": secret}
+        number = path.rpartition("/")[2]
+        self.log.append(f"revoke {number}")
+        self.model["tokens"] = [each for each in self.model["tokens"] if each["id"] != number]
+        self.works.pop(f"secret-of-{number}", None)
+        return None
+
+    def losing(self, error: HubError, *, times: int = 1, minted: bool = True) -> None:
+        """The answers to the next ``times`` attempts to mint are lost, after or before the hub did as it was asked."""
+        left = iter(range(times))
+
+        def write(method: str, *request: Any) -> Any:
+            if method != "POST" or next(left, None) is None:
+                return self._write(method, *request)
+            if minted:
+                self._write(method, *request)
+            raise error
+
+        self.on_write = write
+
+
+def perform(hub: StandInHub, *wanted: Wanted, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+    """The flow for these tokens, or for the one of alice with these options."""
+    single = not wanted
+    tokens = wanted or (Wanted(**{"user": "alice", "note": NOTE, "scopes": SCOPES, **more}),)
+    flow = TokensFlow(hub, tokens, concurrency=2, single=single)  # type: ignore[arg-type]
+    return run(flow, check_mode=check_mode)
+
+
+def done(hub: StandInHub, *wanted: Wanted, **more: Any) -> dict[str, Any]:
+    result = perform(hub, *wanted, **more)
+    assert "failed" not in result, result["msg"]
+    return result
+
+
+def verbs(result: dict[str, Any]) -> list[str]:
+    return [f"{action['verb']} {action['object']}" for action in result["actions"]]
+
+
+def whys(result: dict[str, Any]) -> list[str]:
+    return [action["why"] for action in result["actions"]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "alice.token"
+
+
+# Where nobody says where the secret is kept
+
+
+def test_a_token_is_minted_once_and_its_secret_told_once() -> None:
+    hub = HubOfTokens(token(1, "another note"))
+    first, second = done(hub, expires_in=60), done(hub, expires_in=60)
+    assert (first["token"], first["token_id"], first["minted"], first["changed"]) == ("secret-of-a2", "a2", True, True)
+    assert (second["token"], second["token_id"], second["minted"], second["changed"]) == (None, "a2", False, False)
+    assert first["scopes"] == sorted(EXPANDED)
+    [(method, where, body)] = hub.writes
+    assert (method, where) == ("POST", "users/alice/tokens")
+    assert body["note"].startswith(NOTE + " [hubops ")
+    assert {**body, "note": ""} == {"note": "", "scopes": list(SCOPES), "expires_in": 60}
+    assert hub.log == ["mint a2", "prove"]
+
+
+def test_scopes_are_minted_in_the_hub_s_own_words_and_roles_as_they_are() -> None:
+    hub = HubOfTokens()
+    hub.dialect = _DIALECTS[1]
+    done(hub, scopes=("start:servers!user", "delete:servers!user"))
+    done(hub, scopes=None, roles=("user",), note="other")
+    bodies = [body for _method, _path, body in hub.writes]
+    assert bodies[0]["scopes"] == ["servers!user", "delete:servers!user"]
+    assert (bodies[1]["roles"], "scopes" in bodies[1]) == (["user"], False)
+
+
+def test_what_was_declared_otherwise_is_replaced() -> None:
+    hub = HubOfTokens(token(1))
+    result = done(hub, expires_in=60)
+    assert whys(result) == ["it was declared otherwise", "its successor is kept and works"]
+    assert (hub.ids, result["revoked"], hub.log) == (["a2"], ["a1"], ["mint a2", "prove", "revoke a1"])
+
+
+def test_somebody_else_s_token_of_the_same_note() -> None:
+    hub = HubOfTokens(token(1, NOTE))
+    assert done(hub)["revoked"] == []
+    assert done(hub)["changed"] is False
+    pruned = done(hub, prune=True)
+    assert (pruned["minted"], pruned["revoked"], hub.ids) == (False, ["a1"], ["a2"])
+
+
+def test_absent_revokes_all_of_that_note_and_no_other() -> None:
+    hub = HubOfTokens(token(1), token(2, "another note"), token(3, NOTE))
+    result = done(hub, state="absent", scopes=None)
+    assert verbs(result) == ["revoke token a1", "revoke token a3"]
+    assert result["revoked"] == ["a1", "a3"]
+    assert hub.log == ["revoke a1", "revoke a3"]
+    assert done(hub, state="absent")["changed"] is False
+
+
+def test_a_token_that_went_meanwhile_is_revoked_all_the_same() -> None:
+    hub = HubOfTokens(token(1))
+
+    def gone(*_request: Any) -> None:
+        raise NotFound("The hub has no such token.", "x", status=404)
+
+    hub.on_write = gone
+    assert done(hub, state="absent")["revoked"] == ["a1"]
+
+
+def test_an_id_that_the_hub_gives_a_second_time_is_not_revoked() -> None:
+    """A database may: the predecessor expired between the look and the request to mint."""
+    hub = HubOfTokens(token(1))
+
+    def write(method: str, *request: Any) -> Any:
+        if method == "POST":
+            assert hub.model is not None
+            hub.model["tokens"], hub.numbers = [], itertools.count(1)
+        return hub._write(method, *request)
+
+    hub.on_write = write
+    assert done(hub, rotate=True)["revoked"] == []
+    assert hub.ids == ["a1"]
+
+
+# With a file that keeps the secret
+
+
+def test_the_successor_is_minted_proven_and_kept_before_its_predecessors_go(path: Path) -> None:
+    hub = HubOfTokens(token(1), token(2))
+
+    def write(method: str, *request: Any) -> Any:
+        if method == "DELETE":
+            assert path.read_text() == "secret-of-a3\n"
+        return hub._write(method, *request)
+
+    hub.on_write = write
+    result = done(hub, path=str(path))
+    assert verbs(result) == ["mint token 'nightly' of user 'alice'", "revoke token a1", "revoke token a2"]
+    assert hub.log == ["mint a3", "prove", "revoke a1", "revoke a2"]
+    assert (result["token"], result["token_id"], result["revoked"]) == (None, "a3", ["a1", "a2"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "secret of" not in str(result)
+
+
+def test_a_kept_secret_that_works_is_left_alone(path: Path) -> None:
+    hub = HubOfTokens()
+    first, again = done(hub, path=str(path)), done(hub, path=str(path))
+    assert (again["changed"], again["token_id"], again["actions"]) == (False, first["token_id"], [])
+
+
+@pytest.mark.parametrize(
+    ("kept", "identity", "why"),
+    [
+        ("", None, "no secret is kept"),
+        ("revoked", None, "the kept secret does not work"),
+        ("two words", None, "the kept secret is none"),
+        ("kept", {"name": "bob"}, "the kept secret is of another account"),
+        ("kept", {"kind": "service"}, "the kept secret is of another account"),
+        ("kept", {"token_id": "a7"}, "the kept secret is of another token"),
+        ("kept", {}, ""),
+        ("kept", {"scopes": ["written:in:another:way"]}, ""),
+    ],
+)
+def test_a_row_in_the_hub_s_list_proves_nothing(kept: str, identity: Model | None, why: str, path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    _secrets.write(str(path), kept)
+    if identity is not None:
+        hub.works[kept] = {**hub.identity_of("a1"), **identity}
+    result = done(hub, path=str(path), check_mode=True)
+    assert whys(result)[:1] == ([why] if why else [])
+    assert result["changed"] is bool(why)
+    assert hub.writes == []
+    assert path.read_text() == kept + "\n"
+
+
+def test_a_kept_token_that_is_about_to_expire_is_renewed(path: Path) -> None:
+    hub = HubOfTokens({**token(1), "expires_at": "2026-01-01T01:00:01Z"})  # long ago, by this machine's clock
+    _secrets.write(str(path), "secret-of-a1")
+    result = done(hub, path=str(path), renew_before=Early(60))
+    assert whys(result)[0] == "it expires at 2026-01-01 01:00:01 UTC"
+    assert (hub.ids, path.read_text()) == (["a2"], "secret-of-a2\n")
+
+
+def test_a_hub_that_cannot_be_asked_about_a_kept_secret_gets_no_new_token(path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    _secrets.write(str(path), "kept")
+    hub.works["kept"] = Unreachable("No answer.", "x")
+    assert perform(hub, path=str(path))["failure"]["code"] == "unreachable"
+    assert hub.writes == []
+
+
+def test_a_file_that_others_may_read_is_protected(path: Path) -> None:
+    hub = HubOfTokens()
+    done(hub, path=str(path))
+    path.chmod(0o644)
+    assert verbs(done(hub, path=str(path), check_mode=True)) == [f"protect file '{path}'"]
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert done(hub, path=str(path))["changed"] is True
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(hub.writes) == 1
+
+
+def test_what_a_killed_run_left_beside_the_file_is_removed(path: Path) -> None:
+    hub = HubOfTokens()
+    done(hub, path=str(path))
+    half = path.with_name(".alice.token.new")
+    half.write_text("half of a sec")
+    assert verbs(done(hub, path=str(path), check_mode=True)) == [f"clean file '{path}'"]
+    assert half.exists()
+    assert done(hub, path=str(path))["changed"] is True
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_secret_that_cannot_be_kept_is_not_minted(tmp_path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    (tmp_path / "file").touch()
+    assert "folder" in perform(hub, path=str(tmp_path / "file" / "alice.token"))["msg"]
+    assert hub.writes == []
+
+
+def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = HubOfTokens(token(1))
+
+    def full(path: str, secret: str) -> None:
+        raise Invalid("No space left.", "x")
+
+    monkeypatch.setattr(_secrets, "write", full)
+    result = perform(hub, path=str(path))
+    assert "No space left" in result["msg"]
+    assert hub.log == ["mint a2", "prove", "revoke a2"]
+    assert "secret of" not in str(result)
+
+
+def test_a_file_that_was_written_after_all_keeps_its_token(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, writing = HubOfTokens(token(1)), _secrets.write
+
+    def interrupted(path: str, secret: str) -> None:
+        writing(path, secret)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_secrets, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        perform(hub, path=str(path))
+    assert (path.read_text(), hub.ids) == ("secret-of-a2\n", ["a1", "a2"])
+
+
+def test_a_minted_token_that_the_hub_refuses_takes_no_other_s_place(path: Path) -> None:
+    """So it is where the owner's authentication cannot be refreshed: the hub mints, and refuses all that it minted."""
+    hub = HubOfTokens(token(1))
+
+    def write(method: str, *request: Any) -> Any:
+        minted = hub._write(method, *request)
+        hub.works.clear()
+        return minted
+
+    hub.on_write = write
+    result = perform(hub, path=str(path))
+    assert result["failure"]["code"] == "hub_error"
+    assert "refresh_user_hook" in result["msg"]
+    assert hub.log == ["mint a2", "prove", "revoke a2"]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_absent_takes_the_file_too(path: Path) -> None:
+    hub = HubOfTokens()
+    done(hub, path=str(path))
+    checked = done(hub, state="absent", path=str(path), check_mode=True)
+    assert verbs(checked) == ["revoke token a1", f"remove file '{path}'"]
+    assert path.exists()
+    assert verbs(done(hub, state="absent", path=str(path))) == verbs(checked)
+    assert not path.exists()
+
+
+# With a secret that the caller keeps
+
+
+def test_a_given_secret_that_works_is_left_alone() -> None:
+    hub = HubOfTokens(token(1))
+    result = done(hub, secret="secret-of-a1")
+    assert (result["changed"], result["token"], result["token_id"]) == (False, None, "a1")
+
+
+def test_the_predecessor_of_a_given_secret_works_until_the_successor_is_brought_along() -> None:
+    hub = HubOfTokens(token(1))
+    rotated = done(hub, secret="secret-of-a1", rotate=True)
+    assert (rotated["token"], rotated["revoked"], hub.ids) == ("secret-of-a2", [], ["a1", "a2"])
+    kept = done(hub, secret="secret-of-a2")
+    assert (kept["changed"], kept["minted"], kept["revoked"], hub.ids) == (True, False, ["a1"], ["a2"])
+    assert done(hub, secret="secret-of-a2")["changed"] is False
+
+
+def test_a_successor_that_the_caller_never_kept_is_revoked() -> None:
+    hub = HubOfTokens(token(1))
+    done(hub, secret="secret-of-a1", rotate=True)
+    lost = done(hub, secret="secret-of-a1")
+    assert (lost["revoked"], whys(lost), hub.ids) == (["a2"], ["its secret got lost before it was kept"], ["a1"])
+
+
+@pytest.mark.parametrize("secret", ["", "garbage", "\n"])
+def test_a_given_secret_that_does_not_work_is_replaced_and_nothing_of_it_stays(secret: str) -> None:
+    hub = HubOfTokens(token(1))
+    assert done(hub, secret=secret)["token"] == "secret-of-a2"
+    assert hub.ids == ["a2"]
+
+
+def test_a_given_secret_is_kept_in_the_file(path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    checked = done(hub, secret="secret-of-a1", path=str(path), check_mode=True)
+    assert not path.exists()
+    result = done(hub, secret=" secret-of-a1\n", path=str(path))
+    assert verbs(result) == verbs(checked) == [f"keep file '{path}'"]
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("secret-of-a1\n", 0o600)
+    assert (result["minted"], result["token"], hub.writes) == (False, None, [])
+    assert done(hub, secret="stale", path=str(path))["changed"] is False  # the file comes first
+
+
+# Overlap
+
+
+def test_predecessors_have_their_time(path: Path) -> None:
+    hub = HubOfTokens(token(1))  # born long ago, and so is each that this hub mints
+    _secrets.write(str(path), "secret-of-a1")
+    rotated = done(hub, path=str(path), rotate=True, overlap=10.0)
+    assert (rotated["revoked"], hub.ids, path.read_text()) == ([], ["a1", "a2"], "secret-of-a2\n")
+    later = done(hub, path=str(path), overlap=10.0)
+    assert (later["minted"], later["revoked"], hub.ids) == (False, ["a1"], ["a2"])
+
+
+def test_a_predecessor_whose_time_is_not_over_stays(path: Path) -> None:
+    hub = HubOfTokens(token(1), {**token(2), "created": "2999-01-01T00:00:00Z"})
+    _secrets.write(str(path), "secret-of-a2")
+    assert done(hub, path=str(path), overlap=10.0)["changed"] is False
+
+
+# A hub that does not say which token asks
+
+
+def test_an_old_hub_s_only_token_is_the_kept_one(path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    _secrets.write(str(path), "kept")
+    assert done(hub, path=str(path))["changed"] is False
+
+
+def test_an_old_hub_s_several_tokens_are_all_replaced(path: Path) -> None:
+    hub = HubOfTokens(token(1), token(2))
+    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    _secrets.write(str(path), "kept")
+    assert "does not say which" in whys(done(hub, path=str(path)))[0]
+    assert (hub.ids, path.read_text()) == (["a3"], "secret-of-a3\n")
+
+
+def test_on_an_old_hub_a_given_secret_s_predecessor_goes_at_once_and_there_is_no_overlap() -> None:
+    hub = HubOfTokens(token(1))
+    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    assert done(hub, secret="kept", rotate=True)["revoked"] == ["a1"]
+    assert "JupyterHub 5.0" in perform(hub, secret="kept", overlap=10.0)["msg"]
+
+
+# Lost answers
+
+LOST = [Unreachable("No answer.", "x"), Timeout("No answer in time.", "x")]
+
+
+@pytest.mark.parametrize("error", LOST)
+@pytest.mark.parametrize("minted", [True, False])
+def test_a_lost_answer_costs_another_attempt_and_leaves_no_token(error: HubError, minted: bool, path: Path) -> None:
+    hub = HubOfTokens()
+    hub.losing(error, times=2, minted=minted)
+    result = done(hub, path=str(path))
+    assert (hub.ids, path.read_text()) == ([result["token_id"]], f"secret-of-{result['token_id']}\n")
+    notes = [body["note"] for method, _path, body in hub.writes if method == "POST"]
+    assert len(set(notes)) == 3
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_attempts_end(error: HubError, path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    hub.losing(error, times=9)
+    result = perform(hub, path=str(path))
+    assert (result["failure"]["code"], result["changed"]) == (error.code, False)
+    assert (hub.ids, path.exists()) == (["a1"], False)
+    assert [entry for entry in hub.log if entry.startswith("mint")] == ["mint a2", "mint a3", "mint a4"]
+
+
+def test_a_hub_that_fails_after_it_has_minted_is_cleaned_up_and_not_asked_again() -> None:
+    hub = HubOfTokens()
+    hub.losing(HubFailure("The hub failed with 500.", "x", status=500), times=9)
+    assert perform(hub)["failure"]["code"] == "hub_error"
+    assert hub.log == ["mint a1", "revoke a1"]
+
+
+def test_a_hub_that_keeps_the_secret_to_itself_is_cleaned_up() -> None:
+    hub = HubOfTokens()
+
+    def write(method: str, *request: Any) -> Any:
+        return {"id": "a1"} if hub._write(method, *request) else None
+
+    hub.on_write = write
+    assert perform(hub)["failure"]["code"] == "unexpected_answer"
+    assert hub.ids == []
+
+
+def test_a_refusal_is_no_lost_answer() -> None:
+    hub = HubOfTokens()
+    hub.losing(MissingScope("The token lacks 'tokens'.", "x"), minted=False)
+    assert perform(hub)["failure"]["code"] == "missing_scope"
+    assert len(hub.writes) == 1
+
+
+def test_where_nobody_can_look_no_further_token_is_minted_and_the_next_run_cleans_up(path: Path) -> None:
+    hub = HubOfTokens()
+    hub.losing(LOST[0], times=9)
+    looks = itertools.count()
+
+    def look() -> None:
+        if next(looks):
+            raise Unreachable("No answer.", "x")
+
+    hub.on_look = look
+    assert perform(hub, path=str(path))["failure"]["code"] == "unreachable"
+    assert hub.ids == ["a1"]
+    hub.on_look, hub.on_write = lambda: None, hub._write
+    assert done(hub, path=str(path))["revoked"] == ["a1"]
+    assert hub.ids == ["a2"]
+
+
+# Many
+
+
+def test_many_in_one_call_one_of_which_fails(tmp_path: Path) -> None:
+    hub = HubOfTokens()
+    items = [
+        Wanted("alice", "one", scopes=SCOPES),
+        Wanted("alice", "two", scopes=SCOPES, path=str(tmp_path)),  # a folder
+        Wanted("alice", "three", scopes=SCOPES, path=str(tmp_path / "three")),
+    ]
+    result = perform(hub, *items)
+    one, two, three = result["tokens"]
+    assert one["token"].startswith("secret-of-")  # not lost, whatever became of the others
+    assert (one["changed"], two["changed"], three["changed"]) == (True, False, True)
+    assert (one["failure"], two["failure"]["code"], three["failure"]) == (None, "invalid", None)
+    assert one.keys() == two.keys() == three.keys()
+    assert (result["changed"], result["failed"], result["minted"]) == (True, True, True)
+    assert "1 of 3 tokens failed. The first, token 'two' of user 'alice':" in result["msg"]
+    assert (result["token"], result["token_id"]) == (None, None)
+    again = perform(hub, items[0], items[2])
+    assert ("failed" in again, again["changed"]) == (False, False)
+
+
+def test_what_fails_late_tells_what_was_done() -> None:
+    """The secret that was minted may be nowhere else."""
+    hub = HubOfTokens(token(1))
+
+    def write(method: str, *request: Any) -> Any:
+        if method == "DELETE":
+            raise Unreachable("No answer.", "x")
+        return hub._write(method, *request)
+
+    hub.on_write = write
+    result = perform(hub, rotate=True)
+    assert (result["failed"], result["token"], result["changed"]) == (True, "secret-of-a2", True)
+
+
+@pytest.mark.parametrize("more", [{"note": "one"}, {"path": "/tmp/x"}])
+def test_what_is_declared_twice(more: dict[str, Any]) -> None:
+    items = [Wanted("alice", **{"note": str(number), "scopes": SCOPES, **more}) for number in range(2)]
+    with pytest.raises(Invalid, match="declared twice"):
+        perform(HubOfTokens(), *items)
+
+
+# Check mode
+
+
+@pytest.mark.parametrize("more", [{}, {"state": "absent"}, {"rotate": True}, {"expires_in": 60}, {"prune": True}])
+@pytest.mark.parametrize("notes", [(), (None,), (None, NOTE)])
+def test_check_mode_has_the_shape_of_the_real_run_and_writes_nothing(more: dict[str, Any], notes: tuple[Any]) -> None:
+    checking, hub = (HubOfTokens(*(token(1 + i, note) for i, note in enumerate(notes))) for _each in range(2))
+    checked, real = done(checking, check_mode=True, **more), done(hub, **more)
+    assert checking.writes == []
+    assert checked.keys() == real.keys()
+    for key in ("changed", "actions", "diff"):
+        assert checked[key] == real[key]
