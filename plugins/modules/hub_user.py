@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_user
-short_description: Create, change and delete users of a JupyterHub
+short_description: Create, change and delete users of a JupyterHub, and put them into groups
 version_added: 1.0.0
 description:
-  - Makes sure that a user exists or does not, and is an admin or is not.
+  - Makes sure that a user exists or does not, is an admin or is not, and is a member of groups.
   - A user who goes is rid of running servers first. A hub answers 500 to the deletion of a user with an active named
     server, and deletes half of that user all the same.
 author:
@@ -32,6 +32,21 @@ options:
       - Whether the user is an admin. Left out, that stays as it is, and a new user is none.
       - Only a token of an admin may change it.
     type: bool
+  groups:
+    description:
+      - The user is to be a member of each of these groups. Memberships in other groups are left alone.
+      - A group that does not exist is a failure, C(not_found), unless O(create_groups) is set.
+      - A hub looks up whom it adds to a group by the name in lower case, unless its authenticator has it otherwise. It
+        refuses a user with a capital in the name; where there is another one without, this module does.
+      - A hub whose authenticator manages groups may refuse, and sets the groups anew at the user's next login.
+      - Plays no part with O(state=absent).
+    type: list
+    elements: str
+    default: []
+  create_groups:
+    description: Whether those of O(groups) that do not exist are created.
+    type: bool
+    default: false
   wait_timeout:
     description: How long each server of a user who goes may take to stop, in seconds or as V(90s), V(2m).
     type: str
@@ -39,6 +54,8 @@ options:
 notes:
   - Needs the scopes C(read:users) and C(admin:users); for O(state=absent) also C(delete:users), C(read:servers) and
     C(delete:servers).
+  - For O(groups) also C(groups), which holds for all groups or as V(groups!group=NAME) for one, and C(admin:groups) for
+    each group that is to be created. A user who is a member already needs neither.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -66,6 +83,12 @@ EXAMPLES = r"""
     user: alice
     admin: false
 
+- name: Make the user a member of two groups, and create those that do not exist
+  hubops.jupyterhub.hub_user:
+    user: alice
+    groups: [staff, gpu-users]
+    create_groups: true
+
 - name: Delete the user, after stopping what runs
   hubops.jupyterhub.hub_user:
     user: alice
@@ -90,7 +113,7 @@ user:
       description: Whether the user is an admin.
       type: bool
     groups:
-      description: The names of the user's groups.
+      description: The names of all groups of the user, sorted.
       type: list
       elements: str
     created:
@@ -133,6 +156,8 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> UserFlow:
         state=options["state"],
         admin=options["admin"],
         wait_timeout=seconds(options["wait_timeout"], "wait_timeout"),
+        groups=tuple(options["groups"]),
+        create_groups=options["create_groups"],
     )
     return UserFlow(hub, wanted, report)
 
@@ -142,6 +167,8 @@ PROGRAM = Program(
         "user": {"type": "str", "required": True, "aliases": ["name"]},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "admin": {"type": "bool"},
+        "groups": {"type": "list", "elements": "str", "default": []},
+        "create_groups": {"type": "bool", "default": False},
         "wait_timeout": {"type": "str", "default": "2m"},
     },
     flow=flow,

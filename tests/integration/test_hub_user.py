@@ -3,10 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from doors import At, failed
+from hubs import running_hub
 from misbehaving_hub import Misbehaving
 
 
@@ -20,8 +23,8 @@ def test_create_and_again(light: At) -> None:
     first, second = light.run([light.task("hub_user", user=user)] * 2).results
     assert first["changed"] is True
     assert verbs(first) == ["create"]
-    assert first["diff"]["before"] == {"name": user, "state": "absent", "admin": None}
-    assert first["diff"]["after"] == {"name": user, "state": "present", "admin": False}
+    assert first["diff"]["before"] == {"name": user, "state": "absent", "admin": None, "groups": None}
+    assert first["diff"]["after"] == {"name": user, "state": "present", "admin": False, "groups": []}
     model = light.api("GET", f"users/{user}").json()
     assert first["user"] == {
         "name": user,
@@ -97,6 +100,12 @@ def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -
     light.api("POST", f"users/{busy}/servers/lab")
     wishes = [{"user": f"new-{user}"}, {"user": user, "admin": True}, {"user": busy, "state": "absent"}]
     wishes += [{"user": other}, {"user": "nobody-of-that-name", "state": "absent"}]
+    groups = {"groups": [f"of-{user}", f"of-{other}"], "create_groups": True}
+    light.api("POST", f"groups/of-{other}")
+    wishes += [
+        {"user": f"member-{user}", **groups},
+        {"user": f"second-{user}", "admin": True, "groups": [f"of-{other}"]},
+    ]
     through_glass = light.through(glass.url)
     checks = [through_glass.task("hub_user", {"check_mode": True}, **wish) for wish in wishes]
     foretold = light.run(checks).results
@@ -108,9 +117,9 @@ def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -
         assert not before["failed"], before["msg"]
         for key in ("changed", "actions", "diff"):
             assert before[key] == after[key]
-        for key in ("name", "state", "admin"):
+        for key in ("name", "state", "admin", "groups"):
             assert before["user"][key] == after["user"][key]
-    assert [result["changed"] for result in done] == [True, True, True, False, False]
+    assert [result["changed"] for result in done] == [True, True, True, False, False, True, True]
 
 
 def test_a_write_that_the_hub_refuses(light: At, glass: Misbehaving) -> None:
@@ -137,3 +146,146 @@ def test_scopes(light: At) -> None:
     assert blind["failed"] is True
     assert light.api("GET", f"users/{other}").status_code == 200
     assert light.api("GET", f"users/new-{other}").status_code == 404
+
+
+# Groups
+
+
+def members(at: At, group: str) -> list[str] | None:
+    """None: there is no such group."""
+    answer = at.api("GET", f"groups/{quote(group, safe='')}")
+    return answer.json()["users"] if answer.ok else None
+
+
+def test_groups(any_version: At) -> None:
+    user = any_version.new_user()
+    there, new, kept = f"there-{user}", f"new-{user}", f"kept-{user}"
+    for group in (there, kept):
+        any_version.api("POST", f"groups/{group}")
+    any_version.api("POST", f"groups/{kept}/users", {"users": [user]})
+    options = {"user": user, "groups": [there, new, there], "create_groups": True}
+    unknown, joined, again, omitted, emptied = any_version.run(
+        [
+            any_version.task("hub_user", user=user, groups=[there, new]),
+            any_version.task("hub_user", **options),
+            any_version.task("hub_user", **options),
+            any_version.task("hub_user", user=user),
+            any_version.task("hub_user", user=user, groups=[]),
+        ]
+    ).results
+    failed(unknown, "not_found", new, "create_groups")
+    assert [(action["verb"], action["object"]) for action in joined["actions"]] == [
+        ("create", f"group '{new}'"),
+        ("join", f"group '{there}'"),
+        ("join", f"group '{new}'"),
+    ]
+    groups = sorted([there, new, kept])
+    assert joined["user"]["groups"] == joined["diff"]["after"]["groups"] == groups
+    assert joined["diff"]["before"]["groups"] == [kept]
+    assert members(any_version, there) == members(any_version, new) == members(any_version, kept) == [user]
+    # Memberships that are not named are left alone.
+    for result in (again, omitted, emptied):
+        assert (result["changed"], result["actions"], result["user"]["groups"]) == (False, [], groups)
+
+
+def test_a_new_user_in_a_new_group(any_version: At) -> None:
+    user = f"born-in-a-group-{any_version.door}-{any_version.hub.version}"
+    options = {"user": user, "groups": [f"group-of-{user}"], "create_groups": True}
+    first, second = any_version.run([any_version.task("hub_user", **options)] * 2).results
+    assert verbs(first) == ["create", "create", "join"]
+    assert first["user"]["groups"] == [f"group-of-{user}"]
+    assert (second["changed"], second["user"]) == (False, first["user"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "ünïcödé 😀", "a/b", "a%2Fb", "a?b#c", "Capital", "...", "+&=;,", "back\\slash", "'\"", " edge "],
+)
+def test_names_of_groups(light: At, name: str) -> None:
+    user, group = light.new_user(), f"{name}{light.door if name != '...' else ''}"
+    options = {"user": user, "groups": [group], "create_groups": True}
+    first, second = light.run([light.task("hub_user", **options)] * 2).results
+    assert first["user"]["groups"] == [group], first.get("msg")
+    assert light.api("GET", f"users/{user}").json()["groups"] == [group]
+    assert second["changed"] is False
+
+
+@pytest.mark.doors
+def test_names_that_no_group_has(light: At) -> None:
+    user = light.new_user()
+    names = ["", ".", ".."]
+    tasks = [
+        light.task("hub_user", user=f"new-{user}", groups=[f"good-{user}", name], create_groups=True) for name in names
+    ]
+    for result, name in zip(light.run(tasks).results, names, strict=True):
+        failed(result, "invalid", f"'{name}' is no name")
+    # Nor is half of it done.
+    assert light.api("GET", f"users/new-{user}").status_code == 404
+    assert members(light, f"good-{user}") is None
+
+
+@pytest.mark.doors
+def test_scopes_for_groups(light: At) -> None:
+    admin, user = light.new_user(admin=True), light.new_user()
+    group, other, new = f"group-{user}", f"other-{user}", f"new-{user}"
+    for each in (group, other):
+        light.api("POST", f"groups/{each}")
+
+    def holding(*scopes: str) -> At:
+        return light.holding(light.mint(admin, "read:users", "admin:users", *scopes))
+
+    none, names, joins, filtered = (
+        holding(*scopes)
+        for scopes in ([], ["read:groups:name"], ["groups"], [f"groups!group={group}"])
+    )  # fmt: skip
+    blind = light.holding(light.mint(admin, "read:users:name", "groups"))
+    without = light.holding(light.mint(user, "read:users:name!user"))
+    fresh = {"user": f"new-{user}", "create_groups": True}
+    tasks = [
+        none.task("hub_user", **fresh, groups=[group]),
+        names.task("hub_user", **fresh, groups=[group]),
+        joins.task("hub_user", **fresh, groups=[group, new]),
+        filtered.task("hub_user", **fresh, groups=[group, other]),
+        blind.task("hub_user", user=user, groups=[group]),
+        without.task("hub_user", user=user, groups=[group]),
+    ]
+    checks = [{**task, "check_mode": True} for task in tasks]
+    results = light.run([*tasks, *checks]).results
+    says = ["read:groups:name", "'groups'", "'admin:groups'", f"group '{other}'", "read:users", "read:groups:name"]
+    for result, words in zip(results, says * 2, strict=True):
+        failed(result, "missing_scope", words)
+    # Nothing is half done: the user is not there without the groups.
+    assert light.api("GET", f"users/new-{user}").status_code == 404
+    assert (members(light, group), members(light, new)) == ([], None)
+    # And what the scope covers is enough.
+    assert verbs(filtered("hub_user", user=user, groups=[group])) == ["join"]
+
+
+@pytest.mark.doors
+def test_a_user_with_capitals(light: At) -> None:
+    """A hub that is to add `Alice` to a group adds `alice`."""
+    user = light.new_user()
+    big, lonely, group = user.upper(), f"Lonely-{user}", f"group-{user}"
+    light.api("POST", f"groups/{group}")
+    light.api("POST", f"users/{big}")
+    wrong, refused = light.run(
+        [
+            light.task("hub_user", user=big, groups=[group]),
+            light.task("hub_user", user=lonely, groups=[group]),
+        ]
+    ).results
+    failed(wrong, "conflict", f"user '{user}'", big)
+    failed(refused, "invalid", f"No such user: {lonely.lower()}")
+    assert members(light, group) == []
+
+
+def test_a_hub_whose_authenticator_manages_groups(door: str, tmp_path: Path) -> None:
+    """It refuses up to JupyterHub 5.2."""
+    with running_hub(tmp_path, version="4.1", config="c.Authenticator.manage_groups = True") as hub:
+        at = At(door, hub)
+        user = at.new_user()
+        failure = failed(
+            at("hub_user", user=user, groups=["staff"], create_groups=True),
+            "invalid", "Group management via API is disabled", "authenticator",
+        )  # fmt: skip
+    assert (failure["status"], failure["method"]) == (400, "POST")

@@ -1,15 +1,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_accounts: which actions a user's present state asks for, and that a deletion stops the servers first."""
+"""_accounts: which actions a user's present state asks for, that a deletion stops the servers first, and groups."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._accounts import UserFlow, Wanted
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, MissingScope
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
+    Invalid,
+    MissingScope,
+    NotFound,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from scripted_hub import READY, STOPPING, Model, StandInHub
@@ -23,6 +29,7 @@ ALICE: Model = {
     "servers": {},
 }
 ADMIN = {**ALICE, "admin": True}
+POWERFUL = ("groups", "admin:groups", "read:groups:name")
 BUSY = {**ALICE, "servers": {"": READY, "gpu": READY}}
 
 
@@ -35,12 +42,39 @@ def perform(hub: StandInHub, state: str = "present", *, check_mode: bool = False
 class HubOfUsers(StandInHub):
     """Does what it is asked."""
 
-    def __init__(self, model: Model | None) -> None:
+    def __init__(self, model: Model | None, groups: Sequence[str] = ("g",), held: Sequence[str] = POWERFUL) -> None:
         super().__init__(model)
         self.on_write = self._write
+        self.name = model["name"] if model else "alice"
+        self.groups = list(groups)
+        self.held = list(held)
+        self.others: list[str] = []
+        self.asked: list[str] = []
+        """The groups and other users that were looked for."""
+
+    def get(self, *path: str, scope: str, what: str) -> Model:
+        if path == ("users", self.name):
+            return super().get(*path, scope=scope, what=what)
+        self.asked.append("/".join(path))
+        if path[1] not in (self.groups if path[0] == "groups" else self.others):
+            raise NotFound(f"The hub has no {what}.", "Check the name.", status=404)
+        return {"name": path[1]}
+
+    def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
+        return [], self.held
 
     def _write(self, method: str, path: str, body: Model | None) -> None:
-        if method == "DELETE" and path == "users/alice":
+        if path.startswith("groups/"):
+            group = path.split("/")[1]
+            if path.endswith("/users"):
+                assert group in self.groups, "nobody joins a group that is not there"
+                assert self.model is not None, "nobody joins who is not there"
+                self.model = {**self.model, "groups": [*self.model["groups"], group]}
+            elif group in self.groups:
+                raise Conflict(f"Group {group} already exists.", "")
+            else:
+                self.groups.append(group)
+        elif method == "DELETE" and path == "users/alice":
             assert self.model is not None
             assert not self.model["servers"], "a hub half-deletes a user whose server runs"
             self.model = None
@@ -50,7 +84,7 @@ class HubOfUsers(StandInHub):
             left = {other: server for other, server in self.model["servers"].items() if other != name}
             self.model = {**self.model, "servers": left}
         else:
-            self.model = {**ALICE, **(self.model or {}), **(body or {})}
+            self.model = {**ALICE, "groups": [], **(self.model or {}), **(body or {})}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +124,7 @@ def test_what_a_present_state_asks_for(
     assert {key: checked[key] for key in ("changed", "actions", "diff")} == {
         key: done[key] for key in ("changed", "actions", "diff")
     }
-    known = ("name", "state", "admin")
+    known = ("name", "state", "admin", "groups")
     assert {key: checked["user"][key] for key in known} == {key: done["user"][key] for key in known}
     assert checked["user"].keys() == done["user"].keys()
     assert done["user"]["state"] == state
@@ -100,8 +134,8 @@ def test_what_a_present_state_asks_for(
 
 def test_the_diff_of_a_change() -> None:
     diff = perform(HubOfUsers(ALICE), admin=True, check_mode=True)["diff"]
-    assert diff["before"] == {"name": "alice", "state": "present", "admin": False}
-    assert diff["after"] == {"name": "alice", "state": "present", "admin": True}
+    assert diff["before"] == {"name": "alice", "state": "present", "admin": False, "groups": ["g"]}
+    assert diff["after"] == {"name": "alice", "state": "present", "admin": True, "groups": ["g"]}
 
 
 def test_what_the_token_may_not_read_is_not_guessed() -> None:
@@ -134,3 +168,170 @@ def test_a_hub_that_says_yes_and_does_nothing(found: Model | None, state: str, w
     hub = StandInHub(found)
     with pytest.raises(Conflict, match=f"is {word} there"):
         perform(hub, state)
+
+
+def join(group: str, user: str = "alice") -> Any:
+    return ("POST", f"groups/{group}/users", {"users": [user]})
+
+
+CREATE_ALICE = ("POST", "users/alice", {"admin": False})
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "verbs", "writes", "groups"),
+    [
+        (ALICE, {"groups": ("g",)}, [], [], ["g"]),
+        (ALICE, {"groups": ()}, [], [], ["g"]),
+        # Other memberships are left alone, and a name that is given twice is one.
+        (ALICE, {"groups": ("b", "b", "g")}, ["join"], [join("b")], ["b", "g"]),
+        (
+            ALICE, {"groups": ("new", "b"), "create_groups": True}, ["create", "join", "join"],
+            [("POST", "groups/new", None), join("new"), join("b")], ["b", "g", "new"],
+        ),
+        # Neither the user nor the group is there: the user comes first.
+        (
+            None, {"groups": ("new",), "create_groups": True}, ["create", "create", "join"],
+            [CREATE_ALICE, ("POST", "groups/new", None), join("new")], ["new"],
+        ),
+        (None, {"groups": ("b",)}, ["create", "join"], [CREATE_ALICE, join("b")], ["b"]),
+        (
+            ALICE, {"groups": ("b",), "admin": True}, ["change", "join"],
+            [("PATCH", "users/alice", {"admin": True}), join("b")], ["b", "g"],
+        ),
+        # A group of the user's name is another thing than the user.
+        (
+            ALICE, {"groups": ("alice",), "create_groups": True}, ["create", "join"],
+            [("POST", "groups/alice", None), join("alice")], ["alice", "g"],
+        ),
+    ],
+)  # fmt: skip
+def test_memberships(
+    found: Model | None, wanted: dict[str, Any], verbs: list[str], writes: list[Any], groups: list[str]
+) -> None:
+    checking, hub = HubOfUsers(found, ["g", "b"]), HubOfUsers(found, ["g", "b"])
+    checked, done = perform(checking, check_mode=True, **wanted), perform(hub, **wanted)
+    assert checking.writes == []
+    assert hub.writes == writes
+    assert [action["verb"] for action in done["actions"]] == verbs
+    for key in ("changed", "actions", "diff"):
+        assert checked[key] == done[key]
+    assert checked["user"]["groups"] == done["user"]["groups"] == done["diff"]["after"]["groups"] == groups
+    assert done["diff"]["before"]["groups"] == (found["groups"] if found else None)
+    assert perform(hub, **wanted)["changed"] is False
+
+
+def test_a_member_costs_no_further_request() -> None:
+    hub = HubOfUsers(ALICE)
+    perform(hub, groups=("g",))
+    assert (hub.looks, hub.asked) == (1, [])
+
+
+def test_groups_of_a_user_who_goes_play_no_part() -> None:
+    hub = HubOfUsers(ALICE)
+    assert perform(hub, "absent", groups=("none",), create_groups=True)["user"]["state"] == "absent"
+    assert hub.writes == [("DELETE", "users/alice", None)]
+
+
+def test_a_group_that_is_not_there() -> None:
+    for found in (ALICE, None):
+        hub = HubOfUsers(found)
+        with pytest.raises(NotFound, match="no group 'none'") as error:
+            perform(hub, groups=("none",))
+        assert "create_groups" in error.value.hint
+        assert hub.writes == []  # and no user without their groups either
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_no_group_has_is_told_before_any_request(name: str) -> None:
+    hub = HubOfUsers(ALICE)
+    with pytest.raises(Invalid):
+        perform(hub, groups=("g", name), create_groups=True)
+    assert (hub.looks, hub.asked, hub.writes) == (0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("groups", "held", "says"),
+    [
+        (("b",), ["read:groups:name"], "'groups' for group 'b'; it holds read:groups:name"),
+        (("b",), ["groups!group=other", "read:groups:name"], "'groups' for group 'b'"),
+        (("new",), ["groups", "read:groups:name"], "'admin:groups' for group 'new'"),
+        (("new",), ["groups", "read:groups:name", "admin:groups!group=other"], "'admin:groups' for group 'new'"),
+        # What the token may not see is not taken for missing, even if it may see another one.
+        (("new",), ["groups", "admin:groups"], "may not see group 'new'"),
+        (("new",), ["groups", "admin:groups", "read:groups:name!group=other"], "may not see group 'new'"),
+    ],
+)
+def test_what_the_token_may_not_do_is_told_before_anything_is_written(
+    groups: tuple[str, ...], held: list[str], says: str
+) -> None:
+    for check_mode in (True, False):
+        hub = HubOfUsers(None, ["b"], held)
+        with pytest.raises(MissingScope, match=says):
+            perform(hub, groups=groups, create_groups=True, check_mode=check_mode)
+        assert hub.writes == []
+
+
+def test_scopes_for_one_group_do_for_it() -> None:
+    hub = HubOfUsers(ALICE, [], ["groups!group=new", "admin:groups!group=new", "read:groups:name!group=new"])
+    assert perform(hub, groups=("new",), create_groups=True)["user"]["groups"] == ["g", "new"]
+
+
+def test_memberships_that_may_not_be_read_are_not_taken_for_none() -> None:
+    hub = HubOfUsers({"name": "alice", "admin": False})
+    with pytest.raises(MissingScope, match="groups of user 'alice'"):
+        perform(hub, groups=("g",))
+    assert hub.writes == []
+    assert perform(hub)["user"]["groups"] is None
+
+
+def test_what_the_token_may_not_read_is_not_foretold_either() -> None:
+    found = {"name": "alice", "groups": []}
+    checked = perform(HubOfUsers(found), groups=("g",), check_mode=True)
+    assert checked["diff"]["after"]["admin"] is None
+    assert checked["actions"]
+    found = {"name": "alice", "admin": False}
+    checked = perform(HubOfUsers(found), admin=True, check_mode=True)
+    assert checked["diff"]["after"]["groups"] is None
+
+
+def test_a_group_that_somebody_else_creates_meanwhile() -> None:
+    hub = HubOfUsers(ALICE, [])
+    flow = UserFlow(hub, Wanted("alice", "present", groups=("new",), create_groups=True), print)  # type: ignore[arg-type]
+    plan = flow.plan()
+    hub.groups.append("new")
+    assert flow.apply(plan)["user"]["groups"] == ["g", "new"]
+
+
+def test_another_user_is_not_put_into_the_group() -> None:
+    """A hub changes the names of whom it adds to a group to lower case, and of nobody else."""
+
+    def perform_as_written(*others: str) -> HubOfUsers:
+        hub = HubOfUsers({**ALICE, "name": "Alice"}, ["b"])
+        hub.others = list(others)
+        run(UserFlow(hub, Wanted("Alice", "present", groups=("b",)), print), check_mode=False)  # type: ignore[arg-type]
+        return hub
+
+    with pytest.raises(Conflict, match="user 'alice' into the groups in place of user 'Alice'"):
+        perform_as_written("alice")
+    # An authenticator may have names with capitals: the hub will say whether it does.
+    assert perform_as_written().writes == [join("b", "Alice")]
+
+
+def test_a_hub_that_says_yes_and_lets_nobody_join() -> None:
+    hub = HubOfUsers(ALICE, ["b"])
+    hub.on_write = lambda *_request: None
+    with pytest.raises(Conflict, match="user 'alice' is not in group 'b'"):
+        perform(hub, groups=("g", "b"))
+
+
+def test_a_hub_that_refuses_tells_why_in_its_own_words() -> None:
+    hub = HubOfUsers(ALICE, ["b"])
+
+    def refuse(*_request: Any) -> None:
+        raise Invalid("The hub refuses POST: Group management via API is disabled.", "", status=400, method="POST")
+
+    hub.on_write = refuse
+    with pytest.raises(Invalid, match="Group management via API is disabled") as error:
+        perform(hub, groups=("b",))
+    assert "authenticator" in error.value.hint
+    assert (error.value.status, error.value.method) == (400, "POST")
