@@ -8,15 +8,26 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, MissingScope
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    Invalid,
+    MissingScope,
+    NotFound,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Plan, Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, split
 
-GATHER = ("users", "servers", "groups", "services", "routes")
+GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
+_LIST, _TOKENS = "list:users", "read:tokens"
+_AT_A_TIME = 10
+"""Users whose tokens are read concurrently: a hub works on one request after the other, and only waits in between."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,10 @@ class Wanted:
     require_scopes: tuple[str, ...] = ()
 
 
+_NOT_TOLD = ("missing_scope", "not_found", "unauthorized")
+"""Failures that mean only that this token is not told."""
+
+
 class InfoFlow:
     """`hub_info`: nothing to change, so the plan is empty and all is read in it."""
 
@@ -37,17 +52,19 @@ class InfoFlow:
 
     def plan(self) -> Plan:
         hub, wanted = self._hub, self._wanted
-        answer: dict[str, Any] = {
-            "hub": {"url": hub.url, "version": hub.version},
-            "token": self._token(),
-            **dict.fromkeys(GATHER),
-        }
-        if {"users", "servers"} & set(wanted.gather):
+        token = self._token()
+        answer: dict[str, Any] = {"hub": self._about(token), "token": token, **dict.fromkeys(GATHER)}
+        if "tokens" in wanted.gather:
+            self._may_list_tokens()
+        users: list[dict[str, Any]] = []
+        if {"users", "servers"} & set(wanted.gather) or ("tokens" in wanted.gather and wanted.users is None):
             users = self._users()
             if "users" in wanted.gather:
                 answer["users"] = users
             if "servers" in wanted.gather:
                 answer["servers"] = [server for user in users for server in _servers(user)]
+        if "tokens" in wanted.gather:
+            answer["tokens"] = self._tokens(users)
         if "groups" in wanted.gather:
             answer["groups"] = list(hub.pages("groups", scope="list:groups", what="list of groups"))
         if "services" in wanted.gather:
@@ -58,6 +75,28 @@ class InfoFlow:
 
     def apply(self, plan: Plan) -> dict[str, Any]:
         return plan.predicted
+
+    def _about(self, token: dict[str, Any] | None) -> dict[str, Any]:
+        """What the hub is, with what it tells only those who may know."""
+        hub = self._hub
+        details: dict[str, Any] = {}
+        if token and "read:hub" in token["scopes"]:
+            try:
+                details = hub.get("info", scope="read:hub", what="hub's details")
+            except HubError as error:
+                if error.code not in _NOT_TOLD:
+                    raise
+        try:
+            names = dict(hub.dialect.scopes)
+        except Invalid:
+            names = {}  # of a hub that is too old for anything but to be told so
+        return {
+            "url": hub.url,
+            "version": hub.version,
+            "authenticator": _class(details.get("authenticator")),
+            "spawner": _class(details.get("spawner")),
+            "scope_names": names,
+        }
 
     def _token(self) -> dict[str, Any] | None:
         """Whom the token belongs to. Without one there is only the hub to tell of."""
@@ -94,22 +133,59 @@ class InfoFlow:
             return {}
         name = str(identity.get("name"))
         try:
-            return self._hub.get("users", name, "tokens", str(number), scope="read:tokens", what="the token")
+            return self._hub.get("users", name, "tokens", str(number), scope=_TOKENS, what="the token")
         except HubError as error:
-            if error.code in ("missing_scope", "not_found", "unauthorized"):
+            if error.code in _NOT_TOLD:
                 return {}
             raise
 
     def _users(self) -> list[dict[str, Any]]:
         hub, names = self._hub, self._wanted.users
         if names is None:
-            users = list(hub.pages("users", scope="list:users", what="list of users"))
+            users = list(hub.pages("users", scope=_LIST, what="list of users"))
         else:
             users = [hub.get("users", name, scope="read:users", what=f"user '{name}'") for name in names]
         if "servers" in self._wanted.gather and any("servers" not in user for user in users):
             # The hub leaves out what a token may not read; an empty list would mean that nothing runs.
             raise MissingScope("The token may not read the servers of every user.", f"Mint it with {READ_SERVERS}.")
         return users
+
+    def _may_list_tokens(self) -> None:
+        """Tell all at once what the token lacks, where it holds no such scope for anybody."""
+        held = self._hub.lacking(())[1]
+        names = {split(scope)[0] for scope in held}
+        lacking = [
+            scope for scope in (_TOKENS, *((_LIST,) if self._wanted.users is None else ())) if scope not in names
+        ]
+        if lacking:
+            raise MissingScope(
+                f"The token lacks {', '.join(lacking)} for the list of tokens; it holds {', '.join(held) or 'none'}.",
+                f"Mint it with {' and '.join(lacking)}, or have an admin grant them to its owner.",
+            )
+
+    def _tokens(self, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The tokens of the named users, or of those whom the hub has ``listed``."""
+        named = self._wanted.users
+        unique = list(dict.fromkeys(named if named is not None else (str(user["name"]) for user in listed)))
+        now = datetime.now(timezone.utc)
+        found = each(self._tokens_of, unique, _AT_A_TIME)
+        return [_listed(user, model, now) for user, models in zip(unique, found, strict=True) for model in models]
+
+    def _tokens_of(self, user: str) -> list[dict[str, Any]]:
+        what = f"user '{user}'"
+        try:
+            answer = self._hub.get("users", user, "tokens", scope=_TOKENS, what=what)
+        except NotFound:
+            # The hub says the same of users whose tokens the token may not see.
+            if not {_TOKENS, f"{_TOKENS}!user={user}"} & set(self._hub.lacking(())[1]):
+                raise MissingScope(
+                    f"The token's scope '{_TOKENS}' does not cover {what}, or there is no such user.",
+                    f"Check the name, or mint the token with {_TOKENS}, or with {_TOKENS}!user={user}.",
+                ) from None
+            if self._wanted.users is not None:
+                raise
+            return []  # deleted since the list was read
+        return [model for model in answer.get("api_tokens") or [] if isinstance(model, dict)]
 
 
 def _servers(user: dict[str, Any]) -> list[dict[str, Any]]:
@@ -118,3 +194,46 @@ def _servers(user: dict[str, Any]) -> list[dict[str, Any]]:
         {"user": user.get("name"), "server_name": name, **{key: model.get(key) for key in keys}}
         for name, model in (user.get("servers") or {}).items()
     ]
+
+
+def _class(model: Any) -> dict[str, Any] | None:
+    """What the hub tells of a class in its configuration. Its word for a version that it does not know is null here."""
+    if not isinstance(model, dict):
+        return None
+    version = model.get("version")
+    return {"class": model.get("class"), "version": None if version == "unknown" else version}
+
+
+def _listed(user: str, model: dict[str, Any], now: datetime) -> dict[str, Any]:
+    created, expires, used = (model.get(key) for key in ("created", "expires_at", "last_activity"))
+    scopes = model.get("scopes")
+    return {
+        "user": user,
+        "token_id": model.get("id"),
+        "note": model.get("note"),
+        "scopes": sorted(map(str, scopes)) if isinstance(scopes, list) else None,
+        "created": created,
+        "age_seconds": _seconds(_moment(created), now),
+        "expires_at": expires,
+        "expires_in_seconds": _seconds(now, _moment(expires)),
+        "last_activity": used,
+        "idle_seconds": _seconds(_moment(used), now),
+    }
+
+
+def _seconds(since: datetime | None, until: datetime | None) -> int | None:
+    """Whole seconds, never less than none: the hub's clock may be ahead of this machine's. None where one is none."""
+    return None if since is None or until is None else max(0, int((until - since).total_seconds()))
+
+
+def _moment(stamp: Any) -> datetime | None:
+    """The hub's ``2026-11-24T08:17:49.877878Z``; None for anything that is no time. Without a zone it is in UTC."""
+    # Before Python 3.11 `fromisoformat` knows no Z.
+    match = re.fullmatch(r"(\d+-\d+-\d+)[T ]([\d:]+)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?", str(stamp))
+    if not match:
+        return None
+    date, clock, fraction, zone = match.groups()
+    try:
+        return datetime.strptime(f"{date}T{clock}.{fraction or 0}{zone or 'Z'}", "%Y-%m-%dT%H:%M:%S.%f%z")
+    except ValueError:
+        return None

@@ -10,8 +10,8 @@ module: hub_info
 short_description: Tell what a JupyterHub is, whom a token belongs to, and what the hub has
 version_added: 1.0.0
 description:
-  - Reads the hub's version and what the presented token is, and on request the hub's users, servers, groups, services
-    and proxy routes. Lists are read page by page to their end.
+  - Reads the hub's version and what the presented token is, and on request the hub's users, servers, groups, services,
+    proxy routes and API tokens. Lists are read page by page to their end.
   - Changes nothing.
 author:
   - hubops.jupyterhub contributors (@hubops)
@@ -22,13 +22,16 @@ options:
       - V(users) needs the scope C(list:users) and shows of each user what the token may read.
       - V(servers) needs C(list:users) and C(read:servers); it lists the servers that are not stopped.
       - V(groups) needs C(list:groups), V(services) needs C(list:services), V(routes) needs C(proxy).
+      - V(tokens) needs C(read:tokens), and C(list:users) unless O(users) is given. It takes one request for each user,
+        ten at a time. A hub deletes a user's expired tokens when it lists them, so they are not shown.
     type: list
     elements: str
-    choices: [users, servers, groups, services, routes]
+    choices: [users, servers, groups, services, routes, tokens]
     default: []
   users:
     description:
-      - Read only these users, each by name, for V(users) and V(servers) in O(gather). Needs no C(list:users).
+      - Read only these users, each by name, for V(users), V(servers) and V(tokens) in O(gather). Needs no
+        C(list:users).
     type: list
     elements: str
   require_scopes:
@@ -76,6 +79,19 @@ EXAMPLES = r"""
     gather: [servers]
     users: [alice]
 
+- name: List all API tokens of all users
+  hubops.jupyterhub.hub_info:
+    gather: [tokens]
+  register: audit
+
+- name: Show those that never expire and were not used for 90 days
+  ansible.builtin.debug:
+    msg: "{{ forgotten | map(attribute='user') | zip(forgotten | map(attribute='note')) }}"
+  vars:
+    forgotten: >-
+      {{ audit.tokens | rejectattr('expires_at') | rejectattr('idle_seconds', 'none')
+         | selectattr('idle_seconds', 'gt', 90 * 86400) }}
+
 - name: Make sure that the token may start and stop servers of alice
   hubops.jupyterhub.hub_info:
     require_scopes:
@@ -88,7 +104,12 @@ hub:
   description: The hub.
   returned: success
   type: dict
-  sample: {url: "https://hub.example.org/", version: "6.1.1"}
+  sample:
+    url: https://hub.example.org/
+    version: "6.1.1"
+    authenticator: {class: oauthenticator.github.GitHubOAuthenticator, version: 17.4.0}
+    spawner: {class: kubespawner.spawner.KubeSpawner, version: 7.0.0}
+    scope_names: {}
   contains:
     url:
       description: Its public address, as it was understood from O(hub_url).
@@ -96,6 +117,31 @@ hub:
     version:
       description: The version of JupyterHub.
       type: str
+    authenticator:
+      description: The authenticator's class. V(null) where the token does not hold C(read:hub).
+      type: dict
+      contains:
+        class:
+          description: Its full name.
+          type: str
+        version:
+          description: The version of its package, or V(null) if the hub does not know it.
+          type: str
+    spawner:
+      description: The spawner's class. V(null) where the token does not hold C(read:hub).
+      type: dict
+      contains:
+        class:
+          description: Its full name.
+          type: str
+        version:
+          description: The version of its package, or V(null) if the hub does not know it.
+          type: str
+    scope_names:
+      description:
+        - Scopes of JupyterHub 6 that this hub knows under another name, such as C(servers) for C(start:servers) before
+          JupyterHub 6. Empty where there are none.
+      type: dict
 token:
   description: What the presented token is. V(null) where none was given.
   returned: success
@@ -181,6 +227,57 @@ routes:
   returned: success
   type: list
   elements: dict
+tokens:
+  description:
+    - The API tokens, with V(tokens) in O(gather), in the order of the users. Never their secrets, which a hub does not
+      keep.
+    - Times count from the clock of the machine where the task runs.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - user: alice
+      token_id: a12
+      note: nightly build
+      scopes: [access:servers!user=alice, read:users:name!user=alice]
+      created: "2026-11-22T06:00:00.000000Z"
+      age_seconds: 7200
+      expires_at: "2026-12-22T06:00:00.000000Z"
+      expires_in_seconds: 2584800
+      last_activity: null
+      idle_seconds: null
+  contains:
+    user:
+      description: Whose token it is.
+      type: str
+    token_id:
+      description: Its id, by which it can be revoked.
+      type: str
+    note:
+      description: Its note.
+      type: str
+    scopes:
+      description: What it may do, as the hub expands it, sorted.
+      type: list
+      elements: str
+    created:
+      description: When it was minted.
+      type: str
+    age_seconds:
+      description: Whole seconds since then.
+      type: int
+    expires_at:
+      description: When it expires, or V(null) if never.
+      type: str
+    expires_in_seconds:
+      description: Whole seconds until then, or V(null) if never.
+      type: int
+    last_activity:
+      description: When it was last used, or V(null) if never. Hubs note that once in 30 seconds.
+      type: str
+    idle_seconds:
+      description: Whole seconds since then, or V(null) if it was never used.
+      type: int
 actions:
   description: What was done, or in check mode would be. The module's notes describe it.
   returned: success

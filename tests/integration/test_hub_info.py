@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import pytest
 from doors import At, failed
+from misbehaving_hub import Misbehaving
 
 
 def test_what_the_hub_is(any_version: At) -> None:
     result = any_version("hub_info")
-    assert result["hub"] == {"url": any_version.hub.url, "version": any_version.hub.version}
+    hub, version = result["hub"], any_version.hub.version
+    assert hub == {
+        "url": any_version.hub.url,
+        "version": version,
+        "authenticator": {"class": "jupyterhub.auth.DummyAuthenticator", "version": version},
+        "spawner": {"class": "light_spawner.LightSpawner", "version": hub["spawner"]["version"]},
+        "scope_names": {} if version.startswith("6") else {"start:servers": "servers"},
+    }
     assert result["changed"] is False
     assert result["actions"] == []
-    assert all(result[noun] is None for noun in ("users", "servers", "groups", "services", "routes"))
+    assert all(result[noun] is None for noun in ("users", "servers", "groups", "services", "routes", "tokens"))
 
 
 def test_the_token_of_a_service(light: At) -> None:
@@ -144,6 +152,114 @@ def test_require_scopes(any_version: At) -> None:
     assert "lacks access" in message  # and not what it holds
     failed(another, "missing_scope", f"{start}!user=somebody-else")
     failed(unknown, "missing_scope", start)
+
+
+@pytest.mark.doors
+def test_a_token_that_may_not_read_the_hub_s_details(light: At) -> None:
+    light_token = light.holding(light.mint(light.new_user(), "read:users:name!user"))
+    tokenless = light.holding("")
+    for result in light.run([light_token.task("hub_info"), tokenless.task("hub_info")]).results:
+        assert result["failed"] is False
+        assert result["hub"] == {
+            "url": light.hub.url,
+            "version": light.hub.version,
+            "authenticator": None,
+            "spawner": None,
+            "scope_names": {},
+        }
+
+
+def test_the_details_are_asked_for_only_where_the_token_may(light: At, glass: Misbehaving) -> None:
+    """They are the one request that they cost."""
+
+    def asked(token: str) -> list[str]:
+        glass.asked.clear()
+        light.through(glass.url).holding(token)("hub_info")
+        return [one.path.partition("/hub/api/")[2] for one in glass.asked]
+
+    assert asked(light.hub.admin_token) == ["", "user", "info"]
+    assert asked(light.mint(light.new_user(admin=True), "list:users"))[:2] == ["", "user"]
+    assert "info" not in asked(light.mint(light.new_user(admin=True), "list:users"))
+
+
+def test_the_tokens_of_users(any_version: At) -> None:
+    user, other = any_version.new_user(), any_version.new_user()
+    secret = any_version.mint(user, "read:users:name!user", note="for a day", expires_in=86400)
+    unused = any_version.mint(user, "access:servers!user", note="never used")
+    assert any_version.holding(secret).works()
+    result, nobody, none = any_version.run(
+        [
+            any_version.task("hub_info", gather=["tokens"], users=[other, user]),
+            any_version.task("hub_info", gather=["tokens"], users=["nobody-of-that-name"]),
+            any_version.task("hub_info", gather=["tokens"], users=[]),
+        ]
+    ).results
+    assert result["changed"] is False
+    assert [token["user"] for token in result["tokens"]] == [user, user]
+    by_note = {token["note"]: token for token in result["tokens"]}
+    listed = {token["note"]: token for token in any_version.tokens(user)}
+    for note, token in by_note.items():
+        assert token["token_id"] == listed[note]["id"]
+        assert token["scopes"] == sorted(listed[note]["scopes"])
+        assert token["created"] == listed[note]["created"]
+        assert 0 <= token["age_seconds"] < 60
+    day, never = by_note["for a day"], by_note["never used"]
+    assert day["expires_at"] == listed["for a day"]["expires_at"]
+    assert 86300 < day["expires_in_seconds"] <= 86400
+    assert day["last_activity"]
+    assert 0 <= day["idle_seconds"] < 60
+    keys = ("expires_at", "expires_in_seconds", "last_activity", "idle_seconds")
+    assert {never[key] for key in keys} == {None}
+    assert secret not in str(result)
+    assert unused not in str(result)
+    failed(nobody, "not_found", "nobody-of-that-name")
+    assert none["tokens"] == []
+
+
+@pytest.mark.doors
+def test_the_tokens_of_all_users(light: At) -> None:
+    users = [light.new_user() for _number in range(15)]
+    for user in users:
+        light.mint(user, note=f"of {user}")
+    found = light("hub_info", gather=["tokens", "users"])
+    # In the order of the users, however the answers came in.
+    assert [token["note"] for token in found["tokens"] if token["user"] in users] == [f"of {user}" for user in users]
+    names = [user["name"] for user in found["users"]]
+    assert sorted(found["tokens"], key=lambda token: names.index(token["user"])) == found["tokens"]
+    assert light.check("hub_info", gather=["tokens"])["users"] is None
+
+
+@pytest.mark.doors
+def test_the_scopes_that_tokens_need(light: At) -> None:
+    admin, user = light.new_user(admin=True), light.new_user()
+    without, lists, reads, own = (
+        light.holding(light.mint(admin, *scopes))
+        for scopes in (["read:users:name"], ["list:users"], ["read:tokens"], ["read:tokens!user", "list:users"])
+    )
+    neither, no_tokens, no_list, named, not_covered, only_own = light.run(
+        [
+            without.task("hub_info", gather=["tokens"]),
+            lists.task("hub_info", gather=["tokens"], users=[user]),
+            reads.task("hub_info", gather=["tokens"]),
+            reads.task("hub_info", gather=["tokens"], users=[user]),
+            own.task("hub_info", gather=["tokens"]),
+            own.task("hub_info", gather=["tokens"], users=[admin]),
+        ]
+    ).results
+    failed(neither, "missing_scope", "read:tokens, list:users")
+    failed(no_tokens, "missing_scope", "read:tokens")
+    failed(no_list, "missing_scope", "lacks list:users for")
+    assert named["tokens"] == []
+    failed(not_covered, "missing_scope", "read:tokens")
+    assert {token["user"] for token in only_own["tokens"]} == {admin}
+
+
+@pytest.mark.doors
+def test_tokens_of_names_that_no_user_has(light: At) -> None:
+    names = ["", "..", "nobody/tokens", "ünbekannt"]
+    tasks = [light.task("hub_info", gather=["tokens"], users=[name]) for name in names]
+    for result, code in zip(light.run(tasks).results, ["invalid", "invalid", "not_found", "not_found"], strict=True):
+        failed(result, code)
 
 
 @pytest.mark.doors

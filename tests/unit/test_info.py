@@ -4,10 +4,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import MissingScope, Unauthorized
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _info
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubFailure,
+    MissingScope,
+    NotFound,
+    Unauthorized,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import GATHER, InfoFlow, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from scripted_hub import API, HUB, TOKEN, Exchange, Model, scripted_hub, user, version
@@ -32,7 +43,9 @@ def listed(what: str, *items: Any) -> Exchange:
 def test_the_hub_and_whose_token_it_is() -> None:
     own = Exchange("GET", API + "users/alice/tokens/a1", {"note": "n", "created": "then", "expires_at": "soon"})
     result = perform(version("6.1.1"), user("tokens", "access:servers", token_id="a1", admin=True), own)
-    assert result["hub"] == {"url": HUB, "version": "6.1.1"}
+    assert result["hub"] == {
+        "url": HUB, "version": "6.1.1", "authenticator": None, "spawner": None, "scope_names": {},
+    }  # fmt: skip
     assert result["token"] == {
         "kind": "user", "name": "alice", "admin": True, "scopes": ["access:servers", "tokens"], "id": "a1",
         "note": "n", "created": "then", "expires_at": "soon", "expiry_known": True,
@@ -106,3 +119,197 @@ def test_the_other_lists() -> None:
         [{"name": "s"}],
         [{"target": "x"}],
     )
+
+
+# The hub's details
+
+
+def info(answer: Any, status: int = 200) -> Exchange:
+    return Exchange("GET", API + "info", answer, status)
+
+
+def test_what_only_those_who_may_read_the_hub_are_told() -> None:
+    answer = {
+        "version": "6.1.1", "python": "3.13", "sys_executable": "/secret/path",
+        "authenticator": {"class": "a.B", "version": "1.2"}, "spawner": {"class": "c.D", "version": "unknown"},
+    }  # fmt: skip
+    hub = perform(version(), user("read:hub"), info(answer))["hub"]
+    assert hub["authenticator"] == {"class": "a.B", "version": "1.2"}
+    assert hub["spawner"] == {"class": "c.D", "version": None}
+    assert hub.keys() == {"url", "version", "authenticator", "spawner", "scope_names"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [user("self")],  # it does not hold the scope, so it is not asked
+        [user("read:hub"), info({"message": "no"}, 403)],
+        [user("read:hub"), info({"message": "no"}, 404)],
+        [user("read:hub"), info({"version": "6.1.1", "authenticator": "a.B", "spawner": None})],
+    ],
+)
+def test_what_is_not_told_is_no_failure(script: list[Exchange]) -> None:
+    hub = perform(version(), *script)["hub"]
+    assert (hub["authenticator"], hub["spawner"]) == (None, None)
+
+
+def test_a_hub_that_fails_over_its_details_has_failed() -> None:
+    with pytest.raises(HubFailure):
+        perform(version(), user("read:hub"), info({"message": "broken"}, 500))
+
+
+@pytest.mark.parametrize(
+    ("number", "names"), [("6.1.1", {}), ("5.5.4", {"start:servers": "servers"}), ("2.3.1", {})]
+)  # fmt: skip
+def test_the_names_of_scopes(number: str, names: dict[str, str]) -> None:
+    assert perform(version(number), token="")["hub"]["scope_names"] == names
+
+
+# Tokens
+
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, 500000, tzinfo=timezone.utc)
+
+
+class Clock(datetime):
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        return NOW
+
+
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_info, "datetime", Clock)
+
+
+def tokens(name: str, *items: Any) -> Exchange:
+    return Exchange("GET", f"{API}users/{name}/tokens", {"api_tokens": list(items)})
+
+
+@pytest.mark.usefixtures("noon")
+def test_the_tokens_of_named_users() -> None:
+    used: Model = {
+        "user": "alice", "id": "a1", "kind": "api_token", "note": "n", "scopes": ["b", "a"], "roles": [],
+        "created": "2026-11-24T11:00:00.400000Z", "expires_at": "2026-11-24T12:00:10Z",
+        "last_activity": "2026-11-24T11:59:00.500000Z", "session_id": None, "oauth_client": "JupyterHub",
+    }  # fmt: skip
+    never = {**used, "id": "a2", "expires_at": None, "last_activity": None}
+    # Named twice, read once; and no list of users is asked for.
+    result = perform(
+        version(), user("read:tokens"), tokens("alice", used, never), gather=("tokens",), users=("alice", "alice")
+    )
+    first, second = result["tokens"]
+    assert first == {
+        "user": "alice", "token_id": "a1", "note": "n", "scopes": ["a", "b"],
+        "created": "2026-11-24T11:00:00.400000Z", "age_seconds": 3600,
+        "expires_at": "2026-11-24T12:00:10Z", "expires_in_seconds": 9,
+        "last_activity": "2026-11-24T11:59:00.500000Z", "idle_seconds": 60,
+    }  # fmt: skip
+    assert [second[key] for key in ("expires_at", "expires_in_seconds", "last_activity", "idle_seconds")] == [None] * 4
+    assert result["users"] is None
+
+
+@pytest.mark.parametrize(
+    ("stamp", "age"),
+    [
+        ("2026-11-24T12:00:00.5Z", 0),
+        ("2026-11-24T11:59:59Z", 1),
+        ("2026-11-24 11:59:59", 1),
+        ("2026-11-24T12:59:59+01:00", 1),
+        ("2026-11-24T12:59:59.000000123+0100", 1),
+        ("2026-11-24T12:00:07Z", 0),  # the hub's clock is ahead
+        ("2026-02-30T12:00:00Z", None),
+        ("2026-11-24", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (1795521600, None),
+        ({"at": "noon"}, None),
+    ],
+)
+@pytest.mark.usefixtures("noon")
+def test_ages(stamp: Any, age: int | None) -> None:
+    odd = {"id": "a1", "created": stamp, "last_activity": stamp, "expires_at": stamp}
+    result = perform(version(), user("read:tokens"), tokens("alice", odd), gather=("tokens",), users=("alice",))
+    (token,) = result["tokens"]
+    assert (token["created"], token["age_seconds"], token["idle_seconds"]) == (stamp, age, age)
+    assert (token["expires_in_seconds"] is None) is (age is None)
+    assert (token["note"], token["scopes"]) == (None, None)
+
+
+def test_an_expiry_that_has_passed_is_not_below_none() -> None:
+    then = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
+    past = {"id": "a1", "expires_at": then}
+    result = perform(version(), user("read:tokens"), tokens("alice", past), gather=("tokens",), users=("alice",))
+    assert result["tokens"][0]["expires_in_seconds"] == 0
+
+
+def test_the_tokens_of_all_users_in_their_order() -> None:
+    """A token lists the users whom it may see; each is then asked for, at any time before the others."""
+    names = [f"user{number}" for number in range(25)]
+
+    class Hub:
+        url, version = HUB, "6.1.1"
+        connection = SimpleNamespace(api_token=TOKEN)
+        dialect = _DIALECTS[0]
+        working = most = 0
+        lock = threading.Lock()
+
+        @property
+        def identity(self) -> Model:
+            return {"kind": "service", "name": "s"}
+
+        def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
+            return [], ["list:users", "read:tokens"]
+
+        def pages(self, *_path: str, **_more: Any) -> list[Model]:
+            return [{"name": name} for name in names]
+
+        def get(self, *path: str, **_more: Any) -> Model:
+            with self.lock:
+                self.working += 1
+                self.most = max(self.most, self.working)
+            time.sleep(0.01)
+            with self.lock:
+                self.working -= 1
+            if path[1] == "user7":
+                raise NotFound("Deleted meanwhile.", "")
+            return {"api_tokens": [{"id": f"{path[1]}-{number}"} for number in (1, 2)]}
+
+    hub = Hub()
+    result = run(InfoFlow(hub, Wanted(gather=("tokens", "users")), print), check_mode=True)  # type: ignore[arg-type]
+    assert [token["token_id"] for token in result["tokens"]] == [
+        f"{name}-{number}" for name in names if name != "user7" for number in (1, 2)
+    ]
+    assert len(result["users"]) == 25
+    assert 1 < hub.most <= 10
+
+
+@pytest.mark.parametrize(
+    ("held", "users", "says"),
+    [
+        (["read:users"], None, "lacks read:tokens, list:users for the list of tokens; it holds read:users"),
+        (["read:tokens"], None, "lacks list:users for"),
+        (["list:users"], None, "lacks read:tokens for"),
+        (["list:users"], ("alice",), "lacks read:tokens for"),
+        ([], (), "lacks read:tokens for the list of tokens; it holds none"),
+    ],
+)
+def test_scopes_that_the_tokens_need(held: list[str], users: tuple[str, ...] | None, says: str) -> None:
+    with pytest.raises(MissingScope, match=says):
+        perform(version(), user(*held), gather=("tokens",), users=users)
+
+
+@pytest.mark.parametrize(
+    ("held", "failure"),
+    [
+        ("read:tokens", NotFound),
+        ("read:tokens!user=bob", NotFound),
+        ("read:tokens!user=alice", MissingScope),
+        ("read:tokens!group=g", MissingScope),
+    ],
+)
+def test_a_named_user_whom_the_hub_does_not_show(held: str, failure: type[Exception]) -> None:
+    none = Exchange("GET", API + "users/bob/tokens", {"message": "No access to resources or resources not found"}, 404)
+    with pytest.raises(failure, match="user 'bob'"):
+        perform(version(), user(held), none, gather=("tokens",), users=("bob",))
