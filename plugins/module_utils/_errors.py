@@ -42,6 +42,13 @@ class HubError(Exception):
         self.reason = reason
         self.result = result or {}
 
+    def saying(self, message: str) -> HubError:
+        """The same failure with another message."""
+        return type(self)(
+            message, self.hint,
+            status=self.status, method=self.method, url=self.url, reason=self.reason, result=self.result,
+        )  # fmt: skip
+
     def as_failure(self) -> dict[str, Any]:
         """For playbooks: the result's ``failure``."""
         return {

@@ -116,10 +116,11 @@ class Many:
         if not failures:
             return result
         name, first = failures[0]
-        whole = first.as_result()
         if len(items) > 1:
-            whole["msg"] = f"{len(failures)} of {len(items)} {self.noun} failed. The first, {name}: {whole['msg']}"
-        return {**whole, **result}
+            first = first.saying(
+                f"{len(failures)} of {len(items)} {self.noun} failed. The first, {name}: {first.message}"
+            )
+        return {**first.as_result(), **result}
 
 
 def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:

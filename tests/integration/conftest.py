@@ -67,12 +67,12 @@ def real(door: str, real_hub: Hub) -> At:
     return At(door, real_hub)
 
 
-# What hubs have different does not depend on the door: the older ones are met through the fast one.
+# What hubs have different does not depend on the door: the older ones are met without one.
 VERSIONS = [
     pytest.param(("controller", "hub_61"), id="controller-6.1", marks=pytest.mark.doors),
     pytest.param(("module", "hub_61"), id="module-6.1", marks=pytest.mark.doors),
-    pytest.param(("controller", "hub_55"), id="controller-5.5"),
-    pytest.param(("controller", "hub_41"), id="controller-4.1"),
+    pytest.param(("program", "hub_55"), id="program-5.5"),
+    pytest.param(("program", "hub_41"), id="program-4.1"),
 ]
 
 

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from doors import At, failed
-from misbehaving_hub import Misbehaving
+from doors import At, failed, run
+from hubs import Hub, running_hub
+from misbehaving_hub import Answer, Asked, Misbehaving, misbehaving_hub
 
 SCOPES = ["read:users:name!user"]
 
@@ -24,6 +26,10 @@ def owner(at: At, secret: str) -> str | None:
 
 def ids(at: At, user: str) -> list[str]:
     return [token["id"] for token in at.tokens(user)]
+
+
+def why(result: dict[str, Any]) -> str:
+    return str(result["actions"][0]["why"])
 
 
 def verbs(result: dict[str, Any]) -> list[str]:
@@ -39,14 +45,16 @@ def test_mint_and_revoke(any_version: At) -> None:
     assert f"read:users:name!user={user}" in first["scopes"]
     assert (first["user"], first["note"], first["expires_at"], first["revoked"]) == (user, "ci", None, [])
     assert ids(at, user) == [first["token_id"]]
-    assert first["token"] not in str({**first, "token": None})
+    assert at.tokens(user)[0]["note"].startswith("ci [hubops ")
     # The hub tells a secret once.
     assert (second["changed"], second["minted"], second["token"]) == (False, False, None)
     assert second["token_id"] == first["token_id"]
+    assert first["tokens"][0]["token"] == first["token"]
+    assert first["tokens"][0].keys() == second["tokens"][0].keys()
 
     at.mint(user, *SCOPES, note="ci")
     at.mint(user, *SCOPES, note="another")
-    both = {token["id"] for token in at.tokens(user) if token["note"] == "ci"}
+    both = {token["id"] for token in at.tokens(user) if token["note"].startswith("ci")}
     gone, again = at.run([at.task("hub_token", user=user, note="ci", state="absent")] * 2).results
     assert (gone["changed"], set(gone["revoked"]), len(both)) == (True, both, 2)
     assert (again["changed"], again["revoked"]) == (False, [])
@@ -63,90 +71,227 @@ def test_scopes_of_today_on_any_hub(any_version: At) -> None:
     assert (start["servers"][0]["state"], stop["servers"][0]["state"]) == ("ready", "stopped")
 
 
-def test_kept_in_a_file(any_version: At, tmp_path: Path) -> None:
-    at, user, path = any_version, any_version.new_user(), tmp_path / "token"
-    options = {"user": user, "note": "ci", "scopes": SCOPES, "path": str(path)}
-    first, second = at.run([at.task("hub_token", **options)] * 2).results
-    assert (first["changed"], first["minted"], first["token"]) == (True, True, None)
-    assert path.stat().st_mode & 0o777 == 0o600
-    secret = path.read_text().strip()
-    assert owner(at, secret) == user
-    assert secret not in str(first)
-    assert (second["changed"], second["actions"], second["token_id"]) == (False, [], first["token_id"])
-    assert os.listdir(tmp_path) == ["token"]
+class Kept:
+    """A token that a file keeps, declared again and again while things happen to it."""
 
-    gone = at("hub_token", user=user, note="ci", path=str(path), state="absent")
-    assert verbs(gone) == ["revoke", "remove"]
-    assert (path.exists(), ids(at, user), owner(at, secret)) == (False, [], None)
+    def __init__(self, at: At, folder: Path, **more: Any) -> None:
+        self.at, self.user, self.path = at, at.new_user(), folder / "kept" / "token"
+        self.options = {"user": self.user, "note": "ci", "scopes": SCOPES, "path": str(self.path), **more}
+
+    @property
+    def secret(self) -> str:
+        return self.path.read_text().strip()
+
+    def run(self, **more: Any) -> dict[str, Any]:
+        return self.at("hub_token", **{**self.options, **more})
+
+    def stays(self, **more: Any) -> None:
+        """Nothing is changed, neither at the hub nor in the file."""
+        before = (self.secret, self.path.stat().st_mtime_ns, ids(self.at, self.user))
+        result = self.run(**more)
+        assert (result["changed"], result["actions"], result["minted"]) == (False, [], False), result
+        assert (self.secret, self.path.stat().st_mtime_ns, ids(self.at, self.user)) == before
+
+    def renewed(self, reason: str, **more: Any) -> dict[str, Any]:
+        """Another token is minted, and the only one of the identity."""
+        others = {token["id"] for token in self.at.tokens(self.user) if not token["note"].startswith("ci")}
+        old = [number for number in ids(self.at, self.user) if number not in others]
+        result = self.run(**more)
+        assert (result["changed"], result["minted"], result["revoked"], result["token"]) == (True, True, old, None), (
+            result
+        )
+        assert reason in why(result)
+        assert owner(self.at, self.secret) == self.user
+        assert self.secret not in str(result)
+        assert self.path.stat().st_mode & 0o777 == 0o600
+        assert os.listdir(self.path.parent) == ["token"]
+        assert set(ids(self.at, self.user)) == {result["token_id"], *others}
+        return result
 
 
-def test_a_file_that_no_longer_holds_a_working_secret(light: At, tmp_path: Path) -> None:
-    user, path = light.new_user(), tmp_path / "token"
-    present = light.task("hub_token", user=user, note="ci", scopes=SCOPES, path=str(path))
+@pytest.mark.parametrize(("door", "hub"), [("controller", "hub_61"), ("program", "hub_55"), ("program", "hub_41")])
+def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What changes is what had to, on each version of the hub."""
+    kept = Kept(At(door, request.getfixturevalue(hub)), tmp_path)
+    kept.renewed("no secret is kept")
+    assert kept.path.parent.stat().st_mode & 0o777 == 0o700
+    kept.stays()
+    kept.renewed("a new one is asked for", rotate=True)
+    kept.stays()
+    kept.path.unlink()
+    kept.renewed("no secret is kept")
+    kept.path.write_bytes("not a tökén\nbut two lines\n".encode())
+    kept.renewed("is none")
+    kept.at.api("DELETE", f"users/{kept.user}/tokens/{ids(kept.at, kept.user)[0]}")
+    kept.renewed("does not work")
+    more = {"scopes": [*SCOPES, "read:servers!user"]}
+    wide = kept.renewed("declared otherwise", **more)
+    assert f"read:servers!user={kept.user}" in wide["scopes"]
+    kept.stays(scopes=more["scopes"][::-1])  # their order means nothing
+    # Fewer scopes are another token, too: this one may do more than it should.
+    narrow = kept.renewed("declared otherwise")
+    assert f"read:servers!user={kept.user}" not in narrow["scopes"]
+    brief = kept.renewed("declared otherwise", expires_in="2s")
+    assert brief["expires_at"]
+    time.sleep(2.1)
+    kept.renewed("does not work", expires_in="2s")
+    kept.at("hub_token", **{**kept.options, "state": "absent"})
+    assert (kept.path.exists(), ids(kept.at, kept.user)) == (False, [])
 
-    def renewed(why: str) -> None:
-        old = ids(light, user)
-        result = light.run([present]).results[0]
-        assert (result["changed"], result["minted"], result["revoked"]) == (True, True, old), result
-        assert why in result["actions"][0]["why"]
-        assert owner(light, path.read_text().strip()) == user
-        assert path.stat().st_mode & 0o777 == 0o600
-        # The new one is the only one of that note.
-        assert ids(light, user) == [result["token_id"]]
 
-    renewed("no secret is kept")
-    path.unlink()
-    renewed("no secret is kept")
-    path.write_text("")
-    renewed("no secret is kept")
-    path.write_text("0123456789abcdef\n")
-    renewed("does not work")
-    path.write_bytes("not a tökén\nbut two lines\n".encode())
-    renewed("is none")
-    light.api("DELETE", f"users/{user}/tokens/{ids(light, user)[0]}")
-    renewed("does not work")
-    path.write_text(light.mint(light.new_user(), *SCOPES))
-    renewed("another account")
-    other = light.mint(user, *SCOPES, note="not the declared one")
-    path.write_text(other)
-    result = light.run([present]).results[0]
-    assert result["changed"] is True
-    assert "another token" in result["actions"][0]["why"]
-    assert owner(light, other) == user  # not ours to revoke
+def test_a_file_that_does_not_belong_to_the_token(hub_61: Hub, tmp_path: Path) -> None:
+    light = At("program", hub_61)
+    kept = Kept(light, tmp_path)
+    kept.run()
+    kept.path.write_text("")
+    kept.renewed("no secret is kept")
+    kept.path.write_text("0123456789abcdef\n")
+    kept.renewed("does not work")
+    kept.path.write_text(light.mint(light.new_user(), *SCOPES))
+    kept.renewed("another account")
+    other = light.mint(kept.user, *SCOPES, note="not the declared one")
+    kept.path.write_text(other)
+    kept.renewed("another token")
+    assert owner(light, other) == kept.user  # not ours to revoke
+    by_hand = light.mint(kept.user, *SCOPES, note="ci")
+    kept.path.write_text(by_hand)
+    kept.renewed("not minted by this module")
+    assert owner(light, by_hand) is None
 
 
 @pytest.mark.doors
 def test_a_file_that_others_may_read(light: At, tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    present = light.task("hub_token", user=light.new_user(), note="ci", scopes=SCOPES, path=str(path))
-    light.run([present])
-    secret = path.read_text()
-    path.chmod(0o644)
-    result = light.run([present]).results[0]
+    kept = Kept(light, tmp_path)
+    kept.run()
+    secret = kept.secret
+    kept.path.chmod(0o644)
+    result = kept.run()
     assert (result["changed"], verbs(result), result["minted"]) == (True, ["protect"], False)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_text() == secret
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+    assert kept.secret == secret
 
 
-def test_other_scopes_need_another_token(light: At, tmp_path: Path) -> None:
-    user, path = light.new_user(), tmp_path / "token"
-    more = [*SCOPES, "read:servers!user"]
-    options = {"user": user, "note": "ci", "path": str(path)}
-    narrow, wide, again = light.run(
-        [light.task("hub_token", scopes=scopes, **options) for scopes in (SCOPES, more, more)]
+@pytest.mark.doors
+def test_renewal_before_the_end(light: At, tmp_path: Path) -> None:
+    """A successor is due when a quarter of the hour is left, and not before."""
+    kept = Kept(light, tmp_path, expires_in="1h")
+    kept.run(renew_before="25%")
+    kept.stays(renew_before="25%")
+    kept.stays(renew_before="59m")
+    kept.stays()
+    time.sleep(0.1)
+    kept.renewed("it expires at", renew_before="99.999%")
+    never, odd = light.run(
+        [light.task("hub_token", **kept.options, renew_before=each) for each in ("1h", "a while")]
     ).results
-    assert (wide["changed"], wide["revoked"]) == (True, [narrow["token_id"]])
-    assert f"read:servers!user={user}" in wide["scopes"]
-    assert again["changed"] is False
+    failed(never, "invalid", "minted anew by every run", "25%")
+    failed(odd, "invalid", "renew_before")
 
 
-def test_all_that_the_owner_may(light: At, tmp_path: Path) -> None:
-    user, path = light.new_user(), tmp_path / "token"
-    first, second = light.run(
-        [light.task("hub_token", user=user, note="ci", path=str(path), scopes=["inherit"])] * 2
+def test_a_given_secret(any_version: At) -> None:
+    """The caller has it from a vault, and takes a new one from the result."""
+    at, user = any_version, any_version.new_user()
+    options = {"user": user, "note": "ci", "scopes": SCOPES}
+    first = at("hub_token", secret="", **options)
+    assert (first["minted"], owner(at, first["token"])) == (True, user)
+    again = at("hub_token", secret=first["token"], **options)
+    assert (again["changed"], again["token"], again["token_id"]) == (False, None, first["token_id"])
+
+    rotated = at("hub_token", secret=first["token"], rotate=True, **options)
+    assert owner(at, rotated["token"]) == user
+    assert rotated["token"] != first["token"]
+    if at.hub.version.startswith("4."):  # which does not say whose secret the next run would bring along
+        assert rotated["revoked"] == [first["token_id"]]
+    else:
+        # Until the successor is brought along nobody knows that it was kept.
+        assert (rotated["revoked"], owner(at, first["token"])) == ([], user)
+        kept = at("hub_token", secret=rotated["token"], **options)
+        assert (kept["changed"], kept["minted"], kept["revoked"]) == (True, False, [first["token_id"]])
+    assert at("hub_token", secret=rotated["token"], **options)["changed"] is False
+    assert ids(at, user) == [rotated["token_id"]]
+
+    wrong = at("hub_token", secret="changeme", **options)
+    assert (wrong["minted"], wrong["revoked"], owner(at, wrong["token"])) == (True, [rotated["token_id"]], user)
+
+
+@pytest.mark.doors
+@pytest.mark.parametrize("secret", ["a", "0", " ", "e1"])
+def test_a_new_secret_survives_the_masking_of_the_given_one(light: At, secret: str) -> None:
+    """Ansible blanks whatever holds a value that entered as a secret: here, a part of many a token."""
+    user = light.new_user()
+    options = {"user": user, "scopes": SCOPES, "secret": secret}
+    results = light.run([light.task("hub_token", note=f"n{number}", **options) for number in range(3)]).results
+    assert [owner(light, result["token"]) for result in results] == [user] * 3
+    assert [owner(light, result["tokens"][0]["token"]) for result in results] == [user] * 3
+
+
+@pytest.mark.doors
+def test_a_given_secret_and_a_file(light: At, tmp_path: Path) -> None:
+    kept = Kept(light, tmp_path)
+    kept.run()
+    secret = kept.secret
+    kept.path.unlink()
+    restored = kept.run(secret=secret)
+    assert (verbs(restored), restored["minted"], kept.secret) == (["keep"], False, secret)
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+    kept.stays(secret=secret)
+    kept.stays(secret="stale")
+    assert secret not in str(restored)
+
+
+def test_overlap(hub_61: Hub, tmp_path: Path) -> None:
+    light = At("program", hub_61)
+    kept = Kept(light, tmp_path)
+    first = kept.run()
+    secret = kept.secret
+    rotated = kept.run(rotate=True, overlap="1h")
+    assert (rotated["revoked"], owner(light, secret), owner(light, kept.secret)) == ([], kept.user, kept.user)
+    kept.stays(overlap="1h")
+    time.sleep(1)
+    over = kept.run(overlap="1s")
+    assert (over["minted"], over["revoked"], owner(light, secret)) == (False, [first["token_id"]], None)
+    kept.stays(overlap="1s")
+
+
+def test_overlap_needs_a_hub_that_tells_tokens_apart(light_41: At) -> None:
+    result = light_41("hub_token", user=light_41.new_user(), note="ci", scopes=SCOPES, overlap="1h")
+    failed(result, "invalid", "JupyterHub 5.0")
+
+
+def test_prune(hub_61: Hub, tmp_path: Path) -> None:
+    light = At("program", hub_61)
+    kept = Kept(light, tmp_path)
+    kept.run()
+    by_hand = [light.mint(kept.user, *SCOPES, note="ci") for _each in range(2)]
+    other = light.mint(kept.user, *SCOPES, note="ci too")
+    kept.stays()
+    result = kept.run(prune=True)
+    assert (result["changed"], result["minted"], len(result["revoked"])) == (True, False, 2)
+    assert [owner(light, secret) for secret in (*by_hand, other, kept.secret)] == [None, None, kept.user, kept.user]
+    kept.stays(prune=True)
+
+
+@pytest.mark.doors
+def test_rights(light: At, tmp_path: Path) -> None:
+    user, path = light.new_user(), str(tmp_path / "token")
+    shared = {"user": user, "note": "ci"}
+    inherit, again, named, none, both, without = light.run(
+        [
+            light.task("hub_token", inherit=True, path=path, **shared),
+            light.task("hub_token", inherit=True, path=path, **shared),
+            light.task("hub_token", roles=["user"], path=path, **shared),
+            light.task("hub_token", scopes=[], user=user, note="who am I"),
+            light.task("hub_token", scopes=SCOPES, inherit=True, **shared),
+            light.task("hub_token", **shared),
+        ]
     ).results
-    assert (first["changed"], second["changed"]) == (True, False)
-    assert owner(light, path.read_text().strip()) == user
+    assert (inherit["changed"], again["changed"]) == (True, False)
+    assert f"tokens!user={user}" in inherit["scopes"]
+    assert (named["minted"], f"tokens!user={user}" in named["scopes"]) == (True, True)
+    assert (none["minted"], f"tokens!user={user}" in none["scopes"]) == (True, False)
+    failed(both, "invalid", "exclude each other")
+    # Without scopes a hub would mint a token that may do all that its owner may.
+    failed(without, "invalid", "scopes", "inherit: true")
 
 
 def test_expiry(light: At) -> None:
@@ -156,13 +301,83 @@ def test_expiry(light: At) -> None:
     assert abs(expires - datetime.now(timezone.utc) - timedelta(hours=2)) < timedelta(minutes=1)
 
 
+def test_a_lifetime_above_the_hub_s_maximum(tmp_path: Path) -> None:
+    with running_hub(tmp_path, config="c.JupyterHub.token_expires_in_max_seconds = 3600") as hub:
+        at = At("program", hub)
+        user = at.new_user()
+        shared = {"user": user, "note": "ci", "scopes": SCOPES}
+        beyond, capped, never = at.run(
+            [
+                at.task("hub_token", expires_in="2h", **shared),
+                at.task("hub_token", **shared),
+                at.task("hub_token", renew_before="1d", **shared),
+            ]
+        ).results
+        failed(beyond, "invalid", "7200", "3600")
+        assert capped["expires_at"] is not None
+        failed(never, "invalid", "shorter time than renew_before", "25%")
+
+
+@pytest.mark.doors
+def test_many_in_one_call(light: At, tmp_path: Path) -> None:
+    users = [light.new_user() for _each in range(3)]
+    items: list[dict[str, Any]] = [{"user": user, "path": str(tmp_path / user)} for user in users]
+    items[2] = {"user": users[2], "note": "its own", "inherit": True, "secret": ""}
+    shared = {"note": "ci", "scopes": SCOPES}
+    first = light("hub_token", tokens=items, **shared)
+    assert (first["changed"], first["minted"], first["token"], len(first["actions"])) == (True, True, None, 3)
+    assert [(item["user"], item["note"], item["changed"]) for item in first["tokens"]] == [
+        (users[0], "ci", True), (users[1], "ci", True), (users[2], "its own", True),
+    ]  # fmt: skip
+    items[2]["secret"] = first["tokens"][2]["token"]
+    assert [item["token"] is None for item in first["tokens"]] == [True, True, False]
+    assert owner(light, items[2]["secret"]) == users[2]
+    assert [owner(light, (tmp_path / user).read_text().strip()) for user in users[:2]] == users[:2]
+
+    # One fails, the others go on; nothing is minted twice.
+    (tmp_path / users[0]).unlink()
+    bad = light("hub_token", tokens=[{"user": "nobody-of-that-name"}, *items], **shared)
+    failed(bad, "not_found", "1 of 4 tokens failed", "nobody-of-that-name")
+    assert [item["changed"] for item in bad["tokens"]] == [False, True, False, False]
+    assert [item["failure"] is None for item in bad["tokens"]] == [False, True, True, True]
+    assert bad["changed"] is True
+
+    gone = light("hub_token", tokens=items, state="absent", note="ci")
+    assert [len(ids(light, user)) for user in users] == [0, 0, 0], gone
+    assert not list(tmp_path.iterdir())
+    assert light("hub_token", tokens=[])["changed"] is False
+
+
+@pytest.mark.doors
+def test_many_that_cannot_be(light: At, tmp_path: Path) -> None:
+    user = light.new_user()
+    item = {"user": user, "note": "ci", "scopes": SCOPES}
+    twice, one_file, bad_item, both_forms, no_workers, no_note = light.run(
+        [
+            light.task("hub_token", tokens=[item, item]),
+            light.task("hub_token", tokens=[{**item, "note": str(n), "path": str(tmp_path / "t")} for n in range(2)]),
+            light.task("hub_token", tokens=[item, {**item, "note": " "}]),
+            light.task("hub_token", tokens=[item], user=user),
+            light.task("hub_token", tokens=[item], concurrency=0),
+            light.task("hub_token", user=user, scopes=SCOPES),
+        ]
+    ).results
+    failed(twice, "invalid", "declared twice")
+    failed(one_file, "invalid", "declared twice", str(tmp_path / "t"))
+    failed(bad_item, "invalid", "note is empty")
+    assert "mutually exclusive" in both_forms["msg"]
+    failed(no_workers, "invalid", "concurrency")
+    assert "note" in no_note["msg"]
+    assert ids(light, user) == []
+
+
 @pytest.mark.doors
 def test_what_cannot_be(light: At, tmp_path: Path) -> None:
     user = light.new_user()
     note = {"note": "ci", "scopes": SCOPES}
     (tmp_path / "no-folder").touch()
     folder = str(tmp_path / "no-folder" / "token")
-    beyond, unknown, nobody, nowhere, is_folder, forever, without = light.run(
+    beyond, unknown, nobody, nowhere, is_folder, forever, marked = light.run(
         [
             light.task("hub_token", user=user, note="ci", scopes=["admin:users"]),
             light.task("hub_token", user=user, note="ci", scopes=["no:such:scope"]),
@@ -170,7 +385,7 @@ def test_what_cannot_be(light: At, tmp_path: Path) -> None:
             light.task("hub_token", user=user, path=folder, **note),
             light.task("hub_token", user=user, path=str(tmp_path), **note),
             light.task("hub_token", user=user, expires_in="for ever", **note),
-            light.task("hub_token", user=user, note="ci"),
+            light.task("hub_token", user=user, note="ci [hubops 0123456789ab-01234567]", scopes=SCOPES),
         ]
     ).results
     assert failed(beyond, "invalid", "admin:users")["status"] == 400
@@ -179,10 +394,20 @@ def test_what_cannot_be(light: At, tmp_path: Path) -> None:
     failed(nowhere, "invalid", "no-folder", "path")
     failed(is_folder, "invalid", str(tmp_path))
     failed(forever, "invalid", "expires_in", "2h")
-    # Without scopes a hub would mint a token that may do all that its owner may.
-    assert without["failed"] is True
-    assert "scopes" in without["msg"]
+    failed(marked, "invalid", "brackets")
     assert ids(light, user) == []
+
+
+@pytest.mark.doors
+def test_a_hub_too_old_for_scopes(door: str) -> None:
+    def old(asked: Asked) -> Answer:
+        return Answer({"version": "2.3.1"})
+
+    with misbehaving_hub(old) as fake:
+        task = {"hub_url": fake.url, "api_token": "0123456789", "user": "alice", "note": "ci", "scopes": SCOPES}
+        [result] = run(door, [{"hubops.jupyterhub.hub_token": task}]).results
+    failed(result, "invalid", "2.3.1", "4.1")
+    assert fake.writes == []
 
 
 def test_a_token_that_may_not_mint(light: At) -> None:
@@ -196,38 +421,52 @@ def test_a_token_that_may_not_mint(light: At) -> None:
     failed(cannot_see, "missing_scope", "read:tokens")
 
 
+def test_an_account_that_renews_its_own_token(light: At, tmp_path: Path) -> None:
+    """With the very secret that is replaced: its token goes last."""
+    kept = Kept(light, tmp_path, scopes=["tokens!user"])
+    kept.run()
+    own = light.holding(kept.secret)
+    result = own("hub_token", **kept.options, rotate=True)
+    assert (result["minted"], len(result["revoked"])) == (True, 1)
+    assert (owner(light, str(own.token)), owner(light, kept.secret)) == (None, kept.user)
+
+
 @pytest.mark.doors
 def test_check_mode_predicts_and_mints_nothing(light: At, glass: Misbehaving, tmp_path: Path) -> None:
     user = light.new_user()
-    light.mint(user, *SCOPES, note="old")
-    kept, lost = tmp_path / "kept", tmp_path / "lost"
-    light("hub_token", user=user, note="kept", scopes=SCOPES, path=str(kept))
-    light("hub_token", user=user, note="lost", scopes=SCOPES, path=str(lost))
-    kept.chmod(0o640)
-    lost.unlink()
+    light.mint(user, *SCOPES, note="foreign")
+    paths = {name: str(tmp_path / name) for name in ("kept", "lost", "rotated", "otherwise")}
+    declared = [{"note": name, "scopes": SCOPES, "path": path} for name, path in paths.items()]
+    light.run([light.task("hub_token", user=user, **each) for each in [*declared, {"note": "old", "scopes": SCOPES}]])
+    (tmp_path / "kept").chmod(0o640)
+    (tmp_path / "lost").unlink()
+    kept, lost, rotated, otherwise = declared
     wishes: list[dict[str, Any]] = [
         {"note": "new", "scopes": SCOPES},
         {"note": "old", "scopes": SCOPES},
         {"note": "old", "state": "absent"},
-        {"note": "kept", "scopes": SCOPES, "path": str(kept)},
-        {"note": "lost", "scopes": SCOPES, "path": str(lost)},
+        {"note": "foreign", "scopes": SCOPES, "prune": True},
+        kept,
+        lost,
+        {**rotated, "rotate": True},
+        {**otherwise, "expires_in": "1h"},
     ]
+    wishes = [{"user": user, **wish} for wish in wishes]
+    wishes.append({"tokens": [{"note": "first", "user": user}, {"note": "second", "user": user}], "inherit": True})
     before = ids(light, user)
     through_glass = light.through(glass.url)
-    foretold = light.run(
-        [through_glass.task("hub_token", {"check_mode": True}, user=user, **wish) for wish in wishes]
-    ).results
+    foretold = light.run([through_glass.task("hub_token", {"check_mode": True}, **wish) for wish in wishes]).results
     assert glass.writes == []
     assert ids(light, user) == before
-    assert (kept.stat().st_mode & 0o777, lost.exists()) == (0o640, False)
+    assert ((tmp_path / "kept").stat().st_mode & 0o777, (tmp_path / "lost").exists()) == (0o640, False)
 
-    done = light.run([light.task("hub_token", user=user, **wish) for wish in wishes]).results
+    done = light.run([light.task("hub_token", **wish) for wish in wishes]).results
     for then, now in zip(foretold, done, strict=True):
         assert not then["failed"], then["msg"]
         assert (then["token"], then["minted"]) == (None, False)
         for key in ("changed", "actions", "diff"):
             assert then[key] == now[key]
-    assert [result["changed"] for result in done] == [True, False, True, True, True]
+    assert [result["changed"] for result in done] == [True, False, True, True, True, True, True, True, True]
 
 
 @pytest.mark.doors
