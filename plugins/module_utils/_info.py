@@ -8,9 +8,8 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-import re
+import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
@@ -23,6 +22,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import list_of
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
 _LIST, _TOKENS = "list:users", "read:tokens"
@@ -167,14 +168,14 @@ class InfoFlow:
         """The tokens of the named users, or of those whom the hub has ``listed``."""
         named = self._wanted.users
         unique = list(dict.fromkeys(named if named is not None else (str(user["name"]) for user in listed)))
-        now = datetime.now(timezone.utc)
+        now = time.time()
         found = each(self._tokens_of, unique, _AT_A_TIME)
         return [_listed(user, model, now) for user, models in zip(unique, found, strict=True) for model in models]
 
     def _tokens_of(self, user: str) -> list[dict[str, Any]]:
         what = f"user '{user}'"
         try:
-            answer = self._hub.get("users", user, "tokens", scope=_TOKENS, what=what)
+            return list_of(self._hub, user)
         except NotFound:
             # The hub says the same of users whose tokens the token may not see.
             if not {_TOKENS, f"{_TOKENS}!user={user}"} & set(self._hub.lacking(())[1]):
@@ -185,7 +186,6 @@ class InfoFlow:
             if self._wanted.users is not None:
                 raise
             return []  # deleted since the list was read
-        return [model for model in answer.get("api_tokens") or [] if isinstance(model, dict)]
 
 
 def _servers(user: dict[str, Any]) -> list[dict[str, Any]]:
@@ -204,7 +204,7 @@ def _class(model: Any) -> dict[str, Any] | None:
     return {"class": model.get("class"), "version": None if version == "unknown" else version}
 
 
-def _listed(user: str, model: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _listed(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
     created, expires, used = (model.get(key) for key in ("created", "expires_at", "last_activity"))
     scopes = model.get("scopes")
     return {
@@ -213,27 +213,14 @@ def _listed(user: str, model: dict[str, Any], now: datetime) -> dict[str, Any]:
         "note": model.get("note"),
         "scopes": sorted(map(str, scopes)) if isinstance(scopes, list) else None,
         "created": created,
-        "age_seconds": _seconds(_moment(created), now),
+        "age_seconds": _seconds(moment(created), now),
         "expires_at": expires,
-        "expires_in_seconds": _seconds(now, _moment(expires)),
+        "expires_in_seconds": _seconds(now, moment(expires)),
         "last_activity": used,
-        "idle_seconds": _seconds(_moment(used), now),
+        "idle_seconds": _seconds(moment(used), now),
     }
 
 
-def _seconds(since: datetime | None, until: datetime | None) -> int | None:
+def _seconds(since: float | None, until: float | None) -> int | None:
     """Whole seconds, never less than none: the hub's clock may be ahead of this machine's. None where one is none."""
-    return None if since is None or until is None else max(0, int((until - since).total_seconds()))
-
-
-def _moment(stamp: Any) -> datetime | None:
-    """The hub's ``2026-11-24T08:17:49.877878Z``; None for anything that is no time. Without a zone it is in UTC."""
-    # Before Python 3.11 `fromisoformat` knows no Z.
-    match = re.fullmatch(r"(\d+-\d+-\d+)[T ]([\d:]+)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?", str(stamp))
-    if not match:
-        return None
-    date, clock, fraction, zone = match.groups()
-    try:
-        return datetime.strptime(f"{date}T{clock}.{fraction or 0}{zone or 'Z'}", "%Y-%m-%dT%H:%M:%S.%f%z")
-    except ValueError:
-        return None
+    return None if since is None or until is None else max(0, int(until - since))

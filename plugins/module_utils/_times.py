@@ -13,18 +13,19 @@ from datetime import datetime, timezone
 
 
 def moment(text: object) -> float | None:
-    """A time as the hub writes it (ISO 8601, UTC) in seconds since 1970; None where it is none.
+    """The hub's ``2026-11-24T08:17:49.877878Z`` in seconds since 1970; None for anything that is no time.
 
-    Python 3.10 reads neither the Z nor a fraction of other than three or six digits.
+    Without a zone it is in UTC.
     """
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)?", str(text))
+    # Before Python 3.11 `fromisoformat` knows no Z.
+    match = re.fullmatch(r"(\d+-\d+-\d+)[T ]([\d:]+)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)?", str(text))
     if not match:
         return None
+    date, clock, fraction, zone = match.groups()
     try:
-        whole = datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc).timestamp()
+        return datetime.strptime(f"{date}T{clock}.{fraction or 0}{zone or 'Z'}", "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
     except ValueError:
         return None
-    return whole + float(match[2] or 0)
 
 
 def stamp(seconds: float) -> str:
