@@ -134,8 +134,7 @@ class Stage:
                 "ANSIBLE_LOG_PATH": str(left / "ansible.log"),
                 "ANSIBLE_CALLBACK_RESULT_FORMAT": "json" if self.door == "controller" else "yaml",
                 "ANSIBLE_CALLBACK_PLUGINS": str(TESTS / "recording_plugins" / "callback"),
-                "ANSIBLE_CALLBACKS_ENABLED": "every_event,ansible.builtin.junit,ansible.builtin.tree",
-                "ANSIBLE_CALLBACK_TREE_DIR": str(left / "tree"),
+                "ANSIBLE_CALLBACKS_ENABLED": "every_event,ansible.builtin.junit",
                 "JUNIT_OUTPUT_DIR": str(left / "junit"),
                 "JUPYTERHUB_URL": hub.url,
                 "JUPYTERHUB_API_TOKEN": hub.admin_token,
@@ -155,7 +154,7 @@ class Stage:
         command = ["ansible-playbook", "-i", str(hosts), "-vvvv", "--diff", str(playbook)]
         with process_list(evidence):
             ran = watch(command, self.env(hub, env))
-        assert (private / "hostvars.json").exists(), ran.output
+        assert (private / "hostvars.json").exists(), ran.output[-3000:]
         variables = json.loads((private / "hostvars.json").read_text())
         for task in tasks:
             if "register" in task:
@@ -181,8 +180,8 @@ def task(module: str, register: str, keywords: dict[str, Any] | None = None, **o
 
 def secrets_of(proxy: CuttingProxy) -> set[str]:
     """Those that the hub has minted."""
-    minted = [each for each in proxy.exchanges if each.method == "POST" and each.status == 201]
-    return {json.loads(each.content)["token"] for each in minted}
+    minted = [each for each in proxy.exchanges if each.method == "POST" and each.path.endswith("/tokens")]
+    return {json.loads(each.content)["token"] for each in minted if each.status == 201}
 
 
 def assert_silence(evidence: Evidence, *secrets: str) -> None:
@@ -199,7 +198,6 @@ def assert_recorded(evidence: Evidence, tasks: list[dict[str, Any]], door: str) 
         assert all(f"The task {name}".encode() in evidence.texts[where] for name in names), where
     assert b"VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in evidence.texts["screen"]
     assert any(where.startswith("junit/") and b"The task" in text for where, text in evidence.texts.items())
-    assert any(where.startswith("tree/") for where in evidence.texts)
     if door == "module":
         assert b"Invoked with" in evidence.texts["syslog"]
         assert b"hub_token" in evidence.texts["syslog"]
@@ -308,6 +306,69 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     check_failures(evidence)
     assert_recorded(evidence, tasks, stage.door)
     assert_silence(evidence, real_hub.admin_token, held, unknown, Path(stage.kept("for all")).read_text().strip())
+
+
+@pytest.mark.parametrize("door", ["controller"])
+def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
+    """Every place where the role keeps tokens: made, rotated, and one that is lost after it was minted."""
+    password, store, calls = token_hex(16), stage.folder / "kept" / "store", stage.folder / "private" / "calls"
+    core = stage.folder / "private" / "collections" / "ansible_collections" / "kubernetes" / "core"
+    core.parent.mkdir(parents=True)
+    core.symlink_to(TESTS / "recording_kubernetes")
+    keep = {
+        "name": "Keep it in the store",
+        "ansible.builtin.copy": {"dest": str(store), "content": "{{ service_account_new_secret }}", "mode": "0600"},
+        **QUIET,
+    }
+    (stage.folder / "private" / "keep.yml").write_text(json.dumps([keep]))
+    in_store = f"{{{{ lookup('ansible.builtin.file', '{store}') if '{store}' is exists else '' }}}}"
+    manifest = {"manifest_path": stage.kept("secret.yml"), "kubernetes_namespace": "hub", "kubernetes_name": "bot"}
+    accounts: list[dict[str, Any]] = [
+        {"user": "leak-file", "keep": "file", "token_path": stage.kept("leak-file")},
+        {"user": "leak-vault", "keep": "vault", "vault_path": stage.kept("vault.yml"), "vault_variable": "bot"},
+        {"user": "leak-kubernetes", "keep": "kubernetes", **manifest},
+        {"user": "leak-tasks", "keep": "tasks", "keep_tasks": f"{stage.folder}/private/keep.yml", "secret": in_store},
+    ]
+    lost = Path(stage.kept("lost")) / "vault.yml"
+    lost.parent.mkdir()
+    loser = {"user": "leak-lost", "keep": "vault", "vault_path": str(lost), "vault_variable": "bot"}
+
+    def lose(moment: str, exchange: Exchange) -> None:
+        if moment == "done" and exchange.method == "POST" and "/leak-lost/tokens" in exchange.path:
+            lost.parent.rmdir()
+            lost.parent.touch()
+
+    def provide(name: str, accounts: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        variables = {
+            "service_accounts": accounts,
+            "hub_url": proxy.url,
+            "service_account_admin_token": stage.secret(hub_61.admin_token),
+            "service_account_vault_password": stage.secret(password),
+            "service_account_kubernetes_apply": True,
+            **more,
+        }
+        role = {"name": "hubops.jupyterhub.service_account"}
+        included = {"name": f"The task {name}", "ansible.builtin.include_role": role, "vars": variables}
+        survived = {"name": "Survive", "ansible.builtin.meta": "noop"}
+        return {"name": name, "block": [included], "rescue": [survived], "ignore_errors": False}
+
+    with cutting_proxy(hub_61.url) as proxy:
+        proxy.watch = lose
+        plays = [
+            provide("made", [*accounts, loser]),
+            provide("rotated", [{**account, "expires_in": "1h"} for account in accounts]),
+        ]
+        collections = f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{stage.folder}/private/collections"
+        evidence = stage.play(hub_61, plays, ANSIBLE_COLLECTIONS_PATH=collections, RECORDED_KUBERNETES=str(calls))
+        minted = secrets_of(proxy)
+    screen = evidence.texts["screen"].decode()
+    assert (len(minted), screen.count("rescued=2 ")) == (9, 1), screen[-3000:]  # the account that is lost, and then all
+    assert b"Tell what failed" in evidence.texts["events"]
+    assert b"Invoked with" in evidence.texts["syslog"]
+    assert Path(stage.kept("leak-file")).read_text().strip() in minted
+    assert store.read_text() in minted
+    assert len(calls.read_text().splitlines()) == 2
+    assert_silence(evidence, hub_61.admin_token, password, *minted)
 
 
 def check_failures(evidence: Evidence) -> None:

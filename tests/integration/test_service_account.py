@@ -22,8 +22,9 @@ from typing import Any
 import pytest
 import requests
 from hubs import REPOSITORY, Hub, running_hub
+from service_accounts import MARK, NOTE, Site, exists, logged, passed, tokens, whose, writes
 
-from playbooks import Played, api, hub_environment, least_scopes, play, servers
+from playbooks import Played, api, hub_environment, least_scopes, mint, play, servers
 
 PLAYBOOK = "hubops.jupyterhub.service_account"
 NAMES = ("read:users:groups", "read:users:name")  # a hub adds them to every token
@@ -51,12 +52,10 @@ class Place:
         return play(PLAYBOOK, *arguments, folder=self.folder, env=env, variables=chosen)
 
     def tokens(self) -> list[dict[str, Any]]:
-        found = api(self.hub, "GET", f"users/{self.user}/tokens")["api_tokens"]
-        assert isinstance(found, list)
-        return found
+        return tokens(self.hub, self.user)
 
     def exists(self) -> bool:
-        return requests.get(f"{self.hub.api}/users/{self.user}", headers=self.hub.headers, timeout=30).ok
+        return exists(self.hub, self.user)
 
     def held(self) -> list[str]:
         """What the token in the file may do, as the hub says of itself."""
@@ -67,9 +66,14 @@ class Place:
         return sorted(answer.json()["scopes"])
 
 
-def passed(played: Played, changed: int) -> None:
-    assert played.status == 0, played.output
-    assert played.recap["localhost"]["changed"] == changed, played.output
+# Who may cull: the hub's configuration gives the user what the purpose needs.
+CULLERS = """
+c.JupyterHub.load_roles.append({
+    "name": "cullers",
+    "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    "users": ["culler"],
+})
+"""
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def hub_with_service(folder: Path, version: str, base_url: str) -> Iterator[Hub]
     secret.write_text(SERVICE_TOKEN + "\n")
     [block] = CODE.findall((REPOSITORY / "README.md").read_text())
     assert "/etc/jupyterhub/hubops.token" in block
-    config = block.replace("/etc/jupyterhub/hubops.token", str(secret))
+    config = block.replace("/etc/jupyterhub/hubops.token", str(secret)) + CULLERS
     with running_hub(folder, version=version, spawner="server", base_url=base_url, config=config) as hub:
         yield hub
 
@@ -114,7 +118,7 @@ def test_creates_the_account_and_then_changes_nothing(any_place: Place) -> None:
     assert place.file.stat().st_mode & 0o777 == 0o600
     assert place.file.parent.stat().st_mode & 0o777 == 0o700
     [token] = place.tokens()
-    assert token["note"] == "hubops.jupyterhub service account"
+    assert MARK.sub("", token["note"]) == NOTE != token["note"]
     assert token["expires_at"] is None
     # Exactly these, in the words of this version of the hub.
     names = [*least_scopes(place.hub), *(f"{name}!user" for name in NAMES)]
@@ -125,33 +129,28 @@ def test_creates_the_account_and_then_changes_nothing(any_place: Place) -> None:
     assert (place.file.read_text(), os.stat(place.file).st_mtime_ns) == (secret, when)
     assert [each["id"] for each in place.tokens()] == [token["id"]]
 
-    position = place.hub.log.stat().st_size
+    position = logged(place.hub)
     passed(place.run("--check"), changed=0)
-    assert not writes(place, position)
-
-
-def writes(place: Place, position: int) -> list[str]:
-    """What the hub was asked to change since this place in its log."""
-    return re.findall(r"\b(?:POST|PUT|PATCH|DELETE) /\S*hub/api/\S+", place.hub.log.read_text()[position:])
+    assert not writes(place.hub, position)
 
 
 def test_check_mode_before_there_is_anything_writes_nothing(place: Place) -> None:
-    position = place.hub.log.stat().st_size
+    position = logged(place.hub)
     passed(place.run("--check", "--diff"), changed=1)  # the user: the token of nobody cannot be foreseen
-    assert not writes(place, position)
+    assert not writes(place.hub, position)
     assert not place.exists()
     assert not place.file.parent.exists()
     # The same look at the log sees a write where there is one.
     passed(place.run(), changed=2)
-    assert len(writes(place, position)) == 2
+    assert len(writes(place.hub, position)) == 2
 
 
 def test_check_mode_foresees_what_a_lost_file_means(place: Place) -> None:
     passed(place.run(), changed=2)
     place.file.unlink()
-    position = place.hub.log.stat().st_size
+    position = logged(place.hub)
     passed(place.run("--check"), changed=1)
-    assert not writes(place, position)
+    assert not writes(place.hub, position)
     assert not place.file.exists()
 
 
@@ -186,7 +185,7 @@ def test_scopes_expiry_and_note_are_as_asked_for(place: Place) -> None:
     asked = {"service_account_scopes": ["read:tokens!user"], "service_account_expires_in": "2h"}
     passed(place.run(service_account_note="of the nightly job", **asked), changed=2)
     [token] = place.tokens()
-    assert token["note"] == "of the nightly job"
+    assert MARK.sub("", token["note"]) == "of the nightly job"
     assert 0 < (datetime.fromisoformat(token["expires_at"]) - datetime.now(timezone.utc)).total_seconds() <= 7200
     names = ("read:tokens", *NAMES)
     assert place.held() == [f"{name}!user={place.user}" for name in names]
@@ -254,3 +253,104 @@ def test_each_hub_of_an_inventory_gets_an_account(place: Place) -> None:
         header = {"Authorization": f"token {file.read_text().strip()}"}
         owner = requests.get(f"{place.hub.api}/user", headers=header, timeout=30).json()["name"]
         assert owner == f"{place.user}-{name}"
+
+
+@pytest.fixture
+def site(new_hub: Hub, tmp_path: Path) -> Site:
+    return Site(new_hub, tmp_path)
+
+
+@pytest.fixture(params=["new_hub", "old_hub"])
+def any_site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
+    return Site(request.getfixturevalue(request.param), tmp_path)
+
+
+def test_many_accounts_each_for_its_purpose(any_site: Site) -> None:
+    """Exactly the scopes of the purpose, in the words of this version of the hub; groups; names of all kinds."""
+    site, hub = any_site, any_site.hub
+    odd = 'it\'s "an" odd {one}, zoë'
+    accounts = [
+        {"user": "of-many", "groups": ["robots", "checkers"], "create_groups": True},
+        {"user": "of-many", "note": 'reads "only"', "purpose": "custom", "scopes": ["read:users:name!user"],
+         "token_path": "second.token"},
+        {"user": "culler", "purpose": "cull", "expires_in": "30d"},
+        {"user": odd, "note": "a 'note' with [brackets]", "scopes": ["start:servers!user"]},
+    ]  # fmt: skip
+    played = site.run("service_account", accounts=accounts)
+    passed(played, changed=2)
+    owner = {scope.partition("!")[0]: scope.replace("!user", "!user=of-many") for scope in least_scopes(hub)}
+    first, second = sorted(tokens(hub, "of-many"), key=lambda token: str(token["note"]))
+    assert set(first["scopes"]) == {*owner.values(), *(f"{name}!user=of-many" for name in NAMES)}
+    assert set(second["scopes"]) == {f"{name}!user=of-many" for name in NAMES}
+    assert [MARK.sub("", token["note"]) for token in (first, second)] == [NOTE, 'reads "only"']
+    [cull] = tokens(hub, "culler")
+    held = {"list:users", "read:users:activity", "read:servers", "delete:servers"}
+    assert {scope for scope in cull["scopes"] if scope.partition("!")[0] not in NAMES} == held
+    assert cull["expires_at"]
+    files = [site.folder / f"localhost-{user}.token" for user in ("of-many", "culler", odd)]
+    assert [whose(hub, file.read_text().strip()) for file in files] == ["of-many", "culler", odd]
+    assert sorted(api(hub, "GET", "users/of-many")["groups"]) == ["checkers", "robots"]
+
+    position = logged(hub)
+    passed(site.run("service_account", accounts=accounts), changed=0)
+    assert not writes(hub, position)
+
+
+def test_a_name_that_looks_like_a_template_is_a_name(site: Site) -> None:
+    """In YAML such a text is marked as `!unsafe`."""
+    (site.folder / "odd.yml").write_text("service_account_user: !unsafe 'odd {{ 7 * 7 }}'\n")
+    passed(site.run("service_account", "-e", "@odd.yml", service_account_token_path="odd.token"), changed=2)
+    assert whose(site.hub, (site.folder / "odd.token").read_text().strip()) == "odd {{ 7 * 7 }}"
+
+
+def test_one_account_that_fails_ends_no_other(site: Site) -> None:
+    (site.folder / "a-folder").mkdir()
+    accounts = [
+        {"user": "before", "keep": "vault", "vault_path": "a-folder", "vault_variable": "before"},
+        {"user": "between", "token_path": "a-folder"},
+        {"user": "after"},
+        {"user": "behind", "keep": "kubernetes", "manifest_path": "behind.yml", "kubernetes_namespace": "hub",
+         "kubernetes_name": "behind"},
+    ]  # fmt: skip
+    played = site.run("service_account", accounts=accounts, service_account_demote=["nobody-is-demoted"])
+    assert played.status == 2  # an admin whom the hub does not know, before anything is done
+    assert "nobody-is-demoted" in played.stdout
+    assert not exists(site.hub, "before")
+
+    admin = f"admin{next(_numbers)}"
+    api(site.hub, "POST", f"users/{admin}", {"admin": True})
+    played = site.run("service_account", accounts=accounts, service_account_demote=[admin])
+    assert played.status == 2, played.output
+    verdict = played.stdout.rpartition("Tell what failed")[2]
+    assert "before (" in verdict
+    assert "a-folder' is not a file" in verdict
+    assert "between" in verdict
+    assert not re.search("after|behind", verdict)
+    assert [len(tokens(site.hub, user)) for user in ("before", "between", "after", "behind")] == [0, 0, 1, 1]
+    assert api(site.hub, "GET", f"users/{admin}")["admin"] is True  # who is to repair it needs the rights
+
+
+def test_a_group_that_is_not_there_is_a_failure_unless_it_may_be_created(site: Site) -> None:
+    played = site.run("service_account", accounts=[{"user": "lonely", "groups": ["nowhere"]}])
+    assert played.status == 2
+    assert "nowhere" in played.stdout
+    assert not (site.folder / "localhost-lonely.token").exists()
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_admin_s_rights_go_last_even_those_of_the_role_s_own_token(site: Site, check: bool) -> None:
+    own, other, user = (f"{name}{next(_numbers)}" for name in ("own", "other", "account"))
+    for admin in (own, other):
+        api(site.hub, "POST", f"users/{admin}", {"admin": True})
+    token = mint(site.hub, own, ["inherit"])
+    arguments = {"service_account_user": user, "service_account_demote": [own, other]}
+    if check:
+        position = logged(site.hub)
+        passed(site.run("service_account", "--check", token=token, **arguments))
+        assert not writes(site.hub, position)
+        return
+    passed(site.run("service_account", token=token, **arguments), changed=3)
+    assert [api(site.hub, "GET", f"users/{admin}")["admin"] for admin in (own, other)] == [False, False]
+    assert whose(site.hub, (site.folder / f"localhost-{user}.token").read_text().strip()) == user
+    # With rights of its own, it finds that nothing is left to do.
+    passed(site.run("service_account", **arguments), changed=0)

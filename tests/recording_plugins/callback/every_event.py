@@ -26,10 +26,11 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "every_event"
     CALLBACK_NEEDS_ENABLED = True
 
-    def v2_on_any(self, *args, **kwargs):
-        for event in args:
-            result = getattr(event, "_result", None)
-            if result is not None:
-                line = json.dumps({"task": event._task.get_name(), "result": result}, default=repr)
-                with open(os.environ["RECORDED_EVENTS"], "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+    def record(self, result, **_more):
+        line = json.dumps({"task": result._task.get_name(), "result": result._result}, default=repr)
+        with open(os.environ["RECORDED_EVENTS"], "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_skipped = v2_runner_on_unreachable = record
+    v2_runner_item_on_ok = v2_runner_item_on_failed = v2_runner_item_on_skipped = v2_runner_retry = record
+    v2_runner_on_async_poll = v2_runner_on_async_ok = v2_runner_on_async_failed = v2_on_file_diff = record
