@@ -29,13 +29,15 @@ PLAY = """
   tasks:
     - name: Ask what the hub is
       hubops.jupyterhub.hub_info:
-      register: service_account_hub
+      register: asked
       when: hand_made is not defined
 
     - name: Write it
       ansible.builtin.include_role:
         name: hubops.jupyterhub.service_account
         tasks_from: config
+      vars:
+        service_account_hub: "{{ hand_made | default(asked) }}"
 """
 
 
@@ -93,7 +95,7 @@ def render(
     hosts: dict[str, dict[str, Any]] | None = None,
     **variables: Any,
 ) -> Rendered:
-    """Run the role's tasks. Without a hub ``service_account_hub`` is to be given, as hub_info would answer."""
+    """Run the role's tasks. Without a hub ``hand_made`` is to be given, as hub_info would answer."""
     declared = [
         "{"
         + ", ".join(f"{key}: {unsafe(value) if key == 'user' else json.dumps(value)}" for key, value in one.items())
@@ -104,7 +106,7 @@ def render(
     (folder / "render.yml").write_text(PLAY)
     rendered = {"service_account_config_path": "service_accounts.py", "service_account_values_path": "values.yaml"}
     given = {name: str(folder / file) for name, file in rendered.items()}
-    given |= ({} if hub else {"hand_made": True}) | ({"hosts_of_it": "all"} if hosts else {}) | variables
+    given |= ({"hosts_of_it": "all"} if hosts else {}) | variables
     env = hub_environment(hub, token or hub.admin_token) if hub else None
     played = play("render.yml", *arguments, folder=folder, variables=given, env=env, hosts=hosts)
     return Rendered(folder, played)

@@ -420,7 +420,7 @@ def test_the_defaults_of_a_role_are_those_of_its_page(role: str) -> None:
             assert known == options[name]["default"], name
             assert type(known) is type(options[name]["default"]), name
     # A role's own begin with its name; the others are those of the connection, which all roles share.
-    assert {name.split("_")[0] for name in options if not name.startswith(f"{role}_")} <= {"hub"}
+    assert {name.split("_")[0] for name in options if not name.startswith(role)} <= {"hub"}
 
 
 def test_the_roles_share_one_connection() -> None:

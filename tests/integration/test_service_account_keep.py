@@ -329,15 +329,13 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         "is-folder": ({**in_vault, "vault_path": "store"}, "is not a file, or cannot be read"),
         "other": ({**in_manifest, "manifest_path": "other.yml"}, "holds something else than the Secret"),
         "more": ({**in_manifest, "manifest_path": "more.yml"}, "holds something else than the Secret"),
-        "broken": (
-            {"keep": "tasks", "keep_tasks": "keep.yml", "secret": "{{ lookup('ansible.builtin.file', '/nowhere') }}"},
-            "cannot be looked up, so nothing was minted",
-        ),
     }
+    # An expression that cannot be evaluated is none of a declaration, and is told where that is looked at.
+    broken = {"keep": "tasks", "keep_tasks": "keep.yml", "secret": "{{ lookup('ansible.builtin.file', '/nowhere') }}"}
     kept = {path: path.read_bytes() for path in site.folder.rglob("*.yml") if path.name != "variables.yml"}
     hosts: dict[str, dict[str, Any]] = {
         name: {"service_accounts": [{"user": "host-vault", "note": f"of {name}", **account}]}
-        for name, (account, _said) in cases.items()
+        for name, account in {**{name: account for name, (account, _said) in cases.items()}, "broken": broken}.items()
     }
     hosts["locked"]["service_account_vault_password"] = "wrong"
     position = logged(site.hub)
@@ -345,7 +343,8 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         name: {"service_account_vault_password": PASSWORD, **variables} for name, variables in hosts.items()
     })  # fmt: skip
     assert played.status == 2
-    verdicts = played.stdout.rpartition("Tell what failed")[2]
+    assert re.search(r"^fatal: \[broken\]: FAILED! => .*'/nowhere'", played.stdout, re.MULTILINE), played.output
+    verdicts = played.stdout.partition(" : Tell what failed] ")[2]
     for name, (_account, said) in cases.items():
         [verdict] = re.findall(rf"^fatal: \[{name}\]: FAILED! => (.*)$", verdicts, re.MULTILINE)
         assert said in verdict, name
