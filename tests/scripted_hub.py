@@ -20,8 +20,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import requests
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS, Dialect, HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS, Dialect
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import NotFound
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
@@ -171,7 +172,7 @@ class StandInHub:
     url = HUB
     connection = SimpleNamespace(api_token=TOKEN)
 
-    def __init__(self, model: Model | None = None, dialect: Dialect = _DIALECTS[0]) -> None:
+    def __init__(self, model: Model | None = None, dialect: Dialect = DIALECTS[0]) -> None:
         self.model = model
         """What the hub says of the user; None: it does not know her."""
         self.dialect = dialect
@@ -186,7 +187,7 @@ class StandInHub:
         self.answering = True
         self.identity: Model = {}
 
-    def get(self, *path: str, scope: str, what: str) -> Model:
+    def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
         self.looks += 1
         self.on_look()
         if self.model is None:

@@ -55,8 +55,7 @@ requirements:
 notes:
   - On a local connection (C(connection=local), C(delegate_to=localhost), the implicit localhost) the task runs in the
     controller's own process, with the controller's Python. Elsewhere, and with C(async) or C(become), it runs as a
-      module
-    on the host. Options, results and failures are the same.
+    module on the host. Options, results and failures are the same.
   - Works with JupyterHub 4.1 to 6.
   - RV(ignore:actions) lists what was done, or in check mode would be, as dictionaries with C(verb), C(object) and
     C(why).

@@ -72,7 +72,7 @@ class UserFlow:
                 return []
             stops = [
                 Action("stop", _servers.title(wanted.user, name), "a hub half-deletes a user whose server runs")
-                for name in _servers.read_all(self._hub, wanted.user)
+                for name in _servers.running(self._hub, wanted.user)
             ]
             return [*stops, Action("delete", self._what, "it exists")]
         actions = []
@@ -155,7 +155,7 @@ class UserFlow:
             return plan.predicted
         planned = {(action.verb, action.object) for action in plan.actions}
         if plan.does("delete"):
-            for name in _servers.read_all(self._hub, user):
+            for name in _servers.running(self._hub, user):
                 self._report(f"{self._what}: stopping the {_servers.title(user, name)}")
                 _servers.stop(self._hub, user, name, self._wanted.wait_timeout)
             self._write("DELETE", scope=_DELETE)

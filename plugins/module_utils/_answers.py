@@ -60,7 +60,9 @@ def failure_of(response: requests.Response, what: str) -> HubError:
     if kind is RateLimited:
         wait = response.headers.get("Retry-After")
         hint = f"Try again in {wait} s." if wait else "Try again when fewer servers are running or starting."
-        return RateLimited(f"The hub has no room for {what}: {reason}.", hint, **request)
+        limited = RateLimited(f"The hub has no room for {what}: {reason}.", hint, **request)
+        limited.retry_after = retry_after_of(response)
+        return limited
     return kind(f"The hub refuses {request['method']} for {what}: {reason}.", "Correct what it names.", **request)
 
 
@@ -138,12 +140,12 @@ def unexpected(response: requests.Response) -> UnexpectedAnswer:
     )  # fmt: skip
 
 
-def wait_of(response: requests.Response, otherwise: float) -> float:
-    """Seconds until the next try: what the answer asks for (a number or a date), if it does."""
+def retry_after_of(response: requests.Response) -> float | None:
+    """In how many seconds the answer says to come back, given as a number or a date; None where it does not."""
     try:
         return float(Retry().parse_retry_after(response.headers["Retry-After"]))
     except (KeyError, InvalidHeader):
-        return otherwise
+        return None
 
 
 def event_of(line: bytes) -> dict[str, Any] | None:

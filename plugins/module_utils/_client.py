@@ -3,20 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one way to talk to a hub: requests, pages and streams in, plain data or a typed failure out.
 
-Knows nothing of Ansible. What differs between versions of JupyterHub stands in one table here, `_DIALECTS`.
+Knows nothing of Ansible. What differs between versions of JupyterHub stands in one table, `DIALECTS` of `_dialects`.
 
 This file is private to the collection: it may change without notice.
 """
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NotInTime
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -30,12 +29,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     no_answer,
     reason_of,
     request_of,
+    retry_after_of,
     too_late,
     unexpected,
-    wait_of,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path, door
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import Dialect, dialect_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
@@ -68,39 +68,6 @@ _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How hubs since ``version`` want things said."""
-
-    version: tuple[int, int]
-    wraps_user_options: bool
-    """Options of a spawner travel as ``{"user_options": {...}}``; older hubs take the whole body for the options."""
-    scopes: dict[str, str] = field(default_factory=dict)
-    """Scopes of today that these hubs know under another name."""
-    names_token: bool = True
-    """GET /user says which token it is that asks."""
-
-    def body(self, user_options: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The body that starts a server with these options. None asks for the hub's own choice: the last ones used."""
-        if user_options is None or not self.wraps_user_options:
-            return user_options
-        return {"user_options": user_options}
-
-    def scope(self, scope: str) -> str:
-        """A scope of today's hubs in the words of this one."""
-        name, bang, restriction = scope.partition("!")
-        return self.scopes.get(name, name) + bang + restriction
-
-
-_DIALECTS = (
-    Dialect((6, 0), wraps_user_options=True),
-    # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
-    Dialect((5, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
-    # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
-    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False),
-)
 
 
 class HubClient:
@@ -164,14 +131,7 @@ class HubClient:
 
     @cached_property
     def dialect(self) -> Dialect:
-        match = re.match(r"(\d+)\.(\d+)", self.version)
-        found = (int(match[1]), int(match[2])) if match else (0, 0)
-        for dialect in _DIALECTS:
-            if found >= dialect.version:
-                return dialect
-        raise Invalid(
-            f"The hub runs JupyterHub {self.version}.", "Upgrade it: JupyterHub 4.1 is the oldest supported one."
-        )
+        return dialect_of(self.version)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -202,9 +162,9 @@ class HubClient:
 
     # Requests to the hub's API
 
-    def get(self, *path: str, scope: str, what: str) -> dict[str, Any]:
+    def get(self, *path: str, scope: str, what: str, **params: str) -> dict[str, Any]:
         """One object. ``scope`` is what reading it needs and ``what`` its name in a sentence, both for failures."""
-        response = self._send("GET", self._api(*path))
+        response = self._send("GET", self._api(*path), params=params or None)
         return mapping_of(self._judged(response, scope=scope, what=what), response)
 
     def write(
@@ -331,7 +291,8 @@ class HubClient:
                 raise too_late(method, url, timeout) from None
             if method not in _SAFE or response.status_code not in _BUSY or pause is None:
                 break
-            wait = wait_of(response, pause)
+            wait = retry_after_of(response)
+            wait = pause if wait is None else wait
             if wait > timeout:
                 break  # whoever asked would rather know than wait
             time.sleep(wait)

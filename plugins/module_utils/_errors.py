@@ -112,6 +112,8 @@ class RateLimited(HubError):
     """The hub asks to come back later."""
 
     code = "rate_limited"
+    retry_after: float | None = None
+    """In how many seconds, if it says so."""
 
 
 class SpawnFailed(HubError):

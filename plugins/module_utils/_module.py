@@ -70,6 +70,11 @@ class Program:
             return {"changed": False, **unexpected}
 
 
+def completed(item: dict[str, Any], options: dict[str, Any], shared: Iterable[str]) -> dict[str, Any]:
+    """An item of a task's list, which takes from the task what it leaves out of these ``shared`` options."""
+    return {**item, **{name: options[name] for name in shared if item[name] is None}}
+
+
 def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
     """The values that Ansible is to blank in a result: all that entered as secrets, but none that would blank a secret
     which the result is there to tell. Ansible blanks any text that holds such a value, however short it is."""

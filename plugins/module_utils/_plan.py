@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, not_understood
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Invalid, not_understood
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -84,6 +84,10 @@ class Many:
     noun: str
     items: Sequence[Item]
     concurrency: int
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise Invalid("concurrency must be 1 or more.", "Leave it out for 10.")
 
     def plan(self) -> Plan:
         parts = tuple(each(_caught(lambda item: item.plan()), self.items, self.concurrency))

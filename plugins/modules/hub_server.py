@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_server
-short_description: Start and stop servers of a JupyterHub's users
+short_description: Start, restart, stop and remove servers of a JupyterHub's users
 version_added: 1.0.0
 description:
-  - Brings a user's server to the desired state and waits until it is there.
+  - Brings servers to the desired state and waits until they are there - one, or many in one call.
   - The wait follows the hub's progress stream, so a spawn that fails ends it at once, with the hub's reason. Where a
     stream is cut or cannot be had, the hub is asked again and again instead.
   - A server counts as ready when the hub says so and the server itself answers at its public address.
@@ -18,20 +18,20 @@ author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
-    description: Whose server it is.
+    description: Whose server it is. One of O(user) and O(servers) is required.
     type: str
-    required: true
   server_name:
-    description: The name of a named server. Empty means the user's default server.
+    description: The name of a named server. Left out or empty, it is the user's default server.
     type: str
-    default: ""
   state:
     description:
-      - V(started) starts the server where it does not run. One that is starting already is waited for; one that runs
-        is left as it is, whatever O(user_options) say.
+      - V(started) starts the server where it does not run. One that is starting already is waited for.
       - V(stopped) stops it where it runs, and cancels a start that is under way.
+      - V(restarted) stops it where it runs, and starts it in any case.
+      - V(absent) stops a named server and removes it from the hub, with the state and the options that the hub keeps
+        of it. A default server cannot be removed.
     type: str
-    choices: [started, stopped]
+    choices: [started, stopped, restarted, absent]
     default: started
   user_options:
     description:
@@ -39,14 +39,35 @@ options:
       - Left out, nothing is sent, and the hub uses the options of the server's last start again.
       - An empty dictionary starts the server without any options. Both mean the same on every version of JupyterHub.
     type: dict
+  options_format:
+    description:
+      - How O(user_options) travel. V(auto) is as the hub's version wants them, within C(user_options) since
+        JupyterHub 6, and bare before.
+      - V(wrapped) and V(flat) say so whatever the version, for spawners that look for them elsewhere. An empty
+        dictionary is always sent so that it means no options.
+    type: str
+    choices: [auto, wrapped, flat]
+    default: auto
+  on_options_change:
+    description:
+      - What happens to a server that runs or starts with other O(user_options) than those that are given, as the hub
+        shows them. V(ignore) leaves it, V(restart) stops it and starts it with the new ones, V(fail) fails and leaves
+        it.
+      - With a spawner that changes the options that it is given, V(restart) restarts at every run.
+    type: str
+    choices: [ignore, restart, fail]
+    default: ignore
   wait:
     description:
       - Whether to wait until the server is ready, or gone. Without it the answer comes as soon as the hub has taken
         the request up, with RV(servers[].state=pending). A later task with O(wait=true) waits for the same spawn.
+      - The stop that comes before another start is waited for in any case.
     type: bool
     default: true
   wait_timeout:
-    description: How long the wait may take in all, in seconds or as V(90s), V(10m).
+    description:
+      - How long all that is done for a server may take, in seconds or as V(90s), V(10m). Of O(servers), the time of
+        each begins when the work on it begins.
     type: str
     default: 5m
   on_timeout:
@@ -56,10 +77,60 @@ options:
     type: str
     choices: [stop, leave]
     default: stop
+  servers:
+    description:
+      - Many servers in one call, worked concurrently. What an item leaves out is taken from the options of the same
+        name.
+      - One that fails ends no other. The task then fails at its end, and RV(servers) has what became of each.
+    type: list
+    elements: dict
+    suboptions:
+      user:
+        description: As O(user).
+        type: str
+        required: true
+      server_name:
+        description: As O(server_name).
+        type: str
+      state:
+        description: As O(state).
+        type: str
+        choices: [started, stopped, restarted, absent]
+      user_options:
+        description: As O(user_options).
+        type: dict
+      options_format:
+        description: As O(options_format).
+        type: str
+        choices: [auto, wrapped, flat]
+      on_options_change:
+        description: As O(on_options_change).
+        type: str
+        choices: [ignore, restart, fail]
+      wait:
+        description: As O(wait).
+        type: bool
+      wait_timeout:
+        description: As O(wait_timeout).
+        type: str
+      on_timeout:
+        description: As O(on_timeout).
+        type: str
+        choices: [stop, leave]
+  concurrency:
+    description: How many of O(servers) are worked at a time, each from its request to its end.
+    type: int
+    default: 10
 notes:
   - Needs the scope C(read:servers) for the user (not only for the server, or the hub hides the user), and
     C(start:servers) (before JupyterHub 6 C(servers)) and C(delete:servers) for the server.
-  - On a local connection each message of the spawner is shown as it comes, on the standard error stream.
+  - On a local connection each message of the spawner is shown as it comes, on the standard error stream. With many
+    servers it is a line every few seconds instead, such as V(37/200 ready, 2 failed, 61 pending).
+  - A hub that has no room for another start may say when to come back (its C(concurrent_spawn_limit)), and is asked
+    again then, if O(wait_timeout) allows. Where it does not say when (its C(active_server_limit)), the start fails.
+  - A hub that does not answer during a wait, because it is started again, is waited for, up to O(wait_timeout).
+  - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
+    module.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -69,7 +140,8 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details: Not with O(state=restarted), which restarts at every run.
 """
 
 EXAMPLES = r"""
@@ -101,23 +173,57 @@ EXAMPLES = r"""
     user: alice
     server_name: gpu
 
-- name: Stop that, too
+- name: Have it run with these options, whatever it runs with now
   hubops.jupyterhub.hub_server:
     user: alice
     server_name: gpu
+    user_options:
+      profile: gpu-large
+    on_options_change: restart
+
+- name: Remove it, with all that the hub keeps of it
+  hubops.jupyterhub.hub_server:
+    user: alice
+    server_name: gpu
+    state: absent
+
+- name: Start the servers of a class, ten at a time
+  hubops.jupyterhub.hub_server:
+    servers:
+      - user: alice
+      - user: bob
+      - user: bob
+        server_name: gpu
+        user_options:
+          profile: gpu-small
+    wait_timeout: 10m
+  register: started
+
+- name: Tell which of them are ready
+  ansible.builtin.debug:
+    msg: "{{ started.servers | selectattr('state', 'equalto', 'ready') | map(attribute='url') }}"
+
+- name: Stop them all
+  hubops.jupyterhub.hub_server:
+    servers:
+      - user: alice
+      - user: bob
+      - user: bob
+        server_name: gpu
     state: stopped
 """
 
 RETURN = r"""
 servers:
-  description: One item for each server. It is there on failure, too.
-  returned: always
+  description: One item for each server, in the order of the declaration. It is there on failure, too.
+  returned: once the options are found to be sound
   type: list
   elements: dict
   sample:
     - user: alice
       server_name: ""
       state: ready
+      changed: true
       url: https://hub.example.org/user/alice/
       seconds: 6.213
       reason: null
@@ -125,6 +231,8 @@ servers:
         - {seconds: 0.105, progress: 0, message: Server requested}
         - {seconds: 2.414, progress: 50, message: Pulling image}
         - {seconds: 6.19, progress: 100, message: Server ready at /user/alice/}
+      user_options: {profile: small}
+      failure: null
   contains:
     user:
       description: Whose server it is.
@@ -133,30 +241,40 @@ servers:
       description: Its name, empty for the default server.
       type: str
     state:
-      description: What it is now, V(ready), V(pending), V(stopped) or V(failed). In check mode, what it would be.
+      description:
+        - What it is now, V(ready), V(pending), V(stopped), V(absent) or V(failed). In check mode, what it would be.
       type: str
+    changed:
+      description: Whether something was done, or in check mode would be.
+      type: bool
     url:
       description: Its public address, if it is ready.
       type: str
     seconds:
-      description: How long this task waited for it.
+      description: How long this task worked on it.
       type: float
     reason:
       description: Why it failed, or V(null).
       type: str
     events:
-      description: The spawner's messages, each with the seconds since the task began, and its progress in percent or
-        V(null).
+      description: The spawner's messages, each with the seconds since the work on it began, and its progress in percent
+        or V(null).
       type: list
       elements: dict
+    user_options:
+      description: The spawner's options as the hub has them, V(null) where it has none of this server.
+      type: dict
+    failure:
+      description: Why it failed, or V(null). The module's notes describe it.
+      type: dict
 actions:
   description: What was done, or in check mode would be. The module's notes describe it.
-  returned: success
+  returned: once the options are found to be sound
   type: list
   elements: dict
   sample: [{verb: start, object: "server of user 'alice'", why: it is not running}]
 failure:
-  description: Why the task failed. The module's notes describe it.
+  description: Why the task failed. With many servers, of the first that did. The module's notes describe it.
   returned: failure
   type: dict
   sample:
@@ -172,33 +290,71 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, completed, run_module
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import ServerFlow, Wanted
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Wanted
 
 
-def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ServerFlow:
-    wanted = Wanted(
+def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ServersFlow:
+    servers = options["servers"]
+    items = [options] if servers is None else [completed(item, options, _SHARED) for item in servers]
+    return ServersFlow(hub, [_wanted(item) for item in items], report, concurrency=options["concurrency"])
+
+
+def _wanted(options: dict[str, Any]) -> Wanted:
+    return Wanted(
         user=options["user"],
-        name=options["server_name"],
+        name=options["server_name"] or "",
         state=options["state"],
         user_options=options["user_options"],
+        options_format=options["options_format"],
+        on_options_change=options["on_options_change"],
         wait=options["wait"],
         wait_timeout=seconds(options["wait_timeout"], "wait_timeout"),
         on_timeout=options["on_timeout"],
     )
-    return ServerFlow(hub, wanted, report)
 
+
+_SERVER: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["started", "stopped", "restarted", "absent"]},
+    "user_options": {"type": "dict"},
+    "options_format": {"type": "str", "choices": ["auto", "wrapped", "flat"]},
+    "on_options_change": {"type": "str", "choices": ["ignore", "restart", "fail"]},
+    "wait": {"type": "bool"},
+    "wait_timeout": {"type": "str"},
+    "on_timeout": {"type": "str", "choices": ["stop", "leave"]},
+}
+_SHARED = tuple(_SERVER)
+"""What the items of ``servers`` take from the task where they leave it out."""
+_DEFAULTS = {
+    "state": "started",
+    "options_format": "auto",
+    "on_options_change": "ignore",
+    "wait": True,
+    "wait_timeout": "5m",
+    "on_timeout": "stop",
+}
 
 PROGRAM = Program(
     options={
-        "user": {"type": "str", "required": True},
-        "server_name": {"type": "str", "default": ""},
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-        "user_options": {"type": "dict"},
-        "wait": {"type": "bool", "default": True},
-        "wait_timeout": {"type": "str", "default": "5m"},
-        "on_timeout": {"type": "str", "choices": ["stop", "leave"], "default": "stop"},
+        "user": {"type": "str"},
+        "server_name": {"type": "str"},
+        **{name: {**spec, "default": _DEFAULTS.get(name)} for name, spec in _SERVER.items()},
+        "servers": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "user": {"type": "str", "required": True},
+                "server_name": {"type": "str"},
+                **_SERVER,
+            },
+        },
+        "concurrency": {"type": "int", "default": 10},
+    },
+    rules={
+        "required_one_of": [("user", "servers")],
+        "mutually_exclusive": [("servers", "user"), ("servers", "server_name")],
     },
     flow=flow,
 )

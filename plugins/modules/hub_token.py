@@ -283,7 +283,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import H
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._minting import TokensFlow
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, completed, run_module
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
 
@@ -294,16 +294,13 @@ _SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "o
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokensFlow:
     items = options["tokens"]
-    if options["concurrency"] < 1:
-        raise Invalid("concurrency must be 1 or more.", "Leave it out for 10.")
     wanted = [_wanted(options)] if items is None else [_wanted(_completed(item, options)) for item in items]
     return TokensFlow(hub, wanted, concurrency=options["concurrency"], single=items is None)
 
 
 def _completed(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     own = any(item[name] is not None for name in _RIGHTS)
-    shared = {name: options[name] for name in _SHARED if item[name] is None and not (own and name in _RIGHTS)}
-    return {**item, **shared}
+    return completed(item, options, [name for name in _SHARED if not (own and name in _RIGHTS)])
 
 
 def _wanted(options: dict[str, Any]) -> Wanted:

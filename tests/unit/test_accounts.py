@@ -52,7 +52,7 @@ class HubOfUsers(StandInHub):
         self.asked: list[str] = []
         """The groups and other users that were looked for."""
 
-    def get(self, *path: str, scope: str, what: str) -> Model:
+    def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
         if path == ("users", self.name):
             return super().get(*path, scope=scope, what=what)
         self.asked.append("/".join(path))
@@ -154,7 +154,7 @@ def test_a_user_whose_servers_cannot_be_read_is_not_deleted() -> None:
 
 
 def test_a_user_whose_server_does_not_stop_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "_PAUSE", 0.005)
+    monkeypatch.setattr(_servers, "PAUSE", 0.005)
     hub, lines = HubOfUsers(BUSY), list[str]()
     hub.on_write = lambda *_request: hub.set_server(STOPPING)
     with pytest.raises(TimedOut):

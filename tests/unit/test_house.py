@@ -20,11 +20,12 @@ UTILS = [path for path in FILES if path.parent.name in ("module_utils", "plugin_
 MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name != "__init__.py")
 
 # From the ground up. A file of module_utils that is not named here is a flow.
-GROUND, ANSWERS, CLIENT, NOUN, FLOW, PROGRAM, ACTION, DOOR = range(1, 9)
+GROUND, ANSWERS, CLIENT, NOUN, PART, FLOW, PROGRAM, ACTION, DOOR = range(1, 10)
 FLOORS = {
     "module_utils._errors": 0,
     "module_utils._background": GROUND,
     "module_utils._connection": GROUND,
+    "module_utils._dialects": GROUND,
     "module_utils._scopes": GROUND,
     "module_utils._secrets": GROUND,
     "module_utils._times": GROUND,
@@ -34,6 +35,9 @@ FLOORS = {
     # Nouns that other flows speak of, too.
     "module_utils._servers": NOUN,
     "module_utils._tokens": NOUN,
+    # What a flow is made of.
+    "module_utils._counting": PART,
+    "module_utils._spawning": PART,
     "module_utils._module": PROGRAM,
     "plugin_utils._action": ACTION,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _info
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubFailure,
     MissingScope,
@@ -239,7 +239,7 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
     class Hub:
         url, version = HUB, "6.1.1"
         connection = SimpleNamespace(api_token=TOKEN)
-        dialect = _DIALECTS[0]
+        dialect = DIALECTS[0]
         working = most = 0
         lock = threading.Lock()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
@@ -145,7 +145,7 @@ def test_a_token_is_minted_once_and_its_secret_told_once() -> None:
 
 def test_scopes_are_minted_in_the_hub_s_own_words_and_roles_as_they_are() -> None:
     hub = HubOfTokens()
-    hub.dialect = _DIALECTS[1]
+    hub.dialect = DIALECTS[1]
     done(hub, scopes=("start:servers!user", "delete:servers!user"))
     done(hub, scopes=None, roles=("user",), note="other")
     bodies = [body for _method, _path, body in hub.writes]
@@ -419,14 +419,14 @@ def test_a_predecessor_whose_time_is_not_over_stays(path: Path) -> None:
 
 def test_an_old_hub_s_only_token_is_the_kept_one(path: Path) -> None:
     hub = HubOfTokens(token(1))
-    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    hub.dialect, hub.works["kept"] = DIALECTS[2], hub.identity_of(None)
     _secrets.write(str(path), "kept")
     assert done(hub, path=str(path))["changed"] is False
 
 
 def test_an_old_hub_s_several_tokens_are_all_replaced(path: Path) -> None:
     hub = HubOfTokens(token(1), token(2))
-    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    hub.dialect, hub.works["kept"] = DIALECTS[2], hub.identity_of(None)
     _secrets.write(str(path), "kept")
     assert "does not say which" in whys(done(hub, path=str(path)))[0]
     assert (hub.ids, path.read_text()) == (["a3"], "secret-of-a3\n")
@@ -434,7 +434,7 @@ def test_an_old_hub_s_several_tokens_are_all_replaced(path: Path) -> None:
 
 def test_on_an_old_hub_a_given_secret_s_predecessor_goes_at_once_and_there_is_no_overlap() -> None:
     hub = HubOfTokens(token(1))
-    hub.dialect, hub.works["kept"] = _DIALECTS[2], hub.identity_of(None)
+    hub.dialect, hub.works["kept"] = DIALECTS[2], hub.identity_of(None)
     assert done(hub, secret="kept", rotate=True)["revoked"] == ["a1"]
     assert "JupyterHub 5.0" in perform(hub, secret="kept", overlap=10.0)["msg"]
 

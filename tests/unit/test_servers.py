@@ -6,22 +6,23 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import _DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
     Invalid,
     MissingScope,
     NotFound,
-    SpawnFailed,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, ServerFlow, Wanted
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
 from scripted_hub import HUB, PENDING, READY, STOPPING, Model, StandInHub, hub_with
 
 URL = HUB + "user/alice/"
@@ -31,20 +32,23 @@ STOP = ("DELETE", "users/alice/server", None)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "_PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(_servers, "PAUSE", 0.005)
+    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
 
 
 def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
     lines: list[str] = more.pop("lines", [])
     wanted = Wanted("alice", more.pop("name", ""), state, **{"wait_timeout": 5.0, **more})
-    return run(ServerFlow(hub, wanted, lines.append), check_mode=check_mode)  # type: ignore[arg-type]
+    return run(ServersFlow(hub, [wanted], lines.append, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[HubError, dict[str, Any]]:
-    with pytest.raises(HubError) as error:
-        perform(hub, state, **more)
-    return error.value, error.value.result["servers"][0]
+def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+    """Why a task fails, with its result, and the answer for its one server."""
+    result = perform(hub, state, **more)
+    assert result["failed"] is True
+    [item] = result["servers"]
+    assert item["failure"] == result["failure"]
+    return SimpleNamespace(**result["failure"], result=result), item
 
 
 def event(progress: int, message: str, **more: Any) -> Model:
@@ -85,15 +89,15 @@ def test_a_server_that_the_hub_does_not_list_is_stopped() -> None:
 
 
 def test_a_token_that_may_not_read_servers_is_not_told_that_none_runs() -> None:
-    with pytest.raises(MissingScope, match="alice") as error:
-        perform(StandInHub({"name": "alice"}))
-    assert "read:servers!user=alice" in error.value.hint
+    error, _item = failure(StandInHub({"name": "alice"}))
+    assert (error.code, "'alice'" in error.message) == ("missing_scope", True)
+    assert "read:servers!user=alice" in error.hint
 
 
 def test_an_unknown_user() -> None:
     error, item = failure(StandInHub(None))
-    assert (type(error), item["state"], item["reason"]) == (NotFound, "failed", "The hub has no user 'alice'.")
-    assert error.result.keys() == {"servers"}  # nothing is known to have changed
+    assert (error.code, item["state"], item["reason"]) == ("not_found", "failed", "The hub has no user 'alice'.")
+    assert error.result["changed"] is False
 
 
 # The plan, which is all of check mode
@@ -119,7 +123,7 @@ def test_check_mode_plans_and_writes_nothing(
     result = perform(hub, wanted, check_mode=True)
     assert [action["verb"] for action in result["actions"]] == verbs
     assert result["changed"] is bool(verbs)
-    assert result["servers"][0]["state"] == result["diff"]["after"]["state"] == predicted
+    assert result["servers"][0]["state"] == result["diff"]["after"]["servers"][0]["state"] == predicted
     assert hub.writes == []
 
 
@@ -172,7 +176,7 @@ def test_a_start_from_the_request_to_the_answering_server() -> None:
 )
 def test_where_and_how_the_options_travel(name: str, options: Model | None, dialect: int, path: str, body: Any) -> None:
     hub = hub_with(None)
-    hub.dialect = _DIALECTS[dialect]
+    hub.dialect = DIALECTS[dialect]
     hub.on_write = lambda *_request: hub.set_server(READY, name)
     perform(hub, name=name, user_options=options)
     assert hub.writes == [("POST", path, body)]
@@ -214,7 +218,7 @@ def test_a_stream_that_says_ready_is_not_believed() -> None:
     hub.streams = [[READY_EVENT]] * 4  # as it ends where somebody cancels the spawn
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 5 else None
     error, item = failure(hub)
-    assert isinstance(error, SpawnFailed)
+    assert error.code == "spawn_failed"
     assert item["state"] == "failed"
 
 
@@ -234,7 +238,7 @@ def test_a_ghost_that_is_ready_and_never_answers() -> None:
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=0.15, on_timeout="leave")
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert "the hub says ready, but it does not answer" in error.message
     assert item["url"] is None
 
@@ -279,7 +283,7 @@ def test_a_spawn_that_fails_ends_the_wait_with_the_hub_s_reason(message: str, re
     began = time.monotonic()
     error, item = failure(hub, lines=lines)
     assert time.monotonic() - began < 2
-    assert isinstance(error, SpawnFailed)
+    assert error.code == "spawn_failed"
     assert error.message == f"The server of user 'alice' did not start: {reason}."
     assert (item["state"], item["reason"], item["url"]) == ("failed", reason, None)
     assert [each["message"] for each in item["events"]] == ["Server requested"]
@@ -295,7 +299,7 @@ def test_a_post_that_fails_at_once_gives_its_own_reason_and_request() -> None:
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert isinstance(error, SpawnFailed)
+    assert error.code == "spawn_failed"
     assert (error.status, error.method, error.url, item["reason"]) == (500, "POST", HUB, "no such image")
 
 
@@ -309,8 +313,8 @@ def test_the_failure_of_an_earlier_spawn_is_not_believed() -> None:
         raise Invalid("The hub refuses.", "x", status=400, reason="the new reason")
 
     hub.on_write = posted
-    error, _item = failure(hub)
-    assert error.reason == "the new reason"
+    _error, item = failure(hub)
+    assert item["reason"] == "the new reason"
 
 
 def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
@@ -333,8 +337,8 @@ def test_while_a_failed_spawn_is_cleaned_up_the_hub_is_not_hammered() -> None:
     hub.last_stream = [failed_event("Spawn failed: no room")]
     cleared = time.monotonic() + 0.3
     hub.on_look = lambda: hub.set_server(None) if time.monotonic() > cleared else None
-    error, _item = failure(hub)
-    assert error.reason == "no room"
+    _error, item = failure(hub)
+    assert item["reason"] == "no room"
     # With the pauses of this test there is room for some twenty looks.
     assert hub.looks < 100
 
@@ -348,7 +352,7 @@ def test_a_start_that_is_not_allowed_is_no_failed_spawn(kind: type[HubError]) ->
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert isinstance(error, kind)
+    assert error.code == kind.code
     assert (item["state"], item["reason"]) == ("failed", "The token lacks the scope 'start:servers'.")
 
 
@@ -392,7 +396,7 @@ def test_the_wait_ends_though_the_hub_holds_the_request() -> None:
     hub.on_write = posted
     began = time.monotonic()
     error, _item = failure(hub, wait_timeout=0.2)
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert time.monotonic() - began < 2
     release.set()
 
@@ -402,7 +406,7 @@ def test_the_wait_ends_though_the_hub_does_not_even_take_the_request_up() -> Non
     hub.on_write = lambda *_request: release.wait(10)
     began = time.monotonic()
     error, _item = failure(hub, wait_timeout=0.2, on_timeout="leave")
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert time.monotonic() - began < 2
     release.set()
 
@@ -436,9 +440,9 @@ def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
         raise Invalid("The hub refuses.", "x", status=400, reason="no such profile")
 
     hub.on_write = posted
-    error, _item = failure(hub, wait=False)
-    assert isinstance(error, Invalid)
-    assert (error.reason, error.result["changed"]) == ("no such profile", False)
+    error, item = failure(hub, wait=False)
+    assert error.code == "invalid"
+    assert (item["reason"], error.result["changed"]) == ("no such profile", False)
 
 
 def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed() -> None:
@@ -451,7 +455,7 @@ def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed() -> None:
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert (type(error), item["reason"]) == (SpawnFailed, "no such profile")
+    assert (error.code, item["reason"]) == ("spawn_failed", "no such profile")
 
 
 def test_a_server_that_is_late_is_stopped() -> None:
@@ -459,7 +463,7 @@ def test_a_server_that_is_late_is_stopped() -> None:
     hub.on_write = lambda method, path, body: hub.set_server(PENDING if method == "POST" else None)
     hub.streams = [[event(30, "Still pulling")]]
     error, item = failure(hub, wait_timeout=0.15)
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert error.message.endswith("it is pending; last message: Still pulling. It was stopped.")
     assert hub.writes == [START, STOP]
     assert item["state"] == "failed"
@@ -468,7 +472,7 @@ def test_a_server_that_is_late_is_stopped() -> None:
 def test_a_server_that_is_late_is_left_alone_if_so_wanted() -> None:
     hub = hub_with(PENDING)
     error, item = failure(hub, wait_timeout=0.15, on_timeout="leave")
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert error.message.endswith("last message: none. It was left as it is.")
     assert hub.writes == []
     assert item["state"] == "pending"  # what it is now, as the module's documentation says
@@ -479,7 +483,7 @@ def test_a_server_that_ran_before_and_does_not_answer_is_not_this_task_s_to_stop
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=0.15)
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert error.message.endswith("It was left as it is.")
     assert (hub.writes, item["state"]) == ([START], "failed")
 
@@ -524,7 +528,7 @@ def test_before_jupyterhub_6_the_post_says_error_and_the_stream_says_why() -> No
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert (type(error), item["reason"]) == (SpawnFailed, "no GPU is free")
+    assert (error.code, item["reason"]) == ("spawn_failed", "no GPU is free")
 
 
 @pytest.mark.parametrize("becomes", [READY, None])
@@ -560,7 +564,7 @@ def test_a_late_server_that_cannot_be_stopped_is_told_of() -> None:
 
     hub.on_write = refuses
     error, _item = failure(hub, wait_timeout=0.1)
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert "It could not be stopped: The token lacks the scope 'delete:servers'." in error.message
 
 
@@ -593,7 +597,7 @@ def test_a_server_that_does_not_go() -> None:
     hub = hub_with(READY)
     takes_up(hub, STOPPING)
     error, item = failure(hub, "stopped", wait_timeout=0.15)
-    assert isinstance(error, TimedOut)
+    assert error.code == "timeout"
     assert "still there after 0.15 s" in error.message
     assert item["state"] == "pending"
 

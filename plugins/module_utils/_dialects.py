@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between versions of JupyterHub, in one table: `DIALECTS`.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How hubs since ``version`` want things said."""
+
+    version: tuple[int, int]
+    wraps_user_options: bool
+    """Options of a spawner travel as ``{"user_options": {...}}``; older hubs take the whole body for the options."""
+    scopes: dict[str, str] = field(default_factory=dict)
+    """Scopes of today that these hubs know under another name."""
+    names_token: bool = True
+    """GET /user says which token it is that asks."""
+
+    def body(self, user_options: dict[str, Any] | None, options_format: str = "auto") -> dict[str, Any] | None:
+        """The body that starts a server with these options. None asks for the hub's own choice: the last ones used.
+
+        ``options_format`` is ``wrapped`` or ``flat``, for a spawner that wants them otherwise than its hub (``auto``).
+        """
+        if user_options is None:
+            return None
+        # No options at all are said as the hub wants it: JupyterHub 6 takes a bare {} for the last ones, too.
+        follows_hub = options_format == "auto" or not user_options
+        wraps = self.wraps_user_options if follows_hub else options_format == "wrapped"
+        return {"user_options": user_options} if wraps else user_options
+
+    def scope(self, scope: str) -> str:
+        """A scope of today's hubs in the words of this one."""
+        name, bang, restriction = scope.partition("!")
+        return self.scopes.get(name, name) + bang + restriction
+
+
+DIALECTS = (
+    Dialect((6, 0), wraps_user_options=True),
+    # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
+    Dialect((5, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
+    # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
+    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False),
+)
+
+
+def dialect_of(version: str) -> Dialect:
+    """How a hub of this version wants things said. Raises `Invalid` for one that is too old."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    found = (int(match[1]), int(match[2])) if match else (0, 0)
+    for dialect in DIALECTS:
+        if found >= dialect.version:
+            return dialect
+    raise Invalid(f"The hub runs JupyterHub {version}.", "Upgrade it: JupyterHub 4.1 is the oldest supported one.")

@@ -1,0 +1,196 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`hub_server`: servers to their desired states, many at a time, with the truth about each.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    Invalid,
+    MissingScope,
+    NotFound,
+    RateLimited,
+    Timeout,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import STOP
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted, path_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import Spawn
+
+_DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
+"""The state that a server has in the end, by the one that is asked for."""
+
+_REFUSED = (Invalid, MissingScope, NotFound, RateLimited)
+"""Failures of a request that has changed nothing."""
+
+Present = Callable[[str], dict[str, Server]]
+"""What the hub has of a user's servers, by name. Raises `HubError`."""
+
+
+class ServersFlow:
+    """The declared servers, worked concurrently."""
+
+    def __init__(self, hub: HubClient, wanted: Sequence[Wanted], report: Report, *, concurrency: int) -> None:
+        titles = [one.title for one in wanted]
+        twice = next((title for title in titles if titles.count(title) > 1), None) if len(titles) > 1 else None
+        if twice is not None:
+            raise Invalid(f"The {twice} is declared twice.", "Declare each server once.")
+        self._hub = hub
+        self._wanted = wanted
+        self._report = report
+        self._concurrency = concurrency
+        self._found: dict[str, dict[str, Server] | HubError] = {}
+        self._items = [ServerFlow(hub, one, self._present, report if len(wanted) == 1 else None) for one in wanted]
+        self._many = Many("servers", self._items, concurrency)
+
+    def plan(self) -> Plan:
+        _ = self._hub.dialect  # asked for once, before many ask for it at the same time
+        # A user's servers are one request, however many of them are declared.
+        users = list(dict.fromkeys(one.user for one in self._wanted))
+        self._found = dict(zip(users, each(self._read, users, self._concurrency), strict=True))
+        return self._many.plan()
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        if len(self._items) < 2:
+            return self._many.apply(plan)
+        words = {_DONE[one.state] for one in self._wanted}
+        lost = sum(isinstance(part, HubError) for part in plan.parts)
+        with Counter(
+            self._report, len(self._items), words.pop() if len(words) == 1 else "done", failed=lost
+        ) as counter:
+            for item in self._items:
+                item.counter = counter
+            return self._many.apply(plan)
+
+    def _read(self, user: str) -> dict[str, Server] | HubError:
+        try:
+            return _servers.read_all(self._hub, user)
+        except HubError as error:
+            return error
+
+    def _present(self, user: str) -> dict[str, Server]:
+        found = self._found[user]
+        if isinstance(found, HubError):
+            raise found.saying(found.message)  # of several servers of the user, each has a failure of its own
+        return found
+
+
+class ServerFlow:
+    """One server to its desired state."""
+
+    def __init__(self, hub: HubClient, wanted: Wanted, present: Present, report: Report | None) -> None:
+        self._hub = hub
+        self._wanted = wanted
+        self._present = present
+        self._report = report
+        self._began = time.monotonic()
+        self._found = _servers.none_of(wanted.user, wanted.name)
+        self._spawn: Spawn | None = None
+        self._stopped = False
+        """Whether this task has stopped it."""
+        self.name = wanted.title
+        self.counter: Counter | None = None
+
+    def unknown(self) -> dict[str, Any]:
+        return self._answer(self._found, state="failed")
+
+    def plan(self) -> Plan:
+        """Start what does not run, stop what does; what is under way already is only waited for."""
+        wanted, hub = self._wanted, self._hub
+        try:
+            found = self._found = self._present(wanted.user).get(wanted.name) or self._found
+            asks = wanted.state == "started" and found.state == "ready"
+            actions = _servers.steps(wanted, found, answers=not asks or hub.answers(found.url))
+        except HubError as error:
+            error.result = self._answer(self._found, state="failed", reason=error.message)
+            raise
+        after = _servers.foreseen(wanted, found, {action.verb for action in actions})
+        return Plan(actions, self._picture(found), self._picture(after), predicted=self._answer(after))
+
+    def apply(self, plan: Plan) -> dict[str, Any]:
+        self._began = time.monotonic()
+        with self.counter.one() if self.counter else nullcontext():
+            try:
+                return self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
+            except HubError as error:
+                changed = plan.changed and (self._stopped or not isinstance(error, _REFUSED))
+                told = self._answer(self._found, state=self._state_after(error), reason=error.reason or error.message)
+                error.result = {"changed": changed, **told, **error.result}
+                raise
+
+    def _run(self, plan: Plan) -> Server:
+        wanted, found = self._wanted, self._found
+        if plan.does("stop"):
+            found = self._stop()
+        self._spawn = Spawn(self._hub, wanted, found, self._say, self._began)
+        if plan.does("start"):
+            self._spawn.ask()
+        return self._spawn.watch() if wanted.wait else self._spawn.result()
+
+    def _end(self, plan: Plan) -> Server:
+        """Stop or remove it; what is stopping already is only waited for."""
+        wanted, hub = self._wanted, self._hub
+        if wanted.wait and plan.does("stop"):
+            return self._stop()
+        if wanted.wait and plan.does("remove"):
+            self._say("removing")
+            return _servers.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
+        if plan.changed:
+            body = {"remove": True} if plan.does("remove") else None
+            hub.write("DELETE", *path_of(wanted.user, wanted.name), scope=STOP, what=wanted.title, body=body)
+        elif wanted.wait and self._found.state != "stopped":
+            self._say("stopping")
+            return _servers.see_gone(hub, wanted.user, wanted.name, wanted.wait_timeout)
+        return _servers.read(hub, wanted.user, wanted.name) if plan.changed else self._found
+
+    def _stop(self) -> Server:
+        wanted = self._wanted
+        self._say("stopping")
+        gone = _servers.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout)
+        self._stopped = True
+        return gone
+
+    def _say(self, text: str) -> None:
+        if self._report is not None:
+            self._report(f"{self.name}: {text}")
+
+    def _state_after(self, error: HubError) -> str:
+        """The state of one that did not come to the desired one."""
+        if self._wanted.runs and not isinstance(error, _REFUSED) and self._spawn is not None:
+            return "pending" if self._spawn.last.pending else "failed"
+        if self._wanted.runs:
+            return "failed"
+        return "pending" if isinstance(error, Timeout) else self._found.state
+
+    def _state(self, server: Server) -> str:
+        return "absent" if self._wanted.state == "absent" and not server.exists else server.state
+
+    def _picture(self, server: Server) -> dict[str, Any]:
+        picture = {"user": server.user, "server_name": server.name, "state": self._state(server)}
+        return picture if self._wanted.user_options is None else {**picture, "user_options": server.user_options}
+
+    def _answer(self, server: Server, *, state: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        state = state or self._state(server)
+        return {
+            "user": server.user,
+            "server_name": server.name,
+            "state": state,
+            "url": (server.url or None) if state == "ready" else None,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "reason": reason,
+            "events": self._spawn.events if self._spawn else [],
+            "user_options": server.user_options,
+        }

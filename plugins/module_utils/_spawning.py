@@ -1,0 +1,242 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One start of a server: asked for, followed until it answers or has failed, and judged.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from typing import Any
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    Invalid,
+    RateLimited,
+    SpawnFailed,
+    Timeout,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import START
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted, is_away, path_of, until
+
+_QUICK = 0.5
+"""Seconds within which many a hub has answered the request to start a server, so that no look at it is needed."""
+_LOST_REQUESTS = 3
+"""How many requests to start may be lost before the start is given up."""
+_CLEANING = 60.0
+"""Seconds that a cancelled spawn gets to be gone."""
+_NO_REASON = "the hub gives no reason, which is how it reports that its own start_timeout passed"
+
+
+class Spawn:
+    """What becomes of one server that is to run, from the request to start it, if there is one, to its own answer.
+
+    Times are those of `time.monotonic`, and count from ``began``. ``events`` are the spawner's messages so far, and
+    ``last`` is what the hub said of the server when it was asked last.
+    """
+
+    def __init__(self, hub: HubClient, wanted: Wanted, found: Server, say: Callable[[str], None], began: float) -> None:
+        self._hub = hub
+        self._wanted = wanted
+        self._say = say
+        self._ours = found.state != "ready"
+        """Whether it is this task's to stop where it is late: one that ran before is not."""
+        self._began = began
+        self._deadline = self._began + wanted.wait_timeout
+        self._posted: Future[None] | None = None
+        self._lost = 0
+        self._reason: str | None = None
+        self._away: HubError | None = None
+        self.events: list[dict[str, Any]] = []
+        self.last = found
+
+    def ask(self) -> None:
+        """Ask the hub to start it, and go on when the hub has taken that up or refused."""
+        if self.last.pending == "stop":
+            until(lambda: self._look().pending != "stop", self._deadline)
+        self._say("asked to start")
+        # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
+        posted = self._posted = in_background(self._post)
+        try:
+            posted.exception(timeout=min(_QUICK, max(0.0, self._deadline - time.monotonic())))
+        except NotInTime:
+            # The stream still tells of an earlier spawn that failed until the hub has taken up this one.
+            until(lambda: posted.done() or self._look().state != "stopped", self._deadline)
+
+    def result(self) -> Server:
+        """What the hub has made of the request by now, for those who do not wait. Raises what refused it."""
+        while (found := self._look()).state == "stopped" and self._posted is not None and self._posted.done():
+            if not self._asked_again():
+                self._judge()
+                break
+        return found
+
+    def watch(self) -> Server:
+        """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
+
+        Nothing but the server itself is believed: a POST's 201 can come while it is still pending (JupyterHub 6), and
+        a stream that a DELETE ended closes with "ready".
+        """
+        pause = 0.0
+        while True:
+            found = self._glance()
+            if found is not None and found.state == "ready" and self._hub.answers(found.url):
+                return found
+            if found is not None and found.state == "stopped" and (self._posted is None or self._posted.done()):
+                if self._asked_again():
+                    continue
+                raise self._failure()
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise self._timeout()
+            # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
+            # asked for again and again.
+            time.sleep(min(pause, left))
+            pause = min(max(pause * 1.5, _servers.PAUSE), _servers.LONGEST_PAUSE)
+            if self._reason is None:
+                self._reason = self._listen()
+
+    # How it is asked for
+
+    def _post(self) -> None:
+        wanted, hub = self._wanted, self._hub
+        body = hub.dialect.body(wanted.user_options, wanted.options_format)
+        path = path_of(wanted.user, wanted.name)
+        hub.write("POST", *path, scope=START, what=wanted.title, body=body)
+
+    def _asked_again(self) -> bool:
+        """Ask once more where the answer says that this can help. To start twice is safe: a hub starts one."""
+        error = self._posted.exception() if self._posted is not None else None
+        left = self._deadline - time.monotonic()
+        if isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
+            self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
+            time.sleep(error.retry_after)
+        elif isinstance(error, Invalid) and self._look().pending == "stop":
+            pass  # somebody else is stopping it, which is waited for
+        elif isinstance(error, HubError) and is_away(error) and self._lost < _LOST_REQUESTS and left > 0:
+            self._lost += 1  # and what it asked for, as nothing is under way
+        else:
+            return False
+        self._reason = None
+        self.ask()
+        return True
+
+    # How it is followed
+
+    def _look(self) -> Server:
+        self.last = _servers.read(self._hub, self._wanted.user, self._wanted.name)
+        return self.last
+
+    def _glance(self) -> Server | None:
+        """A look; None while the hub gives no answer, as it may be back in a moment, and the server with it."""
+        try:
+            self._away = None
+            return self._look()
+        except HubError as error:
+            if not is_away(error):
+                raise
+            self._away = error
+            return None
+
+    def _listen(self) -> str | None:
+        """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
+        path = path_of(self._wanted.user, self._wanted.name)
+        for event in self._hub.events(*path, "progress", deadline=self._deadline):
+            message = str(event.get("message") or "")
+            if event.get("failed"):
+                return message
+            self._note(event.get("progress"), message)
+            if event.get("ready"):
+                break
+        return None
+
+    def _note(self, progress: Any, message: str) -> None:
+        """Keep an event that was not there before: the hub tells the whole story again on each new stream."""
+        if any((event["progress"], event["message"]) == (progress, message) for event in self.events):
+            return
+        passed = round(time.monotonic() - self._began, 3)
+        self.events.append({"seconds": passed, "progress": progress, "message": message})
+        self._say(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)
+
+    # How it is judged
+
+    def _failure(self) -> HubError:
+        """Why it does not run: the POST's own verdict, or the stream's."""
+        try:
+            self._judge()
+        except HubError as error:
+            return error
+        if self._reason is None:
+            self._reason = self._listen()
+        return self._failed("it stopped while it was waited for" if self._reason is None else self._reason)
+
+    def _judge(self) -> None:
+        """The POST's own verdict: nothing, or a failure in the words of the stream where it has some."""
+        if self._posted is None:
+            return
+        try:
+            self._posted.result()
+        except Timeout:
+            if self._lost == _LOST_REQUESTS:
+                raise
+            # The hub's slow_spawn_timeout is longer than our patience; the server tells the rest.
+        except HubFailure as error:
+            # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
+            raise self._failed(self._reason or self._listen() or error.reason, error) from None
+        except Invalid as error:
+            # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
+            told = self._reason or self._listen() or ""
+            if error.reason and error.reason in told:
+                raise self._failed(told, error) from None
+            error.result = {"changed": False}
+            raise
+
+    def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
+        said = (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
+        said = said or _NO_REASON
+        self._say(f"failed: {said}")
+        return SpawnFailed(
+            f"The {self._wanted.title} did not start: {said}.",
+            "Mend what the reason names, or look into the hub's log; then start it again.",
+            reason=said,
+            status=cause.status if cause else None,
+            method=cause.method if cause else None,
+            url=cause.url if cause else None,
+        )
+
+    def _timeout(self) -> Timeout:
+        """It is late: what it is now, and what has become of it."""
+        told = (
+            "the hub says ready, but it does not answer" if self.last.state == "ready" else f"it is {self.last.state}"
+        )
+        if self._away is not None:
+            told = f"the hub does not answer: {self._away.message.rstrip('.')}"
+        last = self.events[-1]["message"] if self.events else "none"
+        begun = f"The {self._wanted.title} was not ready after {self._wanted.wait_timeout:g} s: {told}"
+        hint = "Give it longer with wait_timeout, or look into the hub's log for what it waits for."
+        after, result = self._left()
+        message = f"{begun}; last message: {last}. {after}"
+        return Timeout(message, hint, result={**result, "reason": message})
+
+    def _left(self) -> tuple[str, dict[str, Any]]:
+        """What becomes of a server that is late, in words and for the result."""
+        wanted, found, posted = self._wanted, self.last, self._posted
+        if wanted.on_timeout == "leave" or not (found.pending or (posted is not None and self._ours)):
+            return "It was left as it is.", {"state": "pending" if found.pending else "failed"}
+        try:
+            if posted is not None:
+                # A request to start that is still on its way would otherwise arrive after the one to stop.
+                until(lambda: posted.done() or self._look().state != "stopped", time.monotonic() + _CLEANING)
+            _servers.stop(self._hub, wanted.user, wanted.name, _CLEANING)
+        except HubError as error:
+            return f"It could not be stopped: {error.message}", {"state": "failed"}
+        return "It was stopped.", {"changed": True, "state": "failed"}
