@@ -54,6 +54,8 @@ class Spawn:
         self._deadline = self._began + wanted.wait_timeout
         self._posted: Future[None] | None = None
         self._lost = 0
+        self._stopping = False
+        """Whether it has been seen stopping since it was asked for: the hub refuses a start then."""
         self._reason: str | None = None
         self._away: HubError | None = None
         self.events: list[dict[str, Any]] = []
@@ -74,11 +76,14 @@ class Spawn:
 
     def result(self) -> Server:
         """What the hub has made of the request by now, for those who do not wait. Raises what refused it."""
-        while (found := self._look()).state == "stopped" and self._posted is not None and self._posted.done():
+        while self._posted is not None and self._posted.done():
+            found = self._look()
+            if found.state == "ready" or found.pending == "spawn":
+                return found  # whoever asked for it
             if not self._asked_again():
                 self._judge()
-                break
-        return found
+                return found
+        return self._look()
 
     def watch(self) -> Server:
         """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
@@ -120,13 +125,13 @@ class Spawn:
         if isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
             self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
             time.sleep(error.retry_after)
-        elif isinstance(error, Invalid) and self._look().pending == "stop":
-            pass  # somebody else is stopping it, which is waited for
+        elif isinstance(error, Invalid) and self._stopping:
+            pass  # somebody else was stopping it
         elif isinstance(error, HubError) and is_away(error) and self._lost < _LOST_REQUESTS and left > 0:
             self._lost += 1  # and what it asked for, as nothing is under way
         else:
             return False
-        self._reason = None
+        self._reason, self._stopping = None, False
         self.ask()
         return True
 
@@ -134,6 +139,7 @@ class Spawn:
 
     def _look(self) -> Server:
         self.last = _servers.read(self._hub, self._wanted.user, self._wanted.name)
+        self._stopping = self._stopping or self.last.pending == "stop"
         return self.last
 
     def _glance(self) -> Server | None:

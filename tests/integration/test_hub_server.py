@@ -12,7 +12,7 @@ from doors import At, failed, until
 from hubs import Hub
 from misbehaving_hub import Misbehaving
 
-ITEM = {"user", "server_name", "state", "url", "seconds", "reason", "events"}
+ITEM = {"user", "server_name", "state", "changed", "url", "seconds", "reason", "events", "user_options", "failure"}
 
 
 def server(result: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,8 @@ def test_start_and_stop(any_version: At) -> None:
     assert item["url"] == f"{at.hub.url}user/{user}/"
     assert item["seconds"] > 0
     assert requests.get(item["url"], timeout=10).json()["user"] == user
-    assert (started["diff"]["before"]["state"], started["diff"]["after"]["state"]) == ("stopped", "ready")
+    pictures = [started["diff"][when]["servers"] for when in ("before", "after")]
+    assert [[each["state"] for each in picture] for picture in pictures] == [["stopped"], ["ready"]]
     assert (again["changed"], again["actions"], server(again)["url"]) == (False, [], item["url"])
 
     stopped, never_was = at.run([at.task("hub_server", user=user, state="stopped")] * 2).results

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_dialects: how each version of JupyterHub wants things said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import dialect_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+
+WRAPPED, FLAT = {"user_options": {"a": 1}}, {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "options_format", "body"),
+    [
+        ("6.1.1", {"a": 1}, "auto", WRAPPED),
+        ("6.0.0", {"a": 1}, "wrapped", WRAPPED),
+        ("6.1.1", {"a": 1}, "flat", FLAT),
+        ("5.5.4", {"a": 1}, "auto", FLAT),
+        ("5.5.4", {"a": 1}, "wrapped", WRAPPED),
+        ("4.1.6", {"a": 1}, "flat", FLAT),
+        # No body at all: the options of the last start.
+        *((version, None, form, None) for version in ("6.1.1", "5.5.4") for form in ("auto", "wrapped", "flat")),
+        # None, whatever the format: a bare {} would mean the last ones to JupyterHub 6, and a wrapped one an option of
+        # that name to those before it.
+        *(("6.1.1", {}, form, {"user_options": {}}) for form in ("auto", "wrapped", "flat")),
+        *(("5.5.4", {}, form, {}) for form in ("auto", "wrapped", "flat")),
+    ],
+)
+def test_the_body_that_starts_a_server(version: str, options: Any, options_format: str, body: Any) -> None:
+    assert dialect_of(version).body(options, options_format) == body
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("7.0", "start:servers!user"),
+        ("6.0.0b1", "start:servers!user"),
+        ("5.5.4", "servers!user"),
+        ("3.0", "servers!user"),
+    ],
+)
+def test_scopes_are_said_in_the_hub_s_words(version: str, said: str) -> None:
+    assert dialect_of(version).scope("start:servers!user") == said
+    assert dialect_of(version).scope("delete:servers") == "delete:servers"
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "1.5", "0.9", "", "of no number"])
+def test_a_hub_that_is_too_old(version: str) -> None:
+    with pytest.raises(Invalid, match="JupyterHub") as error:
+        dialect_of(version)
+    assert "4.1" in error.value.hint
