@@ -1,0 +1,322 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""hub_server for many servers in one call, on real hubs; and its states restarted and absent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from doors import At, failed
+from hubs import Hub, running_hub
+from misbehaving_hub import Misbehaving
+
+# Two starts at a time; whoever comes third is to come back after a second or two.
+NARROW = """
+c.JupyterHub.concurrent_spawn_limit = 2
+c.JupyterHub.spawn_throttle_retry_range = (1, 2)
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+"""
+# Three servers in all, and no word on when there is room.
+FULL = "c.JupyterHub.active_server_limit = 3"
+
+
+@pytest.fixture(scope="module")
+def narrow_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with running_hub(tmp_path_factory.mktemp("narrow"), config=NARROW) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with running_hub(tmp_path_factory.mktemp("full"), version="5.5", config=FULL) as hub:
+        yield hub
+
+
+def states(result: dict[str, Any]) -> list[str]:
+    return [item["state"] for item in result["servers"]]
+
+
+def changes(result: dict[str, Any]) -> list[bool]:
+    return [item["changed"] for item in result["servers"]]
+
+
+def options_of(item: dict[str, Any]) -> dict[str, Any]:
+    """The options as the server itself has them."""
+    return requests.get(item["url"], timeout=10).json()["user_options"]
+
+
+def kept(at: At, user: str) -> set[str]:
+    """The names of all servers that the hub knows of, stopped ones included."""
+    return set(at.api("GET", f"users/{user}?include_stopped_servers=1").json()["servers"])
+
+
+def body(at: At, options: dict[str, Any]) -> dict[str, Any]:
+    return {"user_options": options} if at.hub.version.startswith("6") else options
+
+
+def test_many_states_are_foretold_reached_and_left_alone(any_version: At, request: pytest.FixtureRequest) -> None:
+    """What check mode says is what happens, and a second run has nothing to do."""
+    at, one, two = any_version, any_version.new_user(), any_version.new_user()
+    for user, name in ((one, "runs"), (one, "ends"), (two, ""), (two, "goes"), (two, "went"), (two, "others")):
+        place = f"users/{user}/servers/{name}" if name else f"users/{user}/server"
+        assert at.api("POST", place, body(at, {"old": True})).status_code == 201
+    at.api("DELETE", f"users/{two}/servers/went")
+    wanted: list[dict[str, Any]] = [
+        {"user": one, "user_options": {"start_seconds": 1}},
+        {"user": one, "server_name": "runs"},
+        {"user": one, "server_name": "ends", "state": "stopped"},
+        {"user": one, "server_name": "never-was", "state": "stopped"},
+        {"user": two},
+        {"user": two, "server_name": "goes", "state": "absent"},
+        {"user": two, "server_name": "went", "state": "absent"},
+        {"user": two, "server_name": "never-was", "state": "absent"},
+        {"user": two, "server_name": "others", "user_options": {"new": True}, "on_options_change": "restart"},
+    ]
+    verbs = ["start", "stop", "remove", "remove", "stop", "start"]
+    before = at.api("GET", "users?include_stopped_servers=1").json()
+    foretold = at.check("hub_server", servers=wanted)
+    assert at.api("GET", "users?include_stopped_servers=1").json() == before
+    done = at("hub_server", servers=wanted)
+    assert states(done) == ["ready", "ready", "stopped", "stopped", "ready", "absent", "absent", "absent", "ready"]
+    assert changes(done) == [True, False, True, False, False, True, True, False, True]
+    assert [action["verb"] for action in done["actions"]] == verbs
+    for key in ("changed", "actions", "diff"):
+        assert foretold[key] == done[key]
+    for key in ("user", "server_name", "state", "changed", "user_options", "failure"):
+        assert [item[key] for item in foretold["servers"]] == [item[key] for item in done["servers"]], key
+    assert [options_of(done["servers"][number]) for number in (0, 1, 4, 8)] == [
+        {"start_seconds": 1}, {"old": True}, {"old": True}, {"new": True},
+    ]  # fmt: skip
+    assert kept(at, two) == {"", "others"}
+
+    again = at("hub_server", servers=wanted)
+    assert (again["changed"], again["actions"], states(again)) == (False, [], states(done))
+
+
+@pytest.mark.doors
+def test_check_mode_of_many_sends_no_write(light: At, glass: Misbehaving) -> None:
+    user = light.new_user()
+    light.api("POST", f"users/{user}/servers/runs")
+    wanted = [
+        {"user": user},
+        *({"user": user, "server_name": "runs", "state": state} for state in ("restarted",)),
+        {"user": user, "server_name": "more", "state": "restarted"},
+    ]
+    result = light.through(glass.url).check("hub_server", servers=wanted)
+    assert (result["changed"], states(result), glass.writes) == (True, ["ready"] * 3, [])
+
+
+@pytest.mark.doors
+def test_the_answer_holds_every_server_even_when_some_fail(light: At) -> None:
+    user, nobody = light.new_user(), "nobody-of-that-name"
+    wanted: list[dict[str, Any]] = [
+        {"user": user, "user_options": {"start_seconds": 1}},
+        {"user": user, "server_name": "fails", "user_options": {"fail": "no GPU is free", "start_seconds": 1}},
+        {"user": nobody},
+        {"user": user, "server_name": "never", "user_options": {"never": True}, "wait_timeout": "2s"},
+        {"user": user, "server_name": "silent", "user_options": {"fail_silently": True}},
+        {"user": user, "server_name": "Not A Name", "user_options": {}},
+        {"user": user, "server_name": "last"},
+    ]
+    result = light("hub_server", servers=wanted)
+    failed(result, "spawn_failed", "5 of 7 servers failed. The first, server 'fails'", "no GPU is free")
+    assert result["changed"] is True
+    assert states(result) == ["ready", "failed", "failed", "failed", "failed", "failed", "ready"]
+    codes = [item["failure"] and item["failure"]["code"] for item in result["servers"]]
+    assert codes == [None, "spawn_failed", "not_found", "timeout", "spawn_failed", "invalid", None]
+    assert [bool(item["reason"]) for item in result["servers"]] == [code is not None for code in codes]
+    assert set(light.servers(user)) == {"", "last"}  # and nothing else is left behind
+    for item, asked in zip(result["servers"], wanted, strict=True):
+        assert (item["user"], item["server_name"]) == (asked["user"], asked.get("server_name", ""))
+        assert set(item) == set(result["servers"][0])
+
+
+@pytest.mark.doors
+@pytest.mark.parametrize("door", ["controller"], indirect=True)
+def test_a_count_is_shown_instead_of_each_one_s_messages(light: At) -> None:
+    user = light.new_user()
+    slow = {"user_options": {"start_seconds": 8}}
+    wanted = [{"user": user, "server_name": f"of{number}", **(slow if number else {})} for number in range(4)]
+    ran = light.run([light.task("hub_server", servers=wanted, concurrency=3)], together=True)
+    host = light.hub.url.partition("://")[2].rstrip("/")
+    counts = re.findall(rf"^{re.escape(host)}: (\d+)/4 ready, (\d+) failed, (\d+) pending$", ran.output, re.MULTILINE)
+    assert ("1", "0", "3") in counts
+    assert counts[-1] == ("4", "0", "0")
+    assert 3 <= len(counts) <= 12
+    assert "Step " not in ran.output
+
+
+def test_many_that_are_not_waited_for_and_then_are(light: At) -> None:
+    users = [light.new_user() for _number in range(12)]
+    wanted = {"servers": [{"user": user} for user in users], "user_options": {"start_seconds": 4}}
+    told, waited = light.run(
+        [light.task("hub_server", **wanted, wait=False), light.task("hub_server", **wanted)]
+    ).results
+    assert (told["changed"], set(states(told))) == (True, {"pending"})
+    assert (waited["changed"], set(states(waited))) == (False, {"ready"})
+    # They started side by side: the second ten did not wait for the first to be ready.
+    assert max(item["seconds"] for item in waited["servers"]) < 8
+
+
+def test_what_an_item_leaves_out_is_the_task_s(light: At) -> None:
+    one, two = light.new_user(), light.new_user()
+    result = light(
+        "hub_server", servers=[{"user": one}, {"user": two, "user_options": {"own": 1}, "state": "restarted"}],
+        user_options={"common": 1}, state="started",
+    )  # fmt: skip
+    assert [options_of(item) for item in result["servers"]] == [{"common": 1}, {"own": 1}]
+    stopped = light("hub_server", servers=[{"user": one}, {"user": two, "state": "started"}], state="stopped")
+    assert states(stopped) == ["stopped", "ready"]
+
+
+@pytest.mark.doors
+def test_wrong_declarations_are_told_before_any_request(light: At) -> None:
+    nowhere = light.through("http://127.0.0.1:9/")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"servers": [{"user": "a"}, {"user": "a", "state": "stopped"}]}, "is declared twice"),
+        ({"user": "a", "state": "absent"}, "default server, which a hub cannot remove"),
+        ({"servers": [{"user": "a", "state": "absent"}]}, "default server, which a hub cannot remove"),
+        ({"servers": [{"user": "a"}], "user": "b"}, "mutually exclusive"),
+        ({"servers": [{"user": "a"}], "server_name": "b"}, "mutually exclusive"),
+        ({}, "one of the following is required: user, servers"),
+        ({"servers": [{"server_name": "b"}]}, "missing required arguments: user"),
+        ({"servers": [{"user": "a", "colour": "red"}]}, "colour"),
+        ({"servers": [{"user": "a", "state": "asleep"}]}, "started, stopped, restarted, absent"),
+        ({"servers": [{"user": "a"}], "concurrency": 0}, "concurrency must be 1 or more"),
+        ({"servers": [{"user": "a", "wait_timeout": "soon"}]}, "wait_timeout"),
+        ({"servers": [{"user": ""}]}, "empty"),
+    ]
+    results = light.run([nowhere.task("hub_server", **options) for options, _said in cases]).results
+    for result, (options, said) in zip(results, cases, strict=True):
+        assert result["failed"] is True, options
+        assert said in result["msg"], options
+    assert light("hub_server", servers=[])["servers"] == []
+
+
+# One server: restarted, absent, other options
+
+
+def test_a_restart(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    first, second = at.run(
+        [at.task("hub_server", user=user, state="restarted", user_options={"run": n}) for n in (1, 2)]
+    ).results
+    assert [[action["verb"] for action in result["actions"]] for result in (first, second)] == [
+        ["start"], ["stop", "start"],
+    ]  # fmt: skip
+    assert options_of(second["servers"][0]) == {"run": 2}
+    third = at("hub_server", user=user, state="restarted")
+    assert options_of(third["servers"][0]) == {"run": 2}  # none given: those of the last start
+
+
+def test_a_start_that_never_ends_can_be_restarted(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    at("hub_server", user=user, user_options={"never": True, "start_timeout": 4}, wait=False)
+    result = at("hub_server", user=user, user_options={"better": True}, state="restarted")
+    assert states(result) == ["ready"]
+    assert options_of(result["servers"][0]) == {"better": True}
+
+
+def test_absent_removes_a_named_server_with_what_the_hub_keeps_of_it(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    lab = {"user": user, "server_name": "lab"}
+    at.run([at.task("hub_server", **lab, user_options={"a": 1}), at.task("hub_server", **lab, state="stopped")])
+    assert kept(at, user) >= {"lab"}
+    removed, again = at.run([at.task("hub_server", **lab, state="absent")] * 2).results
+    assert (removed["changed"], states(removed), again["changed"], states(again)) == (
+        True,
+        ["absent"],
+        False,
+        ["absent"],
+    )
+    assert "lab" not in kept(at, user)
+    # Nothing of its options is left: a new one of that name starts without any.
+    started = at("hub_server", **lab)
+    assert options_of(started["servers"][0]) == {}
+    assert states(at("hub_server", **lab, state="absent")) == ["absent"]
+    assert "lab" not in kept(at, user)
+
+
+def test_absent_while_it_starts_and_while_it_stops(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    starts = {"user_options": {"never": True, "start_timeout": 4}, "wait": False}
+    stops = {"user_options": {"stop_seconds": 3}}
+    at.run(
+        [
+            at.task("hub_server", user=user, server_name="one", **starts),
+            at.task("hub_server", user=user, server_name="two", **stops),
+        ]
+    )
+    at("hub_server", user=user, server_name="two", state="stopped", wait=False)
+    result = at("hub_server", servers=[{"user": user, "server_name": name} for name in ("one", "two")], state="absent")
+    assert (states(result), changes(result)) == (["absent", "absent"], [True, True])
+    assert not kept(at, user) & {"one", "two"}
+
+
+@pytest.mark.doors
+def test_other_options(light: At) -> None:
+    user = light.new_user()
+    light("hub_server", user=user, user_options={"a": 1})
+
+    def ask(policy: str, options: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return light.task("hub_server", {"check_mode": more.pop("check", False)}, user=user, user_options=options,
+                          on_options_change=policy, **more)  # fmt: skip
+
+    ignored, refused, foretold, restarted, same = light.run(
+        [
+            ask("ignore", {"a": 2}), ask("fail", {"a": 2}), ask("restart", {"a": 2}, check=True),
+            ask("restart", {"a": 2}), ask("fail", {"a": 2}),
+        ]
+    ).results  # fmt: skip
+    assert (ignored["changed"], ignored["servers"][0]["user_options"]) == (False, {"a": 1})
+    failed(refused, "conflict", "other user_options", "on_options_change: restart")
+    assert (refused["changed"], states(refused)) == (False, ["failed"])
+    assert (foretold["actions"], foretold["diff"]) == (restarted["actions"], restarted["diff"])
+    [before], [after] = (restarted["diff"][when]["servers"] for when in ("before", "after"))
+    assert (before["user_options"], after["user_options"]) == ({"a": 1}, {"a": 2})
+    assert options_of(restarted["servers"][0]) == {"a": 2}
+    assert (same["changed"], same["failed"]) == (False, False)
+
+
+@pytest.mark.parametrize("options_format", ["auto", "wrapped", "flat"])
+def test_the_format_of_the_options(any_version: At, options_format: str) -> None:
+    """As the spawner gets them: only what was asked for against the hub's custom arrives in another way."""
+    at, user = any_version, any_version.new_user()
+    nested = options_format == "wrapped" and not at.hub.version.startswith("6")
+    started = at("hub_server", user=user, user_options={"a": 1}, options_format=options_format)
+    assert options_of(started["servers"][0]) == ({"user_options": {"a": 1}} if nested else {"a": 1})
+    # Left out, the last ones; empty, none.
+    reused = at("hub_server", user=user, state="restarted", options_format=options_format)
+    assert options_of(reused["servers"][0]) == options_of(started["servers"][0])
+    cleared = at("hub_server", user=user, state="restarted", user_options={}, options_format=options_format)
+    assert options_of(cleared["servers"][0]) == {}
+
+
+# Hubs without room
+
+
+def test_a_hub_that_says_when_to_come_back_is_obeyed(narrow_hub: Hub) -> None:
+    at = At("program", narrow_hub)
+    users = [at.new_user() for _number in range(7)]
+    position = narrow_hub.log.stat().st_size
+    result = at("hub_server", servers=[{"user": user, "user_options": {"start_seconds": 2}} for user in users])
+    assert set(states(result)) == {"ready"}
+    refused = narrow_hub.log.read_text()[position:].count("429 POST")
+    # Each start that was refused came back a second or two later, and no sooner.
+    assert 5 <= refused <= 25
+
+
+def test_a_hub_that_is_full_and_says_no_more_is_a_failure(full_hub: Hub) -> None:
+    at = At("program", full_hub)
+    result = at("hub_server", servers=[{"user": at.new_user()} for _number in range(5)], concurrency=1)
+    failed(result, "rate_limited", "2 of 5 servers failed", "Try again when fewer servers")
+    assert states(result) == ["ready"] * 3 + ["failed"] * 2
+    assert changes(result) == [True] * 3 + [False] * 2
+    assert set(
+        states(at("hub_server", servers=[{"user": item["user"]} for item in result["servers"]], state="stopped"))
+    ) == {"stopped"}
