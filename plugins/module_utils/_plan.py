@@ -124,7 +124,9 @@ class Many:
             first = first.saying(
                 f"{len(failures)} of {len(items)} {self.noun} failed. The first, {name}: {first.message}"
             )
-        return {**first.as_result(), **result}
+        # Without what the first failure knows of its item, which stands among the items.
+        told = first.as_result()
+        return {**{key: told[key] for key in ("failed", "msg", "failure")}, **result}
 
 
 def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:

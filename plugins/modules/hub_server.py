@@ -187,12 +187,13 @@ EXAMPLES = r"""
     server_name: gpu
     state: absent
 
-- name: Start the servers of a class, ten at a time
+- name: Start many servers, ten at a time
   hubops.jupyterhub.hub_server:
     servers:
       - user: alice
-      - user: bob
-      - user: bob
+      - user: alice
+        server_name: cpu
+      - user: alice
         server_name: gpu
         user_options:
           profile: gpu-small
@@ -207,8 +208,9 @@ EXAMPLES = r"""
   hubops.jupyterhub.hub_server:
     servers:
       - user: alice
-      - user: bob
-      - user: bob
+      - user: alice
+        server_name: cpu
+      - user: alice
         server_name: gpu
     state: stopped
 """

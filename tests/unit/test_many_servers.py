@@ -241,6 +241,7 @@ def test_one_that_fails_ends_no_other() -> None:
     ]  # fmt: skip
     assert [item["failure"] and item["failure"]["code"] for item in result["servers"]] == [None, "spawn_failed", None]
     assert result["changed"] is True
+    assert set(result) == {"changed", "servers", "actions", "diff", "failed", "msg", "failure"}
     assert result["msg"].startswith("1 of 3 servers failed. The first, server 'two' of user 'alice': The server 'two'")
     # Of many, a count is told instead of each one's messages.
     assert lines == ["2/3 ready, 1 failed, 0 pending"]
