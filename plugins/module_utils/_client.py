@@ -90,7 +90,8 @@ class HubClient:
         retry = Retry(
             total=3, read=1, other=0, backoff_factor=0.2, allowed_methods=_SAFE, respect_retry_after_header=False
         )  # fmt: skip
-        adapter = HTTPAdapter(max_retries=retry, pool_maxsize=50)
+        # A server that is waited for takes up to three connections: its start, its stream, and a look.
+        adapter = HTTPAdapter(max_retries=retry, pool_maxsize=300)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 

@@ -198,6 +198,40 @@ def test_wrong_declarations_are_told_before_any_request(light: At) -> None:
     assert light("hub_server", servers=[])["servers"] == []
 
 
+def test_servers_that_misbehave(any_version: At) -> None:
+    """In all the ways that a light server knows, side by side, on each version."""
+    at, user = any_version, any_version.new_user()
+    ways: dict[str, tuple[dict[str, Any], str, str]] = {
+        "slow": ({"start_seconds": 3}, "ready", ""),
+        "mute": ({"start_seconds": 1, "no_progress_key": True}, "ready", ""),
+        "fails": ({"fail": "no GPU is free"}, "failed", "no GPU is free"),
+        "failslater": ({"fail": "no disk is free", "start_seconds": 3}, "failed", "no disk is free"),
+        "silent": ({"fail_silently": True, "start_seconds": 2}, "failed", "imeout"),  # the hub's word, or ours
+        "never": ({"never": True, "start_timeout": 6}, "failed", "was not ready after 3 s"),
+        "dead": ({"dead": True}, "failed", "it does not answer"),
+        "slowstop": ({"stop_seconds": 3}, "ready", ""),
+        "nostop": ({"stop_fails": True}, "ready", ""),
+    }
+    impatient = {"never": "3s", "dead": "3s"}
+    wanted = [
+        {"user": user, "server_name": name, "user_options": options, "wait_timeout": impatient.get(name, "1m")}
+        for name, (options, _state, _reason) in ways.items()
+    ]
+    started = at("hub_server", servers=wanted)
+    for item in started["servers"]:
+        _options, state, reason = ways[item["server_name"]]
+        assert item["state"] == state, item
+        assert reason in (item["reason"] or ""), item
+        assert bool(item["url"]) is (state == "ready"), item
+    assert set(at.servers(user)) == {name for name, (_options, state, _reason) in ways.items() if state == "ready"}
+
+    stopped = at("hub_server", servers=[{"user": user, "server_name": name} for name in ways], state="stopped")
+    # What the spawner failed to stop, the hub takes for stopped, and tells it nobody but its log.
+    assert (stopped["failed"], set(states(stopped)), at.servers(user)) == (False, {"stopped"}, {})
+    assert changes(stopped) == [item["state"] == "ready" for item in started["servers"]]
+    assert next(item["seconds"] for item in stopped["servers"] if item["server_name"] == "slowstop") > 2.5
+
+
 # One server: restarted, absent, other options
 
 
