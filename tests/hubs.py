@@ -10,6 +10,8 @@ with running_hub(tmp_path) as hub:
 from __future__ import annotations
 
 import contextlib
+import functools
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,15 @@ import hub_install  # noqa: E402
 import hub_processes  # noqa: E402
 import local_hub  # noqa: E402
 
-__all__ = ["HOME", "Hub", "hub_install", "hub_processes", "local_hub", "running_hub"]
+__all__ = ["HOME", "Hub", "hub_install", "hub_processes", "local_hub", "running_hub", "venv"]
+
+
+@functools.cache
+def venv(name: str) -> Path:
+    """The environment of requirements/NAME.txt; installed if it is not there yet."""
+    command = [REPOSITORY / "tools" / "venv", name]
+    made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return REPOSITORY / made.stdout.strip()
 
 
 @dataclass(frozen=True)

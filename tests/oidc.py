@@ -10,7 +10,6 @@ with running_provider(folder) as provider, running_hub(folder, config=oauth_conf
 from __future__ import annotations
 
 import contextlib
-import functools
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import requests
-from hubs import REPOSITORY, Hub, local_hub
+from hubs import Hub, local_hub, venv
 
 from playbooks import eventually
 
@@ -26,12 +25,8 @@ ATTEMPTS = 5  # with other ports, when somebody took ours between our choice and
 CRYPT_KEY = "c0ffee" * 10 + "cafe"  # 32 bytes in hex
 
 
-@functools.cache
 def oidc_python() -> Path:
-    """The environment of requirements/oidc.txt; installed if it is not there yet."""
-    command = [REPOSITORY / "tools" / "venv", "oidc"]
-    made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    return REPOSITORY / made.stdout.strip() / "bin" / "python"
+    return venv("oidc") / "bin" / "python"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import requests
-from hubs import REPOSITORY, Hub
+from hubs import REPOSITORY, Hub, venv
 
 DEADLINE = 300.0  # seconds, for one program: a hang is to end in a failure that shows the output
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d.*)$", re.MULTILINE)
@@ -55,9 +55,7 @@ def ansible_bin() -> Path:
 
 def oldest_ansible_bin() -> Path:
     """Those of the oldest ansible-core that the collection supports; installed if they are not there yet."""
-    command = [REPOSITORY / "tools" / "venv", "core-2.16"]
-    made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    return REPOSITORY / made.stdout.strip() / "bin"
+    return venv("core-2.16") / "bin"
 
 
 def environment(folder: Path, bin_folder: Path | None = None) -> dict[str, str]:
