@@ -39,7 +39,7 @@ ATTEMPTS = 5  # with other ports, when somebody took one between our choice and 
 PORT_TAKEN = ("EADDRINUSE", "Address already in use", "Errno 98")
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):
     """A signal asked us to end."""
 
 
