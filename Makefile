@@ -1,16 +1,16 @@
 # Everything is built under .build; `make clean` removes it. The recipes live in tools/, one file each.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint sanity unit integration molecule bench lock clean
+.PHONY: help verify test lint sanity unit integration molecule test-slurm bench lock clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
 
 verify: ## Verify a real JupyterHub: an embedded one, or yours (JUPYTERHUB_URL and JUPYTERHUB_API_TOKEN)
 	@tools/verify
 
 test: ## Every check below, in this order
-	@tools/check lint sanity unit integration molecule
+	@tools/check lint sanity unit integration molecule slurm
 
 lint: ## Style, types, YAML, playbooks and roles, changelog, documentation, the installed artifact
 	@tools/check lint
@@ -26,6 +26,9 @@ integration: ## The tests against a real hub, on the newest ansible-core and on 
 
 molecule: ## The roles, each by its molecule scenario
 	@tools/check molecule
+
+test-slurm: ## The tests on a real Slurm, as root; installs Debian's packages of it where they are missing
+	@tools/slurm
 
 bench: ## What things cost, beside what others take for them
 	@tools/bench

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inside a hub: batchspawner as a computing centre configures it, with options for what the users may choose.
+
+A value is a list of one, as a form sends it: {"account": ["test-group"], "reservation": [""], "runtime": ["00:05:00"]}.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import Any
+
+from batchspawner import SlurmSpawner
+from tornado.web import HTTPError
+from traitlets import Unicode, default
+
+OPTIONS = {
+    "account": r"[A-Za-z0-9_-]*",
+    "partition": r"[A-Za-z0-9_-]*",
+    "reservation": r"[A-Za-z0-9_-]*",
+    "runtime": r"(\d\d:\d\d:\d\d)?",
+}
+SCRIPT = """#!/bin/sh
+#SBATCH --job-name=jupyter
+#SBATCH --output={{homedir}}/job-%j.log
+#SBATCH --chdir={{homedir}}
+#SBATCH --export={{keepvars}}
+{% if account %}#SBATCH --account={{account}}
+{% endif %}{% if partition %}#SBATCH --partition={{partition}}
+{% endif %}{% if reservation %}#SBATCH --reservation={{reservation}}
+{% endif %}{% if runtime %}#SBATCH --time={{runtime}}
+{% endif %}
+exec {{cmd}}
+"""
+
+
+def apply_user_options(spawner: FlatSlurmSpawner, user_options: dict[str, Any]) -> None:
+    """Set the variables of the script; those of which nothing is said are empty again."""
+    unknown = sorted(set(user_options) - set(OPTIONS))
+    if unknown:
+        raise HTTPError(400, f"unknown option {unknown[0]}")
+    for name, pattern in OPTIONS.items():
+        given = user_options.get(name, [""])
+        if not isinstance(given, list) or len(given) != 1 or not re.fullmatch(pattern, str(given[0])):
+            raise HTTPError(400, f"bad value for option {name}")
+        setattr(spawner, f"req_{name}", given[0])
+
+
+class FlatSlurmSpawner(SlurmSpawner):
+    ip = Unicode("127.0.0.1").tag(config=True)  # batchspawner takes the default, whatever c.Spawner.ip says
+    homes = Unicode(help="The folder with the users' homes on the cluster.").tag(config=True)
+    jupyter = Unicode(help="The folder with the programs of a real server, which root gets.").tag(config=True)
+    tiny_server = Unicode(help="The program that everybody else gets.").tag(config=True)
+
+    @default("req_homedir")
+    def _homedir(self) -> str:
+        return f"{self.homes}/{self.user.name}"
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        return {**super().user_env(env), "HOME": self.req_homedir}
+
+    def state_gethost(self) -> str:
+        return "127.0.0.1"
+
+    def cmd_formatted_for_batch(self) -> str:
+        command = ["/usr/bin/python3", self.tiny_server]
+        if self.user.name == "root":  # who alone can be sure to reach an environment below whatever folder
+            command = [f"{self.jupyter}/batchspawner-singleuser", f"{self.jupyter}/jupyterhub-singleuser"]
+        return shlex.join([*command, *self.get_args()])
+
+    async def _get_batch_script(self, **variables: Any) -> str:
+        # batchspawner lets user_options replace every variable as they are, lists as well as the command itself.
+        own = {**variables, **self.get_req_subvars(), "cmd": self.cmd_formatted_for_batch()}
+        return await super()._get_batch_script(**own)
+
+
+def configure(c: Any, slurm_config: str, homes: str, jupyter: str, tiny_server: str) -> None:
+    """Settings of a hub that runs as root and has each user's jobs run as the account of that name."""
+    os.environ["SLURM_CONF"] = slurm_config
+    c.JupyterHub.spawner_class = FlatSlurmSpawner
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+    c.Spawner.apply_user_options = apply_user_options
+    c.Spawner.env_keep = [*c.Spawner.env_keep, "SLURM_CONF"]
+    c.Spawner.poll_interval = 5
+    c.Spawner.start_timeout = 120
+    c.BatchSpawnerBase.exec_prefix = "runuser -u {username} --"
+    c.SlurmSpawner.batch_script = SCRIPT
+    c.FlatSlurmSpawner.homes = homes
+    c.FlatSlurmSpawner.jupyter = jupyter
+    c.FlatSlurmSpawner.tiny_server = tiny_server
