@@ -36,7 +36,7 @@ FENCED = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 MODULES = sorted(file.stem for file in (REPOSITORY / "plugins/modules").glob("hub_*.py"))
 ROLES = sorted(folder.name for folder in (REPOSITORY / "roles").iterdir() if (folder / "meta").is_dir())
 # Parts that may run elsewhere, but not inside of these tests, which they would begin anew.
-CHECKS = ["lint", "sanity", "unit", "integration", "molecule"]
+CHECKS = ["lint", "sanity", "unit", "integration", "molecule", "slurm"]
 
 SERVICE_TOKEN = "5e27ce0000000000000000000000cafe"
 # No server starts while this file is there.
@@ -162,9 +162,10 @@ def make_verify(block: Block, desk: Desk, account: Path) -> None:
 def make_test(block: Block, desk: Desk, account: Path) -> None:
     assert block.code == "make test\n"
     assert makes("test") == [f"tools/check {' '.join(CHECKS)}"]
+    assert makes("test-slurm") == ["tools/slurm"]  # what the last of them runs, too
     runs = (REPOSITORY / ".ci/run").read_text().splitlines()
     assert [line for line in runs if not line.startswith("#")] == [
-        "set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test",
+        "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]", "exec make test",
     ]  # fmt: skip
 
 
