@@ -57,12 +57,13 @@ class TokensFlow:
     """`hub_token`: the declared tokens, worked concurrently. The result of a single one also stands at its top."""
 
     def __init__(self, hub: HubClient, wanted: Sequence[Wanted], *, concurrency: int, single: bool) -> None:
-        for what in ("name", "path"):
-            values = [value for each in wanted if (value := getattr(each, what)) is not None]
+        names = [each.name for each in wanted]
+        places = [f"file '{_secrets.place(each.path)}'" for each in wanted if each.path is not None]
+        for values in (names, places):
             twice = next((value for value in values if values.count(value) > 1), None)
             if twice is not None:
                 raise Invalid(
-                    f"{twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
+                    f"The {twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
                 )
         self._hub = hub
         self._many = Many("tokens", [TokenFlow(hub, each) for each in wanted], concurrency)
@@ -175,7 +176,7 @@ class TokenFlow:
         except Unauthorized:
             return None, "the kept secret does not work"
         except Invalid:  # what no token can be
-            return None, "the kept secret is none"
+            return None, "what is kept cannot be a token"
         if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
             return None, "the kept secret is of another account"
         if self._hub.dialect.names_token:

@@ -19,15 +19,22 @@ _LONGEST = 1024
 
 def check(path: str) -> None:
     """Raise `Invalid` where a secret could not be kept, before there is one to lose."""
-    if not path or "\0" in path:
-        raise Invalid("path is not the name of a file.", "Give one, or leave path out.")
-    folder = os.path.dirname(os.path.abspath(path))
+    if "\0" in path or os.path.basename(path) in ("", ".", ".."):
+        raise Invalid(f"path, '{path}', is not the name of a file.", "Give one, or leave path out.")
+    folder = _folder(path)
     while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
+        folder = _folder(folder)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise Invalid(f"'{folder}' is no folder or cannot be written to.", "Give path a place that can be.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise Invalid(f"'{path}' is not a file.", "Give path the name of a file.")
+    if len(os.fsencode(os.path.basename(_beside(path)))) > os.pathconf(folder, "PC_NAME_MAX"):
+        raise Invalid(f"The name of '{path}' is too long.", "Give path a shorter one.")
+
+
+def place(path: str) -> str:
+    """The one way to write where a file is: two paths with the same place are the same file."""
+    return path if "\0" in path else os.path.realpath(path)
 
 
 def read(path: str) -> str:
@@ -61,7 +68,7 @@ def write(path: str, secret: str) -> None:
 
     A folder that is missing is made, for its owner only. Raises `Invalid`.
     """
-    folder, temporary = os.path.dirname(os.path.abspath(path)), _beside(path)
+    folder, temporary = _folder(path), _beside(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         discard(path)
@@ -99,8 +106,12 @@ def discard(path: str) -> None:
 
 def _beside(path: str) -> str:
     """Where the file is written before it takes its name: always the same place, lest killed runs leave many."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(folder, f".{name}.new")
+    return os.path.join(_folder(path), f".{os.path.basename(path)}.new")
+
+
+def _folder(path: str) -> str:
+    """Where the file is, in the words of its path: a `..` after a link is not what it seems to be."""
+    return os.path.dirname(path) or "."
 
 
 def protect(path: str) -> None:

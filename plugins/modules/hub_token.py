@@ -294,6 +294,8 @@ _SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "o
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokensFlow:
     items = options["tokens"]
+    if items is None and not options["user"]:
+        raise Invalid("Neither user nor tokens says whose token it is.", "Give one of them.")
     wanted = [_wanted(options)] if items is None else [_wanted(_completed(item, options)) for item in items]
     return TokensFlow(hub, wanted, concurrency=options["concurrency"], single=items is None)
 
@@ -305,9 +307,10 @@ def _completed(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 
 def _wanted(options: dict[str, Any]) -> Wanted:
     expires_in, overlap, scopes, roles = (options[name] for name in ("expires_in", "overlap", "scopes", "roles"))
+    given = [name for name in _RIGHTS if options[name] is not None and options[name] is not False]
+    if len(given) > 1:
+        raise Invalid(f"{' and '.join(given)} exclude each other.", "Leave all but one of them out.")
     if options["inherit"]:
-        if scopes is not None:
-            raise Invalid("scopes and inherit exclude each other.", "Leave one of them out.")
         scopes = ["inherit"]
     return Wanted(
         user=options["user"],

@@ -121,7 +121,7 @@ def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, requ
     kept.path.unlink()
     kept.renewed("no secret is kept")
     kept.path.write_bytes("not a tökén\nbut two lines\n".encode())
-    kept.renewed("is none")
+    kept.renewed("cannot be a token")
     kept.at.api("DELETE", f"users/{kept.user}/tokens/{ids(kept.at, kept.user)[0]}")
     kept.renewed("does not work")
     more = {"scopes": [*SCOPES, "read:servers!user"]}
@@ -275,13 +275,14 @@ def test_prune(hub_61: Hub, tmp_path: Path) -> None:
 def test_rights(light: At, tmp_path: Path) -> None:
     user, path = light.new_user(), str(tmp_path / "token")
     shared = {"user": user, "note": "ci"}
-    inherit, again, named, none, both, without = light.run(
+    inherit, again, named, none, both, other, without = light.run(
         [
             light.task("hub_token", inherit=True, path=path, **shared),
             light.task("hub_token", inherit=True, path=path, **shared),
             light.task("hub_token", roles=["user"], path=path, **shared),
             light.task("hub_token", scopes=[], user=user, note="who am I"),
             light.task("hub_token", scopes=SCOPES, inherit=True, **shared),
+            light.task("hub_token", scopes=SCOPES, roles=["user"], inherit=False, **shared),
             light.task("hub_token", **shared),
         ]
     ).results
@@ -289,7 +290,8 @@ def test_rights(light: At, tmp_path: Path) -> None:
     assert f"tokens!user={user}" in inherit["scopes"]
     assert (named["minted"], f"tokens!user={user}" in named["scopes"]) == (True, True)
     assert (none["minted"], f"tokens!user={user}" in none["scopes"]) == (True, False)
-    failed(both, "invalid", "exclude each other")
+    failed(both, "invalid", "scopes and inherit exclude each other")
+    failed(other, "invalid", "scopes and roles exclude each other")
     # Without scopes a hub would mint a token that may do all that its owner may.
     failed(without, "invalid", "scopes", "inherit: true")
 
@@ -352,18 +354,26 @@ def test_many_in_one_call(light: At, tmp_path: Path) -> None:
 def test_many_that_cannot_be(light: At, tmp_path: Path) -> None:
     user = light.new_user()
     item = {"user": user, "note": "ci", "scopes": SCOPES}
-    twice, one_file, bad_item, both_forms, no_workers, no_note = light.run(
+    paths = [str(tmp_path / "t"), f"{tmp_path}/./t"]
+    twice, one_file, other_name, bad_item, both_forms, no_workers, no_note, nobody, no_name = light.run(
         [
             light.task("hub_token", tokens=[item, item]),
-            light.task("hub_token", tokens=[{**item, "note": str(n), "path": str(tmp_path / "t")} for n in range(2)]),
+            light.task("hub_token", tokens=[{**item, "note": str(n), "path": paths[0]} for n in range(2)]),
+            light.task("hub_token", tokens=[{**item, "note": path, "path": path} for path in paths]),
             light.task("hub_token", tokens=[item, {**item, "note": " "}]),
             light.task("hub_token", tokens=[item], user=user),
             light.task("hub_token", tokens=[item], concurrency=0),
             light.task("hub_token", user=user, scopes=SCOPES),
+            # What a variable gives that was declared and left empty.
+            light.task("hub_token", user=None, note="ci", scopes=SCOPES),
+            light.task("hub_token", tokens=[{**item, "user": None}]),
         ]
     ).results
     failed(twice, "invalid", "declared twice")
-    failed(one_file, "invalid", "declared twice", str(tmp_path / "t"))
+    for same in (one_file, other_name):
+        failed(same, "invalid", "declared twice", paths[0])
+    failed(nobody, "invalid", "user", "tokens")
+    failed(no_name, "invalid", "no name that a hub can have")
     failed(bad_item, "invalid", "note is empty")
     assert "mutually exclusive" in both_forms["msg"]
     failed(no_workers, "invalid", "concurrency")

@@ -233,7 +233,7 @@ def test_a_kept_secret_that_works_is_left_alone(path: Path) -> None:
     [
         ("", None, "no secret is kept"),
         ("revoked", None, "the kept secret does not work"),
-        ("two words", None, "the kept secret is none"),
+        ("two words", None, "what is kept cannot be a token"),
         ("kept", {"name": "bob"}, "the kept secret is of another account"),
         ("kept", {"kind": "service"}, "the kept secret is of another account"),
         ("kept", {"token_id": "a7"}, "the kept secret is of another token"),

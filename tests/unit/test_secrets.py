@@ -131,6 +131,45 @@ def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]
 
 
+@pytest.mark.parametrize("path", ["", ".", "..", "new/", "new/..", "a\0b"])
+def test_a_path_that_names_no_file(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found out before there is a secret that could not be written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Invalid, match="not the name of a file"):
+        _secrets.check(path)
+
+
+@pytest.mark.parametrize("folder", [".", "missing"])
+def test_a_name_that_leaves_no_room_for_the_file_beside_it(folder: str, tmp_path: Path) -> None:
+    _secrets.check(str(tmp_path / folder / ("n" * 250)))
+    with pytest.raises(Invalid, match="too long"):
+        _secrets.check(str(tmp_path / folder / ("\u00fc" * 126)))
+
+
+@pytest.mark.parametrize("path", ["missing/../alice.token", "link/../alice.token"])
+def test_a_path_leads_where_it_says(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is for reading and writing the same, and not what is left of it without its dots."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere" / "deeper").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/deeper")
+    _secrets.check(path)
+    _secrets.write(path, SECRET)
+    assert _secrets.read(path) == SECRET
+    found = tmp_path / ("elsewhere" if path.startswith("link") else "") / "alice.token"
+    assert found.read_text() == SECRET + "\n"
+    assert not list(tmp_path.rglob("*.new"))
+
+
+def test_one_file_has_one_place_however_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    path.touch()
+    (path.parent / "link").symlink_to(path.name)
+    for other in ("alice.token", "./alice.token", f"{path.parent}//alice.token", "link"):
+        assert _secrets.place(other) == _secrets.place(str(path))
+    assert _secrets.place("bob.token") != _secrets.place(str(path))
+    assert _secrets.place("a\0b")  # no place at all, as `check` tells
+
+
 def test_a_path_without_a_folder_is_in_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _secrets.check("alice.token")
