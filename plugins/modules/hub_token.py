@@ -32,13 +32,14 @@ options:
   state:
     description:
       - V(present) mints the token where it is not there as it is declared.
-      - V(absent) revokes every token of the identity, whoever minted it, and removes O(path).
+      - V(absent) revokes every token of the identity, whoever minted it, and removes O(path). A user whom the hub does
+        not have is a failure here, too, since it says the same of users whom it may not tell of.
     type: str
     choices: [present, absent]
     default: present
   scopes:
     description:
-      - What the token may do. One of O(scopes), O(roles) and O(inherit) is required for O(state=present).
+      - What the token may do. Exactly one of O(scopes), O(roles) and O(inherit) is required for O(state=present).
       - The owner must hold them; C(!user) stands for the owner. An empty list is a token that only says who it is.
       - Write them as JupyterHub 6 knows them. On older hubs V(start:servers) means what it was split from,
         C(servers).
@@ -71,9 +72,11 @@ options:
     type: str
   path:
     description:
-      - A file that keeps the secret, on the host where the task runs. A folder that is missing is made, with mode 0700.
-      - A file of more than 1,000 characters is no token's, and is neither written to nor removed. O(state=absent)
-        removes a file only if it holds a single word.
+      - A file that keeps the secret, on the host where the task runs. Give an absolute path, for where a relative one
+        begins depends on how Ansible runs. A folder that is missing is made, with mode 0700.
+      - Give the token a file of its own. What else it holds is overwritten, unless it is more than 1,000 characters,
+        which are no token's. O(state=absent) removes a file only if it holds a single word.
+      - A symbolic link is replaced by the file, lest whoever may lay one chooses what is overwritten.
     type: path
   rotate:
     description: Mint a new token now, whatever the kept one is like. Such a task changes something at every run.
@@ -169,31 +172,67 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Mint a token, and keep its secret in a file
+# Every hour, from here on.
+- name: Keep a token in a file, and mint its successor when a quarter of its time is left
   hubops.jupyterhub.hub_token:
     user: alice
     note: nightly check
-    scopes:
-      - start:servers!user
-      - delete:servers!user
-      - read:servers!user
-      - access:servers!user
+    scopes: [start:servers!user, delete:servers!user, read:servers!user, access:servers!user]
     expires_in: 30d
+    renew_before: 25%
     path: "{{ playbook_dir }}/alice.token"
 
-- name: Mint a token, and take its secret from the result
+- name: Keep tokens of many users, each in a file of its own; the old ones work for an hour after each renewal
+  hubops.jupyterhub.hub_token:
+    note: reports
+    scopes: [read:servers!user]
+    expires_in: 7d
+    renew_before: 1d
+    overlap: 1h
+    tokens:
+      - user: alice
+        path: "{{ playbook_dir }}/reports-alice.token"
+      - user: bob
+        path: "{{ playbook_dir }}/reports-bob.token"
+        expires_in: 14d
+
+- name: Prove the token in the vault whose variables this play has read, and mint another one if it does not do
   hubops.jupyterhub.hub_token:
     user: alice
     note: for the vault
     scopes: [read:users:name!user]
+    expires_in: 30d
+    renew_before: 25%
+    secret: "{{ alice_token | default('') }}"
   register: minted
   no_log: true
 
-- name: Revoke it
+- name: Keep a new one there; the next run finds it, and revokes the old one
+  ansible.builtin.copy:
+    dest: "{{ playbook_dir }}/alice.vault.yml"
+    content: "{{ {'alice_token': minted.token} | to_json | ansible.builtin.vault(vault_password) }}"
+    mode: "0600"
+    decrypt: false
+  when: minted.token is not none
+  no_log: true
+
+# When there is a reason to.
+- name: Mint a new token now, and revoke the old one and all that were minted by hand under the same note
+  hubops.jupyterhub.hub_token:
+    user: bob
+    note: reports
+    scopes: [read:servers!user]
+    expires_in: 14d
+    path: "{{ playbook_dir }}/reports-bob.token"
+    rotate: true
+    prune: true
+
+- name: Revoke what is no longer needed, and remove its file
   hubops.jupyterhub.hub_token:
     user: alice
-    note: for the vault
+    note: nightly check
     state: absent
+    path: "{{ playbook_dir }}/alice.token"
 """
 
 RETURN = r"""
@@ -203,18 +242,10 @@ tokens:
   type: list
   elements: dict
   contains:
-    user:
-      description: Whose token it is.
-      type: str
-    note:
-      description: The declared note.
-      type: str
-    state:
-      description: The declared state.
-      type: str
-    changed:
-      description: Whether something was done, or in check mode would be.
-      type: bool
+    user: {description: Whose token it is., type: str}
+    note: {description: The declared note., type: str}
+    state: {description: The declared state., type: str}
+    changed: {description: "Whether something was done, or in check mode would be.", type: bool}
     token:
       description: The secret, where it was minted by this task and no O(path) keeps it. V(null) at any other time.
       type: str
@@ -225,22 +256,14 @@ tokens:
       description: What the token may do. The hub expands what includes other scopes.
       type: list
       elements: str
-    created:
-      description: When it was minted.
-      type: str
-    expires_at:
-      description: When it expires, or V(null).
-      type: str
-    minted:
-      description: Whether this task minted it.
-      type: bool
+    created: {description: When it was minted., type: str}
+    expires_at: {description: "When it expires, or V(null).", type: str}
+    minted: {description: Whether this task minted it., type: bool}
     revoked:
       description: The ids of the tokens that this task revoked.
       type: list
       elements: str
-    failure:
-      description: Why it failed, or V(null). The module's notes describe it.
-      type: dict
+    failure: {description: "Why it failed, or V(null). The module's notes describe it.", type: dict}
 token:
   description:
     - The secret, where it was minted by this task and no O(path) keeps it. V(null) at any other time.
