@@ -260,6 +260,15 @@ class TokenFlow:
                 if isinstance(model, dict) and model.get("token") and model.get("id"):
                     return Token.of(model), str(model["token"])
                 raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
+            except Invalid as error:
+                if "not held" not in (error.reason or ""):
+                    raise
+                raise Invalid(
+                    error.message,
+                    "A token can do no more than its owner. Leave these scopes out, or give the user a role with them "
+                    "in the hub's configuration.",
+                    status=error.status, method=error.method, url=error.url, reason=error.reason,
+                ) from None  # fmt: skip
             except HubError as error:
                 cleaned = error.code not in _DOUBTFUL or self._forget(note)
                 if error.code not in _LOST or not attempts_left or not cleaned:

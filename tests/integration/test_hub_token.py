@@ -71,6 +71,13 @@ def test_scopes_of_today_on_any_hub(any_version: At) -> None:
     assert (start["servers"][0]["state"], stop["servers"][0]["state"]) == ("ready", "stopped")
 
 
+def test_a_token_can_do_no_more_than_its_owner(any_version: At) -> None:
+    user = any_version.new_user()
+    result = any_version("hub_token", user=user, note="ci", scopes=["list:users"])
+    assert failed(result, "invalid", "list:users", "no more than its owner", "role")["status"] == 400
+    assert ids(any_version, user) == []
+
+
 class Kept:
     """A token that a file keeps, declared again and again while things happen to it."""
 
