@@ -276,8 +276,10 @@ def test_many_accounts_each_for_its_purpose(any_site: Site) -> None:
         {"user": "culler", "purpose": "cull", "expires_in": "30d"},
         {"user": odd, "note": "a 'note' with [brackets]", "scopes": ["start:servers!user"]},
     ]  # fmt: skip
-    played = site.run("service_account", accounts=accounts)
-    passed(played, changed=2)
+    # Where the playbook is run, as all that the role writes.
+    files = {"service_account_config_path": "hub.py", "service_account_values_path": "values.yaml"}
+    passed(site.run("service_account", accounts=accounts, **files), changed=4)
+    assert all((site.folder / file).exists() for file in files.values())
     owner = {scope.partition("!")[0]: scope.replace("!user", "!user=of-many") for scope in least_scopes(hub)}
     first, second = sorted(tokens(hub, "of-many"), key=lambda token: str(token["note"]))
     assert set(first["scopes"]) == {*owner.values(), *(f"{name}!user=of-many" for name in NAMES)}
@@ -287,12 +289,12 @@ def test_many_accounts_each_for_its_purpose(any_site: Site) -> None:
     held = {"list:users", "read:users:activity", "read:servers", "delete:servers"}
     assert {scope for scope in cull["scopes"] if scope.partition("!")[0] not in NAMES} == held
     assert cull["expires_at"]
-    files = [site.folder / f"localhost-{user}.token" for user in ("of-many", "culler", odd)]
-    assert [whose(hub, file.read_text().strip()) for file in files] == ["of-many", "culler", odd]
+    kept = [site.folder / f"localhost-{user}.token" for user in ("of-many", "culler", odd)]
+    assert [whose(hub, file.read_text().strip()) for file in kept] == ["of-many", "culler", odd]
     assert sorted(api(hub, "GET", "users/of-many")["groups"]) == ["checkers", "robots"]
 
     position = logged(hub)
-    passed(site.run("service_account", accounts=accounts), changed=0)
+    passed(site.run("service_account", accounts=accounts, **files), changed=0)
     assert not writes(hub, position)
 
 
