@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whatever the documents tell a reader to run is run here, against real hubs.
 
-A block of shell, Python or YAML that no rule below covers is a failure: a new one needs a rule.
+A block of shell, Python or YAML that no rule below covers is a failure: a new one needs a rule. Only docs/ that are one
+long walk with a hub of its own have a file of their own, which runs them from their beginning to their end.
 """
 
 from __future__ import annotations
@@ -22,18 +23,12 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from documents import Block, blocks
 from hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
 from service_accounts import MARK, tokens
 
 from playbooks import Played, ansible_bin, api, copy_checkout, environment, hub_environment, play, run, servers
 
-DOCUMENTS = [
-    REPOSITORY / "README.md",
-    REPOSITORY / "CONTRIBUTING.md",
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-    *sorted((REPOSITORY / "roles").glob("*/README.md")),
-]
-FENCED = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 MODULES = sorted(file.stem for file in (REPOSITORY / "plugins/modules").glob("hub_*.py"))
 ROLES = sorted(folder.name for folder in (REPOSITORY / "roles").iterdir() if (folder / "meta").is_dir())
 # Parts that may run elsewhere, but not inside of these tests, which they would begin anew.
@@ -51,27 +46,6 @@ def room(spawner):
 
 c.Spawner.pre_spawn_hook = room
 """
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a document."""
-
-    document: str
-    language: str
-    code: str
-
-    def __str__(self) -> str:
-        return f"{self.document}: {self.code.splitlines()[0]}"
-
-
-def blocks() -> list[Block]:
-    found = []
-    for document in DOCUMENTS:
-        for indent, language, code in FENCED.findall(document.read_text()):
-            plain = re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)
-            found.append(Block(str(document.relative_to(REPOSITORY)), language, plain))
-    return found
 
 
 @dataclass(frozen=True)
@@ -101,7 +75,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder, away = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("other")
     (folder / "hubops.token").write_text(SERVICE_TOKEN + "\n")
-    [service] = [block.code for block in blocks() if block.language == "python" and block.document == "README.md"]
+    [service] = [block.code for block in blocks("README.md") if block.language == "python"]
     config = service.replace("/etc/jupyterhub/hubops.token", str(folder / "hubops.token")) + FULL
     with (
         running_hub(folder, spawner="server", config=config) as hub,
@@ -113,7 +87,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def account(desk: Desk) -> Path:
     """The file with the account's token, which the README's own commands create."""
-    [code] = [block.code for block in blocks() if "hubops.jupyterhub.service_account" in block.code]
+    [code] = [block.code for block in blocks("README.md") if "service_account_user=verify-bot" in block.code]
     assert "https://hub.example.org/" in code
     desk.shell(code.replace("https://hub.example.org/", desk.hub.url))
     return desk.folder / "verify-bot.token"
@@ -190,7 +164,7 @@ def load_roles(block: Block, desk: Desk, account: Path) -> None:
         assert {scope.partition("!")[2] for scope in answer.json()["scopes"]} <= {"user=verify-bot", "service=hubops"}
 
 
-@rule("README.md", "hubops.jupyterhub.service_account")
+@rule("README.md", "service_account_user=verify-bot")
 def service_account(block: Block, desk: Desk, account: Path) -> None:
     assert account.stat().st_mode & 0o777 == 0o600
     header = {"Authorization": f"token {token_of(account)}"}
@@ -242,6 +216,29 @@ def inventory(block: Block, desk: Desk, account: Path) -> None:
 def many_hubs(block: Block, desk: Desk, account: Path) -> None:
     """Run by the inventory that it takes."""
     assert len([each for each in blocks() if all(text in (each.document + each.code) for text in INVENTORY)]) == 1
+
+
+@rule("README.md", "service_accounts:")
+def accounts(block: Block, desk: Desk, account: Path) -> None:
+    """Runs with the commands that follow it. The account that is there already stays as it is."""
+    [commands] = [each for each in blocks("README.md") if "-e @accounts.yml" in each.code]
+    (desk.folder / "accounts.yml").write_text(block.code)
+    kept = account.read_text()
+    env = hub_environment(desk.hub, desk.hub.admin_token) | {"VAULT_PASSWORD": "of the vault"}
+    for first in (True, False):
+        done = desk.shell(commands.code, **env)
+        assert [int(number) > 0 for number in re.findall(r"changed=(\d+)", done.stdout)] == [first, False]
+    assert account.read_text() == kept
+    assert (desk.folder / "report-bot.yml").read_text().startswith("$ANSIBLE_VAULT;")
+    assert len(tokens(desk.hub, "report-bot")) == 1
+
+
+@rule("README.md", "-e @accounts.yml")
+def many_accounts(block: Block, desk: Desk, account: Path) -> None:
+    """Run with the declaration that it takes."""
+    assert block.code.splitlines() == [
+        f"ansible-playbook hubops.jupyterhub.{name} -e @accounts.yml" for name in ("service_account", "rotate_tokens")
+    ]
 
 
 @rule("README.md", "- name: A server for a demonstration")
@@ -322,7 +319,11 @@ def hub_to_play_with(block: Block, desk: Desk, account: Path) -> None:
     assert stopped["changed"] is True
 
 
-@pytest.mark.parametrize("block", [block for block in blocks() if block.language not in ("", "text")], ids=str)
+WALKED = ["docs/service-accounts.md"]  # test_service_accounts_page.py runs it
+RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
 def test_a_block_does_what_it_says(block: Block, desk: Desk, account: Path) -> None:
     assert block.language in ("shell", "python", "yaml"), "say which language it is in, as the others do"
     found = rules_of(block)
@@ -340,12 +341,16 @@ def test_a_block_without_a_language_is_none_to_run() -> None:
     assert [str(block) for block in blocks() if block.language == ""] == []
 
 
-def test_the_one_line_of_awx_runs(desk: Desk, account: Path) -> None:
-    """In check mode, since it is the same playbook; that the job's artifacts hold the verdict, test_verify.py says."""
-    [line] = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
-    done = desk.play(line, token_of(account), "--check")
+def test_the_lines_of_awx_run(desk: Desk, account: Path) -> None:
+    """In check mode, since these are the same playbooks. That artifacts hold the verdict, test_verify.py says."""
+    verifies, rotates = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
+    done = desk.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
     assert "INCOMPLETE" in done.stdout
+    declared = ["-e", f"service_account_user=verify-bot service_account_token_path={account}"]
+    done = desk.play(rotates, SERVICE_TOKEN, "--check", *declared)
+    assert done.status == 0, done.output
+    assert done.recap["localhost"]["changed"] == 0
 
 
 # Tables
