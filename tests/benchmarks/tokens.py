@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tokens cost: one account and ten in a call of `hub_token`, ten calls in a loop, and `ansible.builtin.uri`.
+
+All sides run in turns against the same hub, in one run; what counts is the ratio. `make bench` prints the table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from calls import seconds
+from hubs import Hub, running_hub
+
+ROUNDS, ACCOUNTS = 5, 10
+SCOPES = ["read:users:name!user", "read:tokens!user"]
+API = "{{ lookup('env', 'JUPYTERHUB_URL') }}hub/api"
+ADMIN = "{{ lookup('env', 'JUPYTERHUB_API_TOKEN') }}"
+REQUEST = re.compile(r"^\[I (\S+ \S+) JupyterHub log:\d+\] \d+ .* ([\d.]+)ms$", re.MULTILINE)
+_marks = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A job is so many calls for so many accounts each, and a run does so many jobs."""
+
+    name: str
+    jobs: int
+    calls: int = 1
+    accounts: int = 1
+    uri: bool = False
+
+
+SIDES = [
+    Side("hub_token, one account", jobs=30),
+    Side("hub_token, ten accounts", jobs=10, accounts=ACCOUNTS),
+    Side("hub_token, ten calls in a loop", jobs=3, calls=ACCOUNTS),
+    Side("uri, ten calls in a loop", jobs=1, calls=ACCOUNTS, uri=True),
+]
+
+
+def minting(side: Side, folder: Path) -> dict[str, Any]:
+    """Another token at each call. `hub_token` proves it and keeps it in a file; `uri` is content with the answer."""
+    note = f"{next(_marks)}-{{{{ item if {side.accounts} > 1 else item // {ACCOUNTS} }}}}"
+    if not side.uri:
+        return hub_token(side, "mint", note, folder)
+    body = {"note": note, "scopes": SCOPES}
+    return uri(f"users/mint{{{{ item % {ACCOUNTS} }}}}/tokens", ADMIN, method="POST", body=body, status_code=201)
+
+
+def proving(side: Side, folder: Path) -> dict[str, Any]:
+    """The tokens that are kept already."""
+    if not side.uri:
+        return hub_token(side, "prove", "kept", folder)
+    return uri("user", f"{{{{ lookup('file', '{folder}/kept-prove' ~ item % {ACCOUNTS}) }}}}")
+
+
+def hub_token(side: Side, name: str, note: str, folder: Path) -> dict[str, Any]:
+    numbers = range(ACCOUNTS) if side.accounts > 1 else [f"{{{{ item % {ACCOUNTS} }}}}"]
+    tokens = [{"user": f"{name}{number}", "path": f"{folder}/{note}-{name}{number}"} for number in numbers]
+    options = {"tokens": tokens} if side.accounts > 1 else tokens[0]
+    return {"hubops.jupyterhub.hub_token": {"note": note, "scopes": SCOPES, **options}}
+
+
+def uri(path: str, token: str, **more: Any) -> dict[str, Any]:
+    headers = {"Authorization": f"token {token}"}
+    return {"ansible.builtin.uri": {"url": f"{API}/{path}", "headers": headers, "body_format": "json", **more}}
+
+
+def without_tokens(hub: Hub, name: str) -> None:
+    for number, method in itertools.product(range(ACCOUNTS), (requests.delete, requests.post)):
+        method(f"{hub.api}/users/{name}{number}", headers=hub.headers, timeout=60)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a job: its seconds, those in which the hub had a request of it in hand, and how many requests it took."""
+
+    seconds: float
+    hub: float
+    requests: float
+
+    @property
+    def rest(self) -> float:
+        return self.seconds - self.hub
+
+
+def shared(log: str) -> tuple[float, int]:
+    """Seconds in which the hub had a request in hand, and how many there were. Its log has the end of each, and how
+    long it took; a hub works on one after the other, so that those which wait for their turn must not count again."""
+    total = until = 0.0
+    ends = [(datetime.fromisoformat(stamp).timestamp(), float(took) / 1000) for stamp, took in REQUEST.findall(log)]
+    for begin, end in sorted((end - took, end) for end, took in ends):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total, len(ends)
+
+
+def cost(hub: Hub, folder: Path, side: Side, task: Callable[[Side, Path], dict[str, Any]]) -> Cost:
+    """The start of Ansible is in both runs and goes out: what is left are the jobs after the first call."""
+    runs = []
+    for calls in (1, 1 + side.jobs * side.calls):
+        without_tokens(hub, "mint")
+        position = hub.log.stat().st_size
+        took = seconds(hub, folder, "controller", task(side, folder / "kept"), calls)
+        runs.append((took, *shared(hub.log.read_text()[position:])))
+    return Cost(*((many - one) / side.jobs for one, many in zip(*runs, strict=True)))
+
+
+def main() -> None:
+    jobs = {"mint": minting, "prove": proving}
+    costs: dict[tuple[str, Side], list[Cost]] = {(job, side): [] for job in jobs for side in SIDES}
+    with tempfile.TemporaryDirectory() as name, running_hub(Path(name)) as hub:
+        without_tokens(hub, "prove")
+        seconds(hub, Path(name), "controller", proving(SIDES[1], Path(name) / "kept"), 1)
+        for _round in range(ROUNDS):
+            for (job, task), side in itertools.product(jobs.items(), SIDES):
+                costs[job, side].append(cost(hub, Path(name), side, task))
+    print(f"Tokens, median of {ROUNDS} rounds. The hub's time is that in which it had a request in hand, by its log.\n")
+    print(f"| {'':5} | {'side':30} | ms a job | the hub's | the rest | times the first | requests |")
+    print(f"| {'-' * 5} | {'-' * 30} | -------: | --------: | -------: | --------------: | -------: |")
+    for job, side in itertools.product(jobs, SIDES):
+        took, share, rest = (median(costs[job, side], what) * 1000 for what in ("seconds", "hub", "rest"))
+        times, asked = rest / 1000 / median(costs[job, SIDES[0]], "rest"), median(costs[job, side], "requests")
+        row = f"{took:8.0f} | {share:9.0f} | {rest:8.0f} | {times:15.1f} | {asked:8.0f}"
+        print(f"| {job:5} | {side.name:30} | {row} |")
+    print()
+    for job in jobs:
+        one, ten = (costs[job, side] for side in SIDES[:2])
+        more = median(ten, "hub") - median(one, "hub")
+        times = median(ten, "seconds") / (median(one, "seconds") + more)
+        print(f"To {job} ten in one call takes {times:.2f} times what one takes and the hub needs for the other nine.")
+
+
+def median(found: list[Cost], what: str) -> float:
+    return statistics.median(getattr(each, what) for each in found)
+
+
+if __name__ == "__main__":
+    main()
