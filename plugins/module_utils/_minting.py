@@ -70,7 +70,7 @@ class TokensFlow:
         self._single = single
 
     def plan(self) -> Plan:
-        _ = self._hub.dialect  # asked for once, before many ask for it at the same time
+        self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
         plan = self._many.plan()
         return replace(plan, predicted=self._result(plan.predicted))
 

@@ -71,7 +71,6 @@ class Item(Flow, Protocol):
 
     def unknown(self) -> dict[str, Any]:
         """The answer as long as nothing is known."""
-        ...
 
 
 @dataclass(frozen=True)
