@@ -25,7 +25,7 @@ import requests
 import yaml
 from documents import Block, blocks
 from hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
-from service_accounts import MARK, tokens
+from service_accounts import MARK, tokens, whose
 
 from playbooks import Played, ansible_bin, api, copy_checkout, environment, hub_environment, play, run, servers
 
@@ -305,6 +305,25 @@ def failures(block: Block, desk: Desk, account: Path) -> None:
     # And any other failure still is one.
     other = desk.play(block.code, "0123456789abcdef0123456789abcdef")
     assert other.status == 2
+
+
+@rule("roles/service_account/README.md", "- name: An account for a program")
+def account_for_a_program(block: Block, desk: Desk, account: Path) -> None:
+    done = desk.play(block.code, desk.hub.admin_token)
+    assert done.status == 0, done.output
+    secret = (desk.folder / "program-bot.token").read_text().strip()
+    assert whose(desk.hub, secret) == "program-bot"
+    assert "program-bot has token a" in done.stdout
+    assert secret not in done.output
+
+
+@rule("roles/verify/README.md", "- name: After an upgrade")
+def after_an_upgrade(block: Block, desk: Desk, account: Path) -> None:
+    api(desk.hub, "POST", "users/verify-bot/server")
+    done = desk.play(block.code, token_of(account))
+    assert done.status == 0, done.output
+    assert servers(desk.hub, "verify-bot") == {}
+    assert json.loads((desk.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
 
 
 @rule("roles/local_hub/README.md", "- name: A hub to play with")
