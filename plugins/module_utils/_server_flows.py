@@ -57,7 +57,7 @@ class ServersFlow:
         self._many = Many("servers", self._items, concurrency)
 
     def plan(self) -> Plan:
-        _ = self._hub.dialect  # asked for once, before many ask for it at the same time
+        self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
         # A user's servers are one request, however many of them are declared.
         users = list(dict.fromkeys(one.user for one in self._wanted))
         self._found = dict(zip(users, each(self._read, users, self._concurrency), strict=True))
