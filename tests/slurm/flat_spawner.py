@@ -8,12 +8,13 @@ A value is a list of one, as a form sends it: {"account": ["test-group"], "reser
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
 from typing import Any
 
-from batchspawner import SlurmSpawner
+from batchspawner import JobStatus, SlurmSpawner
 from tornado.web import HTTPError
 from traitlets import Unicode, default
 
@@ -70,6 +71,11 @@ class FlatSlurmSpawner(SlurmSpawner):
         if self.user.name == "root":  # who alone can be sure to reach an environment below whatever folder
             command = [f"{self.jupyter}/batchspawner-singleuser", f"{self.jupyter}/jupyterhub-singleuser"]
         return shlex.join([*command, *self.get_args()])
+
+    async def query_job_status(self) -> JobStatus:
+        # A DELETE that interrupts a start has batchspawner 1.3.0 kill its squeue, and take that for Slurm's word that
+        # there is no such job: it forgets the job, which stays in the queue for ever. So squeue comes to its end.
+        return await asyncio.shield(super().query_job_status())
 
     async def _get_batch_script(self, **variables: Any) -> str:
         # batchspawner lets user_options replace every variable as they are, lists as well as the command itself.

@@ -76,7 +76,11 @@ def server(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Server]
     for user in USERS:
         for name in at.servers(user):
             Server(replace(at, door="program"), cluster, user, name)(state="stopped")
-    until(lambda: cluster.queue() == [])
+    try:
+        until(lambda: cluster.queue() == [])
+    finally:
+        for job in cluster.queue():
+            cluster.run("scancel", job)
 
 
 # As users run it, for what this suite is there for first of all.
