@@ -26,7 +26,11 @@ ROUNDS, ACCOUNTS = 5, 10
 SCOPES = ["read:users:name!user", "read:tokens!user"]
 API = "{{ lookup('env', 'JUPYTERHUB_URL') }}hub/api"
 ADMIN = "{{ lookup('env', 'JUPYTERHUB_API_TOKEN') }}"
-REQUEST = re.compile(r"^\[I (\S+ \S+) JupyterHub log:\d+\] \d+ .* ([\d.]+)ms$", re.MULTILINE)
+# Of the sides alone: what made the users anew may be logged a moment late.
+REQUEST = re.compile(
+    r"^\[I (\S+ \S+) JupyterHub log:\d+\] \d+ \w+ /hub/api/(?:user|users/\w+/tokens\S*)? \(\S+\) ([\d.]+)ms$",
+    re.MULTILINE,
+)
 _marks = itertools.count(1)
 
 
