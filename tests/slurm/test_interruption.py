@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubs import REPOSITORY
+from hubs import REPOSITORY, Hub
 from slurm.cluster import Cluster
 
 from playbooks import eventually, processes_of
+
+HEEDFUL = ("env", "--default-signal=HUP,INT")  # also if these tests run under nohup, or in the background of a script
 
 
 @contextlib.contextmanager
@@ -30,9 +32,10 @@ def interrupted(process: subprocess.Popen, number: signal.Signals) -> Iterator[N
         with contextlib.suppress(ProcessLookupError):  # it ended by itself, which the caller is to find
             os.killpg(process.pid, number)
         try:
-            process.wait(120)
+            process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGTERM)  # what this was to prove it did not, but it is to end all the same
+            process.wait(60)
             raise
 
 
@@ -44,7 +47,7 @@ def runs(folder: Path, *programs: str) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
 def test_a_cluster_that_is_interrupted_is_gone(number: signal.Signals) -> None:
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests")}
-    command = [sys.executable, "-m", "slurm.cluster"]
+    command = [*HEEDFUL, sys.executable, "-m", "slurm.cluster"]
     stubborn = "#!/bin/sh\n#SBATCH --output=/dev/null\ntrap '' TERM\nwhile :; do sleep 1; done\n"
     with (
         subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as process,
@@ -61,9 +64,9 @@ def test_a_cluster_that_is_interrupted_is_gone(number: signal.Signals) -> None:
     assert not cluster.folder.exists()
 
 
-def test_nothing_is_left_of_a_run_after_ctrl_c(tmp_path: Path) -> None:
-    """The command of `make test-slurm`, while a server of a hub runs as a job."""
-    command = ["tools/slurm", "tests/slurm/test_slurm.py", "-k", "seed", "--basetemp", str(tmp_path / "run")]
+def test_nothing_is_left_of_a_run_after_ctrl_c(tmp_path: Path, hub_61: Hub) -> None:
+    """The command of `make test-slurm`, while a server runs as a job. Our own hub has installed what it needs."""
+    command = [*HEEDFUL, "tools/slurm", "tests/slurm/test_slurm.py", "-k", "seed", "--basetemp", str(tmp_path / "run")]
     log = tmp_path / "run.log"
     with (
         log.open("w") as output,
