@@ -51,7 +51,8 @@ class UserFlow:
     def plan(self) -> Plan:
         """Create, change, join and delete only what differs. Servers go first: see `apply`."""
         wanted = self._wanted
-        api_path(*wanted.groups)  # a name that no hub can have is told before anything else
+        for group in wanted.groups:
+            api_path("groups", group)  # a name that no hub can have is told before anything else
         found = self._read()
         actions = tuple(self._actions(found))
         before = self._picture(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -66,18 +67,55 @@ def failure_of(response: requests.Response, what: str) -> HubError:
     return kind(f"The hub refuses {request['method']} for {what}: {reason}.", "Correct what it names.", **request)
 
 
+def of_server(response: requests.Response, hub_url: str) -> bool:
+    """Whether a server itself has answered, and not the hub in its place."""
+    if response.status_code in (404, 424) or response.status_code >= 500:
+        # 404 is the proxy's or the hub's word too; a server that has no /api says it of a path of its own.
+        return response.status_code == 404 and "x-jupyterhub-version" not in response.headers
+    target = urlsplit(urljoin(str(response.url), response.headers.get("Location", ""))).path
+    hub = urlsplit(hub_url).path + "hub/"
+    return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
+
+
+def gone(response: requests.Response, what: str) -> HubFailure:
+    """The hub has answered in place of a server that does not run."""
+    return HubFailure(
+        f"{_begun(what)} does not answer; the hub does in its place.",
+        "Start it with hub_server, and look into the hub's log for why it ended.", **request_of(response),
+    )  # fmt: skip
+
+
+def elsewhere(response: requests.Response, what: str, hub_url: str) -> Invalid:
+    """A server wants a token, and is not where tokens are sent to."""
+    there, home = urlsplit(str(response.url)), urlsplit(hub_url)
+    return Invalid(
+        f"{_begun(what)} is at {there.scheme}://{there.netloc}, where the token is not sent: hub_url says "
+        f"{home.scheme}://{home.netloc}, and it goes to that host and its subdomains only.",
+        "Set hub_url to the address that a browser shows for the hub.", **request_of(response),
+    )  # fmt: skip
+
+
+def _begun(what: str) -> str:
+    """It as the beginning of a sentence."""
+    return what[0].upper() + what[1:]
+
+
+def distrusts(error: requests.RequestException) -> bool:
+    """Whether it is a certificate that is not trusted, which time does not mend as it does a broken connection."""
+    return isinstance(_root(error), ssl.SSLCertVerificationError)
+
+
 def no_answer(error: requests.RequestException, method: str, url: str, timeout: float) -> HubError:
     """Why there was no answer, from the HTTP library's exception."""
     host = urlsplit(url).netloc
     request: dict[str, Any] = {"method": method, "url": url}
     cause = _cause(error)
     if isinstance(error, requests.exceptions.SSLError):
-        plain = "wrong version" in cause.lower() or "record layer" in cause.lower()
-        hint = (
-            "Write hub_url with http://, or the right port."
-            if plain
-            else "Set ca_path to the file of the CA that signed it."
-        )
+        hint = "Set ca_path to the file of the CA that signed it."
+        if "wrong version" in cause.lower() or "record layer" in cause.lower():
+            hint = "Write hub_url with http://, or the right port."
+        elif "mismatch" in cause:
+            hint = "Have the certificate name that host, or set hub_url to a name that it has."
         return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
     if isinstance(_root(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
         return too_late(method, url, timeout)

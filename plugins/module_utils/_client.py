@@ -23,10 +23,14 @@ from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     content_of,
+    distrusts,
+    elsewhere,
     event_of,
     failure_of,
+    gone,
     mapping_of,
     no_answer,
+    of_server,
     reason_of,
     request_of,
     retry_after_of,
@@ -38,7 +42,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import Dialect, dialect_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
-    HubFailure,
     Invalid,
     MissingScope,
     Unauthorized,
@@ -224,29 +227,28 @@ class HubClient:
         return urljoin(self.url, url)
 
     def answers(self, url: str) -> bool:
-        """Whether a server itself answers at its public address. The hub answers in its place where it does not run."""
+        """Whether a server itself answers at its public address. The hub answers in its place where it does not run.
+
+        Raises `TlsFailure` for a certificate that is not trusted: with subdomains, each server may show another one.
+        """
+        url = urljoin(url, "api")
         try:
-            response = self._request("GET", urljoin(url, "api"), token=False, timeout=_PROBE)
-        except requests.RequestException:
+            response = self._request("GET", url, token=False, timeout=_PROBE)
+        except requests.RequestException as error:
+            if distrusts(error):
+                raise no_answer(error, "GET", url, _PROBE) from None
             return False
-        if response.status_code in (404, 424) or response.status_code >= 500:
-            # 404 is the proxy's or the hub's word too; a server that has no /api says it of a path of its own.
-            return response.status_code == 404 and "x-jupyterhub-version" not in response.headers
-        target = urlsplit(urljoin(url, response.headers.get("Location", url))).path
-        hub = urlsplit(self.url).path + "hub/"
-        return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
+        return of_server(response, self.url)
 
     def ask_server(self, method: str, url: str, *, what: str, body: dict[str, Any] | None = None) -> Any:
         """One request to a server's own REST API with the token, which must hold ``access:servers`` for it."""
         response = self._send(method, url, body=body)
+        if response.status_code in (401, 403) and not self.token_header(url):
+            raise elsewhere(response, what, self.url)
         kind = response.headers.get("Content-Type", "")
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
             # What the hub answers in place of a server that has gone, to a POST with a complaint on XSRF.
-            raise HubFailure(
-                f"{what[0].upper()}{what[1:]} does not answer; the hub does in its place.",
-                "Start it with hub_server, and look into the hub's log for why it ended.",
-                status=response.status_code, method=method, url=url,
-            )  # fmt: skip
+            raise gone(response, what)
         return self._judged(response, scope="access:servers", what=what)
 
     def token_header(self, url: str) -> dict[str, str]:

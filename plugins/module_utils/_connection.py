@@ -90,9 +90,10 @@ def door(url: SplitResult) -> tuple[str, int]:
 
 def api_path(*segments: str) -> str:
     """A path below the hub's API. Segments are quoted as the hub quotes them (``url_escape_path`` in its utils.py)."""
-    for segment in segments:
-        if segment in ("", ".", ".."):
-            # HTTP libraries resolve dot segments: /users/.. would be another resource.
+    for above, segment in zip(("", *segments), segments, strict=False):
+        # HTTP libraries resolve dot segments: /users/.. would be another resource. Proxies before a hub may undo the
+        # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have one in its name.
+        if segment in ("", ".", "..") or ("/" in segment and above in ("users", "servers")):
             raise Invalid(
                 f"'{segment}' is no name that a hub can have.", "Give the name as the hub's admin page shows it."
             )

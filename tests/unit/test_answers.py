@@ -139,3 +139,6 @@ def test_tls_hints_tell_a_private_ca_from_no_tls_at_all() -> None:
 
     assert "ca_path" in hint("certificate verify failed: unable to get local issuer certificate")
     assert "http://" in hint("[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    mismatch = "certificate verify failed: Hostname mismatch, certificate is not valid for 'alice.hub'"
+    assert "ca_path" not in hint(mismatch)
+    assert "name" in hint(mismatch)
