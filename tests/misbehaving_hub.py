@@ -151,3 +151,20 @@ def refuses_writes(hub_url: str) -> Behaviour:
         return Answer(answer.content, answer.status_code, passed)
 
     return behave
+
+
+def passes_on(hub_url: str) -> Behaviour:
+    """A real hub, asked in the same words and for the same host as we are, so that all of it is recorded."""
+    origin = urlsplit(hub_url)
+    hop = ("connection", "transfer-encoding", "content-length", "content-encoding")
+
+    def behave(asked: Asked) -> Answer:
+        url = f"{origin.scheme}://{origin.netloc}{asked.path}"
+        headers = {name: value for name, value in asked.headers.items() if name not in hop}
+        answer = requests.request(
+            asked.method, url, headers=headers, data=asked.body, timeout=60, allow_redirects=False
+        )
+        passed = {name: value for name, value in answer.headers.items() if name.lower() not in hop}
+        return Answer(answer.content, answer.status_code, passed)
+
+    return behave
