@@ -10,6 +10,7 @@ The hosts are below .localhost, which every machine could resolve and not every 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
-import resolving_localhost.sitecustomize  # noqa: F401 - for this process, too
 import trustme
 from doors import At, failed
 from hubs import REPOSITORY, Hub, running_hub
-from misbehaving_hub import misbehaving_hub, passes_on
+from misbehaving_hub import Answer, Asked, misbehaving_hub, passes_on
 
+importlib.import_module("resolving_localhost.sitecustomize")  # for this process, too
 RESOLVING = {"PYTHONPATH": str(REPOSITORY / "tests" / "resolving_localhost")}
 IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
 
@@ -225,7 +226,11 @@ def test_a_host_that_the_hub_s_own_proxy_does_not_find(tmp_path: Path) -> None:
 
 def test_the_token_goes_to_the_hub_s_host_and_those_below_it(tmp_path: Path) -> None:
     behind: list[str] = []
-    with misbehaving_hub(lambda asked: passes_on(behind[0])(asked)) as front:
+
+    def answer(asked: Asked) -> Answer:
+        return passes_on(behind[0])(asked)  # whose address is known only when it has started, with that of its front
+
+    with misbehaving_hub(answer) as front:
         port = urlsplit(front.url).port
         with running_hub(tmp_path, config=subdomains(port=port)) as hub:
             behind.append(hub.url)
