@@ -55,6 +55,12 @@ def failure_of(response: requests.Response, what: str) -> HubError:
     if status >= 500:
         return HubFailure(f"The hub failed with {status} for {what}: {reason}.", "Look into the hub's log.", **request)
     kind = BY_STATUS.get(status, UnexpectedAnswer)
+    if kind is NotFound and "json" not in content_of(response):
+        # A hub says it in JSON. A proxy says so of all paths as long as it knows of no hub, such as while one starts.
+        return Unreachable(
+            f"A proxy answers 404 ({reason}) in place of the hub.",
+            "Check hub_url, and that the hub runs.", **request,
+        )  # fmt: skip
     if kind is NotFound:
         hint = "Check the name; a token whose scopes do not cover it gets the same answer."
         return NotFound(f"The hub has no {what} ({reason}).", hint, **request)

@@ -28,6 +28,7 @@ def answer(status: int, body: Any = None, *, url: str = URL, method: str = "GET"
     response.status_code, response.url, response.reason = status, url, "the status line's word"
     response.request = requests.Request(method, url).prepare()
     response._content = (body if isinstance(body, str) else json.dumps(body)).encode()
+    response.headers["Content-Type"] = "text/html; charset=utf-8" if isinstance(body, str) else "application/json"
     response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
     return response
 
@@ -49,6 +50,13 @@ def test_what_a_status_means(status: int, code: str) -> None:
     if status >= 400:
         assert "user 'alice'" in error.message
         assert "so it is" in error.message
+
+
+def test_a_page_that_is_not_found_is_a_proxy_s_word_and_not_the_hub_s() -> None:
+    """As long as a hub starts, its proxy knows of nothing: no user is missing for that."""
+    error = failure_of(answer(404, "<html><title>404 Not Found</title>"), "user 'alice'")
+    assert (error.code, error.status, error.reason) == ("unreachable", 404, "404 Not Found")
+    assert "user" not in error.message
 
 
 @pytest.mark.parametrize(
