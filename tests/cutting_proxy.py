@@ -34,6 +34,9 @@ class Fault:
     before any of its answer. ``halved``: when the share ``at`` of the answer's head or body (``part``) has gone out.
     ``hung_up``: right after the whole answer. ``late``: the answer comes after ``seconds``. ``held``: the request
     reaches the hub after ``seconds``, whether anybody still waits or not. A cut is a FIN, or a RST with ``reset``.
+
+    A stream of events is passed on as it comes. ``shortened``: it is cut after ``seconds``. ``buffered``: it is kept
+    back until it ends. Other cuts come before its first byte.
     """
 
     kind: str = "none"
@@ -180,7 +183,12 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
                 return cut(client, fault)
             if fault.kind == "held":
                 ended.wait(fault.seconds)
-            head, content = ask_the_hub(exchange, headers)
+            connection = http.client.HTTPConnection(str(home.hostname), home.port, timeout=30)
+            with contextlib.closing(connection):
+                answer, source = ask_the_hub(connection, exchange, headers)
+                if answer.headers.get_content_type() == "text/event-stream" and fault.kind != "buffered":
+                    return pass_on(client, answer, source, fault)
+                head, content = whole(exchange, answer)
             proxy.watch("done", exchange)
             if fault.kind == "late":
                 ended.wait(fault.seconds)
@@ -196,22 +204,41 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             proxy.watch("answered", exchange)
             return fault.kind not in CUTS or cut(client, fault)
 
-        def ask_the_hub(exchange: Exchange, headers: dict[str, str]) -> tuple[bytes, bytes]:
-            connection = http.client.HTTPConnection(str(home.hostname), home.port, timeout=30)
-            try:
-                connection.request(
-                    exchange.method, exchange.path, exchange.body or None, headers | {"Connection": "close"}
-                )
-                answer = connection.getresponse()
-                content = answer.read()
-            finally:
-                connection.close()
-            exchange.status, exchange.content = answer.status, content
+        def ask_the_hub(
+            connection: http.client.HTTPConnection, exchange: Exchange, headers: dict[str, str]
+        ) -> tuple[http.client.HTTPResponse, socket.socket]:
+            connection.request(exchange.method, exchange.path, exchange.body or None, headers | {"Connection": "close"})
+            source = connection.sock
+            answer = connection.getresponse()
+            exchange.status = answer.status
+            return answer, source
+
+        def head_of(answer: http.client.HTTPResponse, *more: str) -> bytes:
             lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
             hop = ("connection", "transfer-encoding", "content-length", "keep-alive")
             lines += [f"{name}: {value}" for name, value in answer.getheaders() if name.lower() not in hop]
-            lines += [f"Content-Length: {len(content)}"] if answer.status != 204 else []
-            return "\r\n".join([*lines, "", ""]).encode("latin-1"), content
+            return "\r\n".join([*lines, *more, "", ""]).encode("latin-1")
+
+        def whole(exchange: Exchange, answer: http.client.HTTPResponse) -> tuple[bytes, bytes]:
+            content = exchange.content = answer.read()
+            length = [f"Content-Length: {len(content)}"] if answer.status != 204 else []
+            return head_of(answer, *length), content
+
+        def pass_on(
+            client: socket.socket, answer: http.client.HTTPResponse, source: socket.socket, fault: Fault
+        ) -> bool:
+            """A stream, as it comes. Says that the connection does not go on."""
+            end = time.monotonic() + (fault.seconds if fault.kind == "shortened" else 3600)
+            if fault.kind in CUTS:
+                return cut(client, fault)
+            with contextlib.suppress(OSError):  # it has come to the time of its cut, or nobody listens any more
+                client.sendall(head_of(answer, "Connection: close"))
+                while (left := end - time.monotonic()) > 0:
+                    source.settimeout(left)
+                    if not (some := answer.read1(65536)):
+                        break
+                    client.sendall(some)
+            return cut(client, fault)
 
         def accept() -> None:
             while not ended.is_set():

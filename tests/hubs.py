@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ import hub_install  # noqa: E402
 import hub_processes  # noqa: E402
 import local_hub  # noqa: E402
 
-__all__ = ["HOME", "Hub", "hub_install", "hub_processes", "local_hub", "running_hub", "venv"]
+__all__ = ["HOME", "Hub", "crash", "hub_install", "hub_processes", "local_hub", "running_hub", "start_again", "venv"]
 
 
 @functools.cache
@@ -85,3 +87,24 @@ def running_hub(
         )
     finally:
         local_hub.perform(local_hub.parse(["stop", "--state", str(state)]))
+
+
+def crash(hub: Hub) -> None:
+    """End the hub, and nothing but the hub: its proxy answers 503 in its place, and real servers run on."""
+    process = local_hub.hub_process(hub.state, local_hub.read_record(hub.state))
+    assert process, "it runs no more"
+    process.kill(signal.SIGKILL)
+    assert hub_processes.wait_until(lambda: not process.alive(), 10)
+
+
+def start_again(hub: Hub) -> None:
+    """Start a hub that has crashed: at the same address, with its database, and with a new proxy."""
+    record = local_hub.read_record(hub.state)
+    # The hub would end the old proxy by itself, but where process 1 reaps nothing it takes a dead one for a live one.
+    for process in hub_processes.marked(hub.state):
+        if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            process.kill(signal.SIGKILL)
+    (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
+    ports = json.loads((hub.state / "parameters.json").read_text())["ports"]
+    installed = hub_install.install(HOME, record["wanted"]["version"])
+    assert local_hub.launch(hub.state, record["wanted"], installed, 120, ports), "somebody took its ports"

@@ -140,9 +140,9 @@ def start(home: Path, state: Path, wanted: dict, timeout: float, check: bool) ->
         raise LocalHubError(f"Others took the hub's ports {ATTEMPTS} times in a row: try again.{tail(state)}")
 
 
-def launch(state: Path, wanted: dict, installed: dict, timeout: float) -> dict | None:
-    """One try to start the hub: its record, or None if one of its ports was taken."""
-    ports = dict(zip(("public", "proxy_api", "hub"), free_ports(3), strict=True))
+def launch(state: Path, wanted: dict, installed: dict, timeout: float, ports: dict | None = None) -> dict | None:
+    """One try to start the hub, on free ports if none are given: its record, or None if one of them was taken."""
+    ports = ports or dict(zip(("public", "proxy_api", "hub"), free_ports(3), strict=True))
     parameters = {**wanted, "ports": ports, "proxy_command": installed["proxy_command"]}
     write_file(state / "parameters.json", json.dumps(parameters))
     python = Path(installed["python"])
