@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ PACKAGE = "ansible_collections.hubops.jupyterhub.plugins"
 FILES = sorted(path for path in PLUGINS.glob("*/*.py") if path.name != "__init__.py")
 UTILS = [path for path in FILES if path.parent.name in ("module_utils", "plugin_utils")]
 MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name != "__init__.py")
+FILTERS = [path for path in FILES if path.parent.name == "filter"]
 
 # From the ground up. A file of module_utils that is not named here is a flow.
 GROUND, ANSWERS, CLIENT, NOUN, PART, FLOW, PROGRAM, ACTION, DOOR = range(1, 10)
@@ -40,8 +42,9 @@ FLOORS = {
     "module_utils._spawning": PART,
     "module_utils._module": PROGRAM,
     "plugin_utils._action": ACTION,
+    "plugin_utils._service_accounts": ANSWERS,
 }
-FLOORS_OF_FOLDERS = {"module_utils": FLOW, "modules": ACTION, "action": DOOR, "doc_fragments": 0}
+FLOORS_OF_FOLDERS = {"module_utils": FLOW, "modules": ACTION, "action": DOOR, "doc_fragments": 0, "filter": DOOR}
 
 
 def name_of(path: Path) -> str:
@@ -78,6 +81,7 @@ def ids(paths: list[Path]) -> list[Any]:
 
 def test_the_house_is_found() -> None:
     assert len(MODULES) >= 5
+    assert len(FILTERS) >= 3
     assert ours(PLUGINS / "module_utils" / "_accounts.py") >= {"module_utils._servers", "module_utils._client"}
 
 
@@ -99,6 +103,21 @@ def test_an_action_only_names_its_module_s_program(path: Path) -> None:
     assert ours(path) == {f"modules.{path.stem}", "plugin_utils._action"}
     action = importlib.import_module(f"{PACKAGE}.action.{path.stem}")
     assert action.ActionModule.program is importlib.import_module(f"{PACKAGE}.modules.{path.stem}").PROGRAM
+
+
+@pytest.mark.parametrize("path", ids(FILTERS))
+def test_a_filter_only_names_a_function_of_the_role_s(path: Path) -> None:
+    """It has the name of its file, and takes the options that it documents, in that order."""
+    assert ours(path) == {"plugin_utils._service_accounts"}
+    source = importlib.import_module(f"{PACKAGE}.filter.{path.stem}")
+    documentation = yaml.safe_load(source.DOCUMENTATION)
+    [(name, function)] = source.FilterModule().filters().items()
+    assert name == path.stem == documentation["name"]
+    assert function.__module__ == f"{PACKAGE}.plugin_utils._service_accounts"
+    assert "The role's own." in str(documentation["description"])
+    taken = list(inspect.signature(function).parameters)
+    assert ["_input", *taken[1:]] == list(documentation["options"])
+    assert documentation["positional"].split(", ") == taken[1:]
 
 
 @pytest.mark.parametrize("path", ids(UTILS))
