@@ -240,14 +240,15 @@ def test_no_secret_is_shown_or_left_in_a_variable(site: Site) -> None:
             assert not [text for text in said if form in text]
 
 
-# What is wrong is said before anything is done
+# What is wrong is said before anything is done: by Ansible, which validates what comes through the role's entry points,
+# or by the role
 
 
 UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
     "nobody": ({}, "No account is declared. Set service_account_user"),
     "both": ({"service_account_user": "x", "service_accounts": [{"user": "y"}]}, "are both given. Leave one"),
     "empty-user": ({"service_accounts": [{"user": " "}]}, "user is empty. Give it the name"),
-    "no-user": ({"service_accounts": [{"note": "x"}]}, "missing required arguments: user"),
+    "no-user": ({"service_accounts": [{"note": "x"}]}, "missing required arguments: user|user is empty. Give"),
     "no-note": ({"service_account_user": "x", "service_account_note": ""}, "note is empty. Say what"),
     "custom": ({"service_account_user": "x", "service_account_purpose": "custom"}, "List in scopes what its"),
     "twice": ({"service_accounts": [{"user": "x"}, {"user": "x", "token_path": "y"}]}, "declared twice with this note"),
@@ -306,7 +307,8 @@ def test_an_unsound_declaration_is_told_before_any_request(site: Site, playbook:
         )
     )
     assert set(failures) == set(UNSOUND)
-    missing = {name: failures[name] for name, (_variables, said) in UNSOUND.items() if said not in failures[name]}
+    wanted = {name: said for name, (_variables, said) in UNSOUND.items()}
+    missing = {name: failures[name] for name, said in wanted.items() if not re.search(said, failures[name])}
     assert not missing
     assert not writes(site.hub, position)
     assert site.hub.log.read_text() == log
@@ -329,13 +331,15 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         "is-folder": ({**in_vault, "vault_path": "store"}, "is not a file, or cannot be read"),
         "other": ({**in_manifest, "manifest_path": "other.yml"}, "holds something else than the Secret"),
         "more": ({**in_manifest, "manifest_path": "more.yml"}, "holds something else than the Secret"),
+        "broken": (
+            {"keep": "tasks", "keep_tasks": "keep.yml", "secret": "{{ lookup('ansible.builtin.file', '/nowhere') }}"},
+            "cannot be looked up, so nothing was minted",
+        ),
     }
-    # An expression that cannot be evaluated is none of a declaration, and is told where that is looked at.
-    broken = {"keep": "tasks", "keep_tasks": "keep.yml", "secret": "{{ lookup('ansible.builtin.file', '/nowhere') }}"}
     kept = {path: path.read_bytes() for path in site.folder.rglob("*.yml") if path.name != "variables.yml"}
     hosts: dict[str, dict[str, Any]] = {
         name: {"service_accounts": [{"user": "host-vault", "note": f"of {name}", **account}]}
-        for name, account in {**{name: account for name, (account, _said) in cases.items()}, "broken": broken}.items()
+        for name, (account, _said) in cases.items()
     }
     hosts["locked"]["service_account_vault_password"] = "wrong"
     position = logged(site.hub)
@@ -343,8 +347,7 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         name: {"service_account_vault_password": PASSWORD, **variables} for name, variables in hosts.items()
     })  # fmt: skip
     assert played.status == 2
-    assert re.search(r"^fatal: \[broken\]: FAILED! => .*'/nowhere'", played.stdout, re.MULTILINE), played.output
-    verdicts = played.stdout.partition(" : Tell what failed] ")[2]
+    verdicts = played.stdout.rpartition("Tell what failed]")[2]
     for name, (_account, said) in cases.items():
         [verdict] = re.findall(rf"^fatal: \[{name}\]: FAILED! => (.*)$", verdicts, re.MULTILINE)
         assert said in verdict, name
