@@ -30,14 +30,14 @@ PLAY = """
     - name: Ask what the hub is
       hubops.jupyterhub.hub_info:
       register: asked
-      when: hand_made is not defined
+      when: about is not defined
 
     - name: Write it
       ansible.builtin.include_role:
         name: hubops.jupyterhub.service_account
         tasks_from: config
       vars:
-        service_account_hub: "{{ hand_made | default(asked) }}"
+        service_account_hub: "{{ {'hub': about} if about is defined else asked }}"
 """
 
 
@@ -95,7 +95,7 @@ def render(
     hosts: dict[str, dict[str, Any]] | None = None,
     **variables: Any,
 ) -> Rendered:
-    """Run the role's tasks. Without a hub ``hand_made`` is to be given, as hub_info would answer."""
+    """Run the role's tasks. Without a hub the variable ``about`` says what hub_info would tell of it."""
     declared = [
         "{"
         + ", ".join(f"{key}: {unsafe(value) if key == 'user' else json.dumps(value)}" for key, value in one.items())

@@ -28,7 +28,7 @@ from playbooks import run as run_program
 TESTS = Path(__file__).resolve().parent
 NOTE = "hubops.jupyterhub service account"
 MARK = re.compile(r" \[hubops [0-9a-f]{12}-[0-9a-f]{8}\]$")
-PASSWORD = "unlocks-5e27ce"
+PASSWORD = 'nobody\'s "own" words'
 STORE = """
 - name: Keep the secret of {{ service_account.user }}
   ansible.builtin.copy:

@@ -91,7 +91,7 @@ def test_a_service_account_is_refused_until_the_hub_knows_it(version: str, provi
 def test_jupyterhub_4_gives_a_role_to_a_user_who_is_not_there_yet(provider: Provider, tmp_path: Path) -> None:
     """By name, which OAuthenticators permit there, too."""
     about = {"version": "4.1.6", "scope_names": {}, "authenticator": {"class": GENERIC, "version": "17.4.0"}}
-    rendered = render(tmp_path, [{"user": "cull-bot", "purpose": "cull"}], hand_made={"hub": about})
+    rendered = render(tmp_path, [{"user": "cull-bot", "purpose": "cull"}], about=about)
     assert rendered.changed == 2
     config = oauth_config(provider) + "c.Authenticator.allowed_users = {'person'}\n" + rendered.as_subconfig()
     with running_hub(tmp_path, "4.1", config=config) as hub:
@@ -114,7 +114,7 @@ def test_it_is_said_whether_the_hook_is_asked(tmp_path: Path) -> None:
         name: {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "hand_made": {"hub": {"version": "6.1.1", "scope_names": {}, "authenticator": authenticator}},
+            "about": {"version": "6.1.1", "scope_names": {}, "authenticator": authenticator},
         }
         for name, (authenticator, _said) in AUTHENTICATORS.items()
     }

@@ -24,7 +24,7 @@ import requests
 from hubs import REPOSITORY, Hub, running_hub
 from service_accounts import MARK, NOTE, Site, exists, logged, passed, tokens, whose, writes
 
-from playbooks import Played, api, hub_environment, least_scopes, mint, play, servers
+from playbooks import Played, api, eventually, hub_environment, least_scopes, mint, play, servers
 
 PLAYBOOK = "hubops.jupyterhub.service_account"
 NAMES = ("read:users:groups", "read:users:name")  # a hub adds them to every token
@@ -345,6 +345,7 @@ def test_the_admin_s_rights_go_last_even_those_of_the_role_s_own_token(site: Sit
     for admin in (own, other):
         api(site.hub, "POST", f"users/{admin}", {"admin": True})
     token = mint(site.hub, own, ["inherit"])
+    eventually(lambda: f"users/{own}/tokens" in site.hub.log.read_text())  # it logs a request a moment late
     arguments = {"service_account_user": user, "service_account_demote": [own, other]}
     if check:
         position = logged(site.hub)
