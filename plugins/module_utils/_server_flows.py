@@ -23,7 +23,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     MissingScope,
     NotFound,
     RateLimited,
-    Timeout,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import STOP
@@ -57,10 +56,14 @@ class ServersFlow:
         self._many = Many("servers", self._items, concurrency)
 
     def plan(self) -> Plan:
-        self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
         # A user's servers are one request, however many of them are declared.
         users = list(dict.fromkeys(one.user for one in self._wanted))
-        self._found = dict(zip(users, each(self._read, users, self._concurrency), strict=True))
+        try:
+            self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
+        except HubError as error:
+            self._found = dict.fromkeys(users, error)
+        else:
+            self._found = dict(zip(users, each(self._read, users, self._concurrency), strict=True))
         return self._many.plan()
 
     def apply(self, plan: Plan) -> dict[str, Any]:
@@ -173,7 +176,8 @@ class ServerFlow:
             return "pending" if self._spawn.last.pending else "failed"
         if self._wanted.runs:
             return "failed"
-        return "pending" if isinstance(error, Timeout) else self._found.state
+        # Whatever went wrong later, such as a token that expired, it had been told to stop.
+        return self._found.state if isinstance(error, _REFUSED) else "pending"
 
     def _state(self, server: Server) -> str:
         return "absent" if self._wanted.state == "absent" and not server.exists else server.state

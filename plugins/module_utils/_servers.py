@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
@@ -26,6 +26,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP
+
+T = TypeVar("T")
 
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two looks at a server: short at first, for the fast hubs, then kinder to the slow ones."""
@@ -203,24 +205,31 @@ def stop(hub: HubClient, user: str, name: str, timeout: float) -> Server:
         until(lambda: read(hub, user, name).state != "pending", deadline)
         if read(hub, user, name).state == "ready":
             hub.write("DELETE", *path_of(user, name), scope=STOP, what=title(user, name))
+    except HubError as error:
+        # A hub holds its answer for as long as its slow_stop_timeout, or has gone with it: the server tells the rest.
+        if not is_away(error):
+            raise
+        found, left = until(lambda: read(hub, user, name), deadline), deadline - time.monotonic()
+        if found.state != "stopped" and found.pending != "stop" and left > 0:
+            return stop(hub, user, name, left)  # the request was lost on its way
     # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
     return see_gone(hub, user, name, timeout)
 
 
 def see_gone(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s."""
-    gone: list[Server] = []
 
-    def is_gone() -> bool:
-        gone[:] = [read(hub, user, name)]
-        return gone[0].state == "stopped"
+    def look() -> Server | None:
+        found = read(hub, user, name)
+        return found if found.state == "stopped" else None
 
-    if not until(is_gone, time.monotonic() + timeout):
+    gone = until(look, time.monotonic() + timeout)
+    if gone is None:
         raise Timeout(
             f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",
             "Look into the hub's log, or wait longer with wait_timeout.",
         )
-    return gone[0]
+    return gone
 
 
 def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
@@ -241,8 +250,8 @@ def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     return none_of(user, name)
 
 
-def until(done: Callable[[], bool], deadline: float) -> bool:
-    """Look until it is done, ever more slowly; False where the deadline comes first.
+def until(look: Callable[[], T], deadline: float) -> T:
+    """Look until there is something to see, ever more slowly, and return it; the last look where the deadline is first.
 
     A hub that does not answer may be back in a moment. Where it is not by then, its last failure is raised.
     """
@@ -250,8 +259,9 @@ def until(done: Callable[[], bool], deadline: float) -> bool:
     while True:
         failure = None
         try:
-            if done():
-                return True
+            found = look()
+            if found:
+                return found
         except HubError as error:
             if not is_away(error):
                 raise
@@ -260,7 +270,7 @@ def until(done: Callable[[], bool], deadline: float) -> bool:
         if left <= 0:
             if failure is not None:
                 raise failure
-            return False
+            return found
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE)
 

@@ -2,22 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`hub_server` where something goes wrong on the way: streams and requests that a proxy cuts, stops that take long,
-tokens that expire, hubs that crash. What is said of a server is what the hub then says of it, too."""
+hubs that have no room or crash, tokens that expire. What is said of a server is what the hub then says of it, too."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import BY_STATUS, HubError
 from cutting_proxy import CuttingProxy, Fault, cutting_proxy, dice, every
-from doors import At, failed
+from doors import At, failed, until
 from hubs import Hub, crash, running_hub, start_again
 
 CODES = {kind.code for kind in (*HubError.__subclasses__(), *BY_STATUS.values())}
 ALWAYS = 1000  # times
+# A hub holds a POST or a DELETE for 10 s before it says "not yet".
+IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}'
 
 
 @pytest.fixture
@@ -103,9 +108,10 @@ def test_a_start_whose_answer_is_lost(at: At, fault: Fault, seconds: int) -> Non
     assert at.servers(user)[""]["user_options"] == options
 
 
-def test_a_start_that_is_answered_when_nobody_listens_any_more(at: At) -> None:
+@pytest.mark.parametrize("kind", ["late", "held"])
+def test_a_start_that_is_answered_when_nobody_listens_any_more(at: At, kind: str) -> None:
     user = at.new_user()
-    with cutting_proxy(at.hub.url, every("POST", "/server", Fault("late", seconds=3))) as proxy:
+    with cutting_proxy(at.hub.url, every("POST", "/server", Fault(kind, seconds=3))) as proxy:
         result = at.through(proxy.url)("hub_server", user=user, request_timeout=2, user_options={"start_seconds": 1})
         proxy.settle()
     assert (result["changed"], item(result)["state"]) == (True, "ready")
@@ -155,6 +161,74 @@ def test_a_stop_that_the_hub_has_only_begun(at: At) -> None:
     assert item(result)["seconds"] > 3
     assert len(asked(proxy, "GET", f"/users/{user}")) < 15
     assert at.servers(user) == {}
+
+
+def test_a_stop_that_the_hub_holds_for_longer_than_anybody_listens(hub_55: Hub) -> None:
+    """A hub answers a DELETE after 10 s at the latest; here nobody waits that long for any answer."""
+    at = At("program", hub_55)
+    user = at.new_user()
+    at.api("POST", f"users/{user}/server", {"stop_seconds": 5})
+    result = at("hub_server", user=user, state="stopped", request_timeout=2)
+    assert (result["changed"], item(result)["state"]) == (True, "stopped")
+    assert at.servers(user) == {}
+
+
+# A hub without room
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
+    """One start at a time, and three servers at most."""
+    config = f"""
+{IMPATIENT}
+# The option of that name is none: it lacks the mark of those that can be configured (JupyterHub 6.1 and before).
+c.JupyterHub.tornado_settings["spawn_throttle_retry_range"] = (3, 4)
+c.JupyterHub.concurrent_spawn_limit = 1
+c.JupyterHub.active_server_limit = 3
+"""
+    with running_hub(tmp_path_factory.mktemp("narrow"), config=config) as hub:
+        yield At("program", hub)
+
+
+@pytest.fixture
+def starting(narrow: At) -> Iterator[At]:
+    """Another server is about to start, for 5 s."""
+    user = narrow.new_user()
+    assert narrow.api("POST", f"users/{user}/server", {"user_options": {"start_seconds": 5}}).status_code == 202
+    yield narrow
+    narrow("hub_server", user=user, state="stopped")
+
+
+def test_no_room_now_and_no_time_to_come_back(starting: At) -> None:
+    user = starting.new_user()
+    result = starting("hub_server", user=user, wait_timeout="1s")
+    failure = failed(result, "rate_limited", f"server of user '{user}'", "Try again in ")
+    assert failure["status"] == 429
+    assert (result["changed"], item(result)["state"]) == (False, "failed")
+    assert starting.servers(user) == {}
+
+
+def test_no_room_now_but_soon(starting: At) -> None:
+    user = starting.new_user()
+    result = starting("hub_server", user=user, wait_timeout="60s")
+    assert (result["changed"], item(result)["state"]) == (True, "ready")
+    starting("hub_server", user=user, state="stopped")
+
+
+def test_no_room_until_somebody_makes_some(narrow: At) -> None:
+    busy, user = narrow.new_user(), narrow.new_user()
+    for name in ("a", "b", "c"):
+        assert narrow("hub_server", user=busy, server_name=name)["changed"] is True
+    began = time.monotonic()
+    result = narrow("hub_server", user=user, wait_timeout="5s")
+    failure = failed(result, "rate_limited", "fewer servers")
+    assert failure["status"] == 429
+    assert time.monotonic() - began < 15
+    assert (result["changed"], narrow.servers(user)) == (False, {})
+    narrow("hub_server", user=busy, server_name="a", state="stopped")
+    assert item(narrow("hub_server", user=user))["state"] == "ready"
+    for one, name in ((busy, "b"), (busy, "c"), (user, "")):
+        narrow("hub_server", user=one, server_name=name, state="stopped")
 
 
 # A token that expires
@@ -218,11 +292,16 @@ def test_somebody_stops_what_is_waited_for(at: At) -> None:
 
 # A hub that crashes and is started again
 
+SLOW = """
+# A server that begins to answer after some seconds, though its process is there at once.
+c.Spawner.cmd = ["/bin/sh", "-c", 'sleep 5; exec "$0" "$@"', *c.Spawner.cmd]
+"""
+
 
 @pytest.fixture(scope="module")
 def surviving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[At]:
-    """A hub with real servers, which do not end with it."""
-    with running_hub(tmp_path_factory.mktemp("surviving"), spawner="server") as hub:
+    """A hub with real servers, which do not end with it, and take some seconds to start."""
+    with running_hub(tmp_path_factory.mktemp("surviving"), spawner="server", config=SLOW) as hub:
         yield At("program", hub)
 
 
@@ -243,3 +322,51 @@ def test_a_server_that_is_ready_and_survives_the_hub(surviving: At) -> None:
     result = surviving("hub_server", user=user)
     assert (result["changed"], item(result)["url"], process_of(surviving, user)) == (False, first["url"], process)
     assert process is not None
+
+
+def wait_through(at: At, crash_when: Callable[[], Any], **options: Any) -> dict[str, Any]:
+    """The result of a task during which the hub crashes and is started again."""
+    with ThreadPoolExecutor() as pool:
+        result = pool.submit(at, "hub_server", wait_timeout="100s", **options)
+        until(crash_when)
+        crash(at.hub)
+        time.sleep(3)  # longer than any request is repeated
+        start_again(at.hub)
+        return result.result()
+
+
+def test_a_server_that_starts_and_survives_the_hub(surviving: At) -> None:
+    user, processes = surviving.new_user(), []
+
+    def is_there() -> bool:
+        process = process_of(surviving, user)
+        processes.extend([process] if process else [])
+        return bool(processes)
+
+    result = wait_through(surviving, is_there, user=user)
+    assert (result["changed"], item(result)["state"]) == (True, "ready")
+    assert process_of(surviving, user) == processes[0]
+
+
+def test_a_start_that_ends_with_the_hub(tmp_path: Path) -> None:
+    """A light server lives in the hub."""
+    with running_hub(tmp_path, config=IMPATIENT) as hub:
+        at = At("program", hub)
+        user, began = at.new_user(), time.monotonic()
+
+        def under_way() -> bool:
+            return time.monotonic() > began + 3 and at.servers(user)[""]["pending"] == "spawn"
+
+        result = wait_through(at, under_way, user=user, user_options={"start_seconds": 60})
+        failed(result, "spawn_failed", "it stopped while it was waited for")
+        assert steps(result)
+        assert at.servers(user) == {}
+
+
+def test_a_stop_that_ends_with_the_hub(tmp_path: Path) -> None:
+    with running_hub(tmp_path, config=IMPATIENT) as hub:
+        at = At("program", hub)
+        user = at.new_user()
+        at.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 60}})
+        result = wait_through(at, lambda: at.servers(user)[""]["pending"] == "stop", user=user, state="stopped")
+        assert (result["changed"], item(result)["state"]) == (True, "stopped")

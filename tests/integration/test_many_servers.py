@@ -18,8 +18,8 @@ from misbehaving_hub import Misbehaving
 # Two starts at a time; whoever comes third is to come back after a second or two.
 NARROW = """
 c.JupyterHub.concurrent_spawn_limit = 2
-c.JupyterHub.spawn_throttle_retry_range = (1, 2)
-c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+# The option of the second name is none: it lacks the mark of those that can be configured (JupyterHub 6.1 and before).
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "spawn_throttle_retry_range": (1, 2)}
 """
 # Three servers in all, and no word on when there is room.
 FULL = "c.JupyterHub.active_server_limit = 3"
