@@ -202,7 +202,7 @@ class Spawn:
             # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
             told = self._reason or self._listen() or ""
             if error.reason and error.reason in told:
-                raise self._failed(told, error) from None
+                raise self._failed(error.reason, error) from None
             error.result = {"changed": False}
             raise
 
