@@ -316,9 +316,9 @@ def test_a_server_that_is_ready_and_survives_the_hub(surviving: At) -> None:
     process = process_of(surviving, user)
     crash(surviving.hub)
     away = surviving("hub_server", user=user)
+    start_again(surviving.hub)
     failed(away, "hub_error", "503")
     assert item(away)["reason"]
-    start_again(surviving.hub)
     result = surviving("hub_server", user=user)
     assert (result["changed"], item(result)["url"], process_of(surviving, user)) == (False, first["url"], process)
     assert process is not None
