@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -36,10 +36,33 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R]:
     """The results for all items, in their order, worked at most ``concurrency`` at a time.
 
-    An exception of ``work`` is raised again; what has begun by then is waited for, and the rest is left.
+    An exception of ``work`` is raised again; what has begun by then is waited for, and the rest is left. One that ends
+    the wait itself, such as a task's timeout, waits for nothing.
     """
-    with ThreadPoolExecutor(max_workers=concurrency) as pool:
-        return list(pool.map(work, items))
+    if len(items) == 1:
+        return [work(items[0])]
+    results: dict[int, R] = {}
+    places, over = iter(range(len(items))), threading.Event()
+
+    def work_on() -> None:
+        for place in places:  # shared: each is taken by one of the threads
+            if over.is_set():
+                return
+            try:
+                results[place] = work(items[place])
+            except BaseException:
+                over.set()
+                raise
+
+    # Not a pool of the library, whose threads would be waited for in any case.
+    workers = [in_background(work_on) for _worker in range(min(concurrency, len(items)))]
+    try:
+        wait(workers)
+        for worker in workers:
+            worker.result()
+    finally:
+        over.set()
+    return [results[place] for place in range(len(items))]
 
 
 def until(deadline: float, items: Iterator[T]) -> Iterator[T]:

@@ -213,17 +213,20 @@ def stop(hub: HubClient, user: str, name: str, timeout: float) -> Server:
         if found.state != "stopped" and found.pending != "stop" and left > 0:
             return stop(hub, user, name, left)  # the request was lost on its way
     # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
-    return see_gone(hub, user, name, timeout)
+    return see_gone(hub, user, name, timeout, deadline)
 
 
-def see_gone(hub: HubClient, user: str, name: str, timeout: float) -> Server:
-    """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s."""
+def see_gone(hub: HubClient, user: str, name: str, timeout: float, deadline: float | None = None) -> Server:
+    """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s.
+
+    They are over at the ``deadline`` (of `time.monotonic`), where they have begun earlier.
+    """
 
     def look() -> Server | None:
         found = read(hub, user, name)
         return found if found.state == "stopped" else None
 
-    gone = until(look, time.monotonic() + timeout)
+    gone = until(look, time.monotonic() + timeout if deadline is None else deadline)
     if gone is None:
         raise Timeout(
             f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",

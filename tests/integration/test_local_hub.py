@@ -23,9 +23,9 @@ QUICK_ANSWERS = "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0.3, 'sl
 
 
 def launch(*arguments) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    # Heedful also if these tests run under nohup, or in the background of a script.
+    command = ["env", "--default-signal=HUP,INT", sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def launcher(*arguments) -> tuple[int, dict, str]:
