@@ -380,7 +380,9 @@ def test_many_that_cannot_be(light: At, tmp_path: Path) -> None:
     for same in (one_file, other_name):
         failed(same, "invalid", "declared twice", paths[0])
     failed(nobody, "invalid", "user", "tokens")
-    failed(no_name, "invalid", "no name that a hub can have")
+    # Ansible 2.16 refuses it by itself, newer ones make an empty text of it.
+    assert no_name["failed"] is True
+    assert any(words in no_name["msg"] for words in ("no name that a hub can have", "argument 'user'"))
     failed(bad_item, "invalid", "note is empty")
     assert "mutually exclusive" in both_forms["msg"]
     failed(no_workers, "invalid", "concurrency")
