@@ -179,8 +179,8 @@ PATHS = {"vault": "vault_path", "kubernetes": "manifest_path", "tasks": "keep_ta
 
 @pytest.mark.parametrize(("keep", "key"), PATHS.items())
 def test_places_on_the_controller(keep: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    for path, found in {"x/y": "/run/from/x/y", "/x": "/x", "~/x": "/home/me/x", "": ""}.items():
+    monkeypatch.setenv("HOME", "/of/me")
+    for path, found in {"x/y": "/run/from/x/y", "/x": "/x", "~/x": "/of/me/x", "": ""}.items():
         account = one({"keep": keep, key: path})
         assert (account[key], account["place"]) == (found, found)
     assert one({"keep": keep}, **{key: "common"})["place"] == "/run/from/common"
