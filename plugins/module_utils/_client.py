@@ -66,7 +66,8 @@ _BUSY = (429, 502, 503, 504)
 """Statuses that a later try can mend: too many requests, and a proxy that waits for its hub."""
 _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
-_PAGE_SIZE = 200
+PAGE_SIZE = 200
+"""Users in a page, unless another number is asked for: as many as a hub gives (``api_page_max_limit``)."""
 _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
 _STREAM_SILENCE = 20.0
@@ -178,11 +179,11 @@ class HubClient:
         response = self._send(method, self._api(*path), body=body)
         return response.status_code, self._judged(response, scope=scope, what=what)
 
-    def pages(self, *path: str, scope: str, what: str, **filters: str) -> Iterator[Any]:
+    def pages(self, *path: str, scope: str, what: str, page_size: int = PAGE_SIZE, **filters: str) -> Iterator[Any]:
         """All items of a list, page by page to the end. A list that is a mapping on the hub gives its values."""
         offset = 0
         while True:
-            params = {**filters, "offset": str(offset), "limit": str(_PAGE_SIZE)}
+            params = {**filters, "offset": str(offset), "limit": str(page_size)}
             response = self._send("GET", self._api(*path), params=params, headers={"Accept": _PAGES})
             answer = self._judged(response, scope=scope, what=what)
             items, following = answer, None

@@ -18,6 +18,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import I
 _API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
 """Seconds: more than anybody waits, and less than a thread can."""
+_RESOURCES = {"", ".", "..", "activity", "progress", "server", "servers", "shared", "tokens"}
+"""What the API has below a user or a server, and what HTTP libraries take for another place."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -92,8 +94,9 @@ def api_path(*segments: str) -> str:
     """A path below the hub's API. Segments are quoted as the hub quotes them (``url_escape_path`` in its utils.py)."""
     for above, segment in zip(("", *segments), segments, strict=False):
         # HTTP libraries resolve dot segments: /users/.. would be another resource. Proxies before a hub may undo the
-        # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have one in its name.
-        if segment in ("", ".", "..") or ("/" in segment and above in ("users", "servers")):
+        # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have that in its name.
+        first, *below = segment.split("/") if above in ("users", "servers") else [segment]
+        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below):
             raise Invalid(
                 f"'{segment}' is no name that a hub can have.", "Give the name as the hub's admin page shows it."
             )

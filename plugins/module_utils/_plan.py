@@ -46,6 +46,8 @@ class Plan:
     predicted: dict[str, Any] = field(default_factory=dict)
     parts: tuple[Plan | HubError, ...] = ()
     """Of many: the plan of each, or why it has none."""
+    shown: str = ""
+    """For a diff: lines on what is to become of each thing, where the pictures only count them."""
 
     @property
     def changed(self) -> bool:
@@ -89,7 +91,7 @@ class Many:
             raise Invalid("concurrency must be 1 or more.", "Leave it out for 10.")
 
     def plan(self) -> Plan:
-        parts = tuple(each(_caught(lambda item: item.plan()), self.items, self.concurrency))
+        parts = tuple(each(caught(lambda item: item.plan()), self.items, self.concurrency))
         plans = [part for part in parts if isinstance(part, Plan)]
         answers = [part if isinstance(part, HubError) else _answer(part.predicted, part.changed) for part in parts]
         return Plan(
@@ -105,7 +107,7 @@ class Many:
             item, part = pair
             return part if isinstance(part, HubError) else _answer(item.apply(part), part.changed)
 
-        return self._result(each(_caught(work), list(zip(self.items, plan.parts, strict=True)), self.concurrency))
+        return self._result(each(caught(work), list(zip(self.items, plan.parts, strict=True)), self.concurrency))
 
     def _result(self, answers: Sequence[dict[str, Any] | HubError]) -> dict[str, Any]:
         """All items' answers; with the first failure for the whole, if there is one."""
@@ -132,7 +134,7 @@ def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:
     return {"changed": changed, **answer, "failure": None}
 
 
-def _caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:
+def caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:
     """The same work, with a failure for a result."""
 
     def catching(item: T) -> R | HubError:
@@ -151,9 +153,10 @@ def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
     """Take the one path and return the task's result. Raises `HubError`."""
     plan = flow.plan()
     noun = plan.predicted if check_mode else flow.apply(plan)
+    shown = {"prepared": plan.shown} if plan.shown else {}
     return {
         "changed": plan.changed,
-        **noun,
         "actions": [asdict(action) for action in plan.actions],
-        "diff": {"before": plan.before, "after": plan.after},
+        **noun,
+        "diff": {"before": plan.before, "after": plan.after, **shown},
     }

@@ -216,8 +216,10 @@ def stop(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     return see_gone(hub, user, name, timeout, deadline)
 
 
-def see_gone(hub: HubClient, user: str, name: str, timeout: float, deadline: float | None = None) -> Server:
-    """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s.
+def see_gone(
+    hub: HubClient, user: str, name: str, timeout: float, deadline: float | None = None, option: str = "wait_timeout"
+) -> Server:
+    """Wait until the server is stopped. Raises `Timeout` where it is not within ``timeout`` s, which ``option`` gave.
 
     They are over at the ``deadline`` (of `time.monotonic`), where they have begun earlier.
     """
@@ -230,7 +232,7 @@ def see_gone(hub: HubClient, user: str, name: str, timeout: float, deadline: flo
     if gone is None:
         raise Timeout(
             f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",
-            "Look into the hub's log, or wait longer with wait_timeout.",
+            f"Look into the hub's log, or wait longer with {option}.",
         )
     return gone
 

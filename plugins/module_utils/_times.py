@@ -31,3 +31,15 @@ def moment(text: object) -> float | None:
 def stamp(seconds: float) -> str:
     """Seconds since 1970 as a time that people read."""
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it, in its two largest units: ``3 h 12 min``. None is shorter than ``0 s``."""
+    left, parts = max(0, int(seconds)), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break  # 1 d 5 s would seem to be more exact than it is
+    return " ".join(parts[:2])

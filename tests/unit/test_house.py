@@ -37,6 +37,7 @@ FLOORS = {
     # Nouns that other flows speak of, too.
     "module_utils._servers": NOUN,
     "module_utils._tokens": NOUN,
+    "module_utils._policy": NOUN,
     # What a flow is made of.
     "module_utils._counting": PART,
     "module_utils._spawning": PART,
