@@ -253,9 +253,9 @@ kept_count:
     - How many servers stay, by the reason, and V(0) for every other reason.
     - C(active), no limit is reached. C(pending), it is starting or stopping. C(not_ready), it is not ready, although
       nothing is pending. C(excluded), O(exclude_users) names its user. C(rule), a rule keeps it. C(switched_off),
-      servers of its kind are not culled. C(unknown), the hub tells of no time to measure by. C(used), it was to go and has been
-      used since it was listed. C(gone), it was to go and somebody else has ended it. C(hidden), the token may not read
-      the user's servers.
+      servers of its kind are not culled. C(unknown), the hub tells of no time to measure by. C(used), it was to go and
+      has been used since it was listed. C(gone), it was to go and somebody else has ended it. C(hidden), the token may
+      not read the user's servers.
     - For users there are C(admin), admins are not culled, and C(has_servers), a server of the user stays.
   returned: once the hub has been read
   type: dict
