@@ -86,8 +86,8 @@ CASES = {
     **{
         f"user {name!r}": Case(code, (f"'{name}'",), "hub_server", options={"user": name})
         for name, code in {
-            "..": "invalid", ".": "invalid", "": "invalid", "a/server": "invalid", "../admin": "invalid", "a/b": "not_found",
-            "ä": "not_found", "a b": "not_found", "a?b": "not_found", "a#b": "not_found",
+            "..": "invalid", ".": "invalid", "": "invalid", "a/server": "invalid", "../admin": "invalid",
+            "a/b": "not_found", "ä": "not_found", "a b": "not_found", "a?b": "not_found", "a#b": "not_found",
             "%2e%2e": "not_found", "a\nb": "not_found",
         }.items()
     },
