@@ -29,7 +29,21 @@ import hub_install  # noqa: E402
 import hub_processes  # noqa: E402
 import local_hub  # noqa: E402
 
-__all__ = ["HOME", "Hub", "crash", "hub_install", "hub_processes", "local_hub", "running_hub", "start_again", "venv"]
+__all__ = [
+    "HOME",
+    "IMPATIENT",
+    "Hub",
+    "crash",
+    "hub_install",
+    "hub_processes",
+    "local_hub",
+    "running_hub",
+    "start_again",
+    "venv",
+]
+
+# For `running_hub`. A hub holds a POST or a DELETE for 10 s before it says "not yet": here 1 s, so that both are seen.
+IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
 
 
 @functools.cache
@@ -52,6 +66,12 @@ class Hub:
     @property
     def api(self) -> str:
         return self.url + "hub/api"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Those of the loopback that are the hub's: public, hub (its own, without the proxy), proxy_api."""
+        found: dict[str, int] = json.loads((self.state / "parameters.json").read_text())["ports"]
+        return found
 
     @property
     def headers(self) -> dict[str, str]:
@@ -105,6 +125,5 @@ def start_again(hub: Hub) -> None:
         if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
             process.kill(signal.SIGKILL)
     (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
-    ports = json.loads((hub.state / "parameters.json").read_text())["ports"]
     installed = hub_install.install(HOME, record["wanted"]["version"])
-    assert local_hub.launch(hub.state, record["wanted"], installed, 120, ports), "somebody took its ports"
+    assert local_hub.launch(hub.state, record["wanted"], installed, 120, hub.ports), "somebody took its ports"

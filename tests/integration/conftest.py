@@ -9,11 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from doors import DOORS, At
-from hubs import Hub, running_hub
+from hubs import IMPATIENT, Hub, running_hub
 from misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
-
-# A hub holds a POST or a DELETE for 10 s before it says "not yet": here 1 s, so that both answers are seen.
-IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}'
 
 
 @pytest.fixture(scope="session", params=DOORS)

@@ -22,12 +22,11 @@ import pytest
 import requests
 import trustme
 from doors import At, failed
-from hubs import REPOSITORY, Hub, running_hub
+from hubs import IMPATIENT, REPOSITORY, Hub, running_hub
 from misbehaving_hub import Answer, Asked, misbehaving_hub, passes_on
 
 importlib.import_module("resolving_localhost.sitecustomize")  # for this process, too
 RESOLVING = {"PYTHONPATH": str(REPOSITORY / "tests" / "resolving_localhost")}
-IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
 
 
 def subdomains(scheme: str = "http", port: int | None = None) -> str:

@@ -17,12 +17,10 @@ import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import BY_STATUS, HubError
 from cutting_proxy import CuttingProxy, Fault, cutting_proxy, dice, every
 from doors import At, failed, until
-from hubs import Hub, crash, running_hub, start_again
+from hubs import IMPATIENT, Hub, crash, running_hub, start_again
 
 CODES = {kind.code for kind in (*HubError.__subclasses__(), *BY_STATUS.values())}
 ALWAYS = 1000  # times
-# A hub holds a POST or a DELETE for 10 s before it says "not yet".
-IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}'
 
 
 @pytest.fixture

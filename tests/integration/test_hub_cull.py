@@ -1,0 +1,330 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""hub_cull on real hubs with light servers. A pass is over a whole hub, so these hubs are nobody else's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from doors import At, failed, until
+from hubs import IMPATIENT, Hub, running_hub
+from misbehaving_hub import html_page, misbehaving_hub
+
+# One that is used: a hub takes an activity of up to an hour ahead.
+SOON = timedelta(minutes=50)
+
+
+@pytest.fixture(scope="module")
+def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Hub]]:
+    """Each is started when a test first asks for it."""
+    started: dict[str, Any] = {}
+
+    class Hubs(dict[str, Hub]):
+        def __missing__(self, version: str) -> Hub:
+            folder = tmp_path_factory.mktemp(version)
+            started[version] = running_hub(folder, version=version, config=IMPATIENT)
+            self[version] = started[version].__enter__()
+            return self[version]
+
+    try:
+        yield Hubs()
+    finally:
+        for each in started.values():
+            each.__exit__(None, None, None)
+
+
+DOORS = [pytest.param((door, "6.1"), id=f"{door}-6.1", marks=pytest.mark.doors) for door in ("controller", "module")]
+OLDER = [pytest.param(("program", version), id=f"program-{version}") for version in ("5.5", "4.1")]
+
+
+@pytest.fixture(params=[*DOORS, *OLDER])
+def at(request: pytest.FixtureRequest, hubs: dict[str, Hub]) -> Iterator[At]:
+    """A hub without users, in each supported version in turn, the newest through both doors."""
+    door, version = request.param
+    yield from _empty(At(door, hubs[version]))
+
+
+@pytest.fixture
+def newest(hubs: dict[str, Hub]) -> Iterator[At]:
+    """JupyterHub 6.1, where neither the door nor the version matters."""
+    yield from _empty(At("program", hubs["6.1"]))
+
+
+def _empty(at: At) -> Iterator[At]:
+    yield at
+    for user in at.api("GET", "users").json():
+        until(lambda user=user: at.api("DELETE", f"users/{user['name']}").status_code in (204, 404) or _stop(at, user))
+
+
+def _stop(at: At, user: dict[str, Any]) -> bool:
+    for name in at.servers(user["name"]):
+        at.api("DELETE", f"users/{user['name']}/servers/{name}" if name else f"users/{user['name']}/server")
+    return False
+
+
+def start(at: At, user: str, name: str = "", **options: Any) -> str:
+    """A server that runs, or is about to; returns its user."""
+    body = {"user_options": options} if at.hub.version.startswith("6") else options
+    answer = at.api("POST", f"users/{user}/servers/{name}" if name else f"users/{user}/server", body)
+    assert answer.status_code in (201, 202), answer.text
+    if "start_seconds" not in options:
+        until(lambda: (at.servers(user).get(name) or {}).get("ready"))
+    return user
+
+
+def use(at: At, user: str, name: str = "") -> None:
+    """Somebody uses the server, now and for a good while."""
+    stamp = (datetime.now(timezone.utc) + SOON).isoformat()
+    answer = at.api("POST", f"users/{user}/activity", {"servers": {name: {"last_activity": stamp}}})
+    assert answer.status_code == 200, answer.text
+
+
+def use_hub(at: At, user: str) -> None:
+    stamp = (datetime.now(timezone.utc) + SOON).isoformat()
+    assert at.api("POST", f"users/{user}/activity", {"last_activity": stamp}).status_code == 200
+
+
+def running(at: At) -> set[str]:
+    return {f"{user['name']}/{name}" for user in at.api("GET", "users").json() for name in user["servers"]}
+
+
+def names(items: Sequence[dict[str, Any]]) -> list[str]:
+    return [f"{item['user']}/{item['server_name']}" if "server_name" in item else item["user"] for item in items]
+
+
+def kept(result: dict[str, Any], noun: str = "kept_count") -> dict[str, int]:
+    return {reason: number for reason, number in result[noun].items() if number}
+
+
+def test_idle_ones_go_and_the_others_stay(at: At) -> None:
+    idle, used, starting, both = at.new_user(), at.new_user(), at.new_user(), at.new_user()
+    start(at, idle)
+    start(at, used)
+    use(at, used)
+    start(at, both)
+    start(at, both, "lab")
+    use(at, both)
+    start(at, starting)
+    start(at, starting, "slow", start_seconds=15)  # JupyterHub 4 cannot cancel a start
+    time.sleep(1.1)
+    options = {"idle_timeout": "1s", "remove_named_servers": True}
+    foreseen = at.check("hub_cull", **options)
+    assert running(at) == {f"{idle}/", f"{used}/", f"{both}/", f"{both}/lab", f"{starting}/", f"{starting}/slow"}
+    done = at("hub_cull", **options)
+    assert running(at) == {f"{used}/", f"{both}/", f"{starting}/slow"}
+    assert names(done["culled"]) == names(foreseen["culled"]) == [f"{idle}/", f"{starting}/", f"{both}/lab"]
+    for result in (foreseen, done):
+        assert result["changed"] is True
+        assert kept(result) == {"active": 2, "pending": 1}
+        assert [action["verb"] for action in result["actions"]] == ["stop", "stop", "remove"]
+        assert (result["failures"], result["users_deleted"]) == ([], [])
+        assert result["culled"][0]["rule"] is None
+        assert result["culled"][0]["reason"].endswith("s, limit 1 s")
+    assert foreseen["summary"].startswith("3 of 6 servers would be culled, 3 servers kept, 0 failed, in ")
+    assert done["summary"].startswith("3 of 6 servers culled, 3 servers kept, 0 failed, in ")
+    # Removed, not only stopped.
+    assert "lab" not in at.api("GET", f"users/{both}?include_stopped_servers=1").json()["servers"]
+    again = at("hub_cull", **options)
+    assert (again["changed"], again["culled"], kept(again)) == (False, [], {"active": 2})
+
+
+def test_users_go_once_their_servers_have(at: At) -> None:
+    with_server, without, slow, admin, used, back = (at.new_user(admin=number == 3) for number in range(6))
+    start(at, with_server)
+    start(at, slow, stop_seconds=3)  # longer than the hub waits: it answers 202
+    start(at, used, "lab")
+    use(at, used, "lab")
+    use_hub(at, back)
+    time.sleep(1.1)
+    options = {"idle_timeout": "1s", "cull_users": True, "cull_admin_users": False}
+    foreseen = at.check("hub_cull", **options)
+    done = at("hub_cull", **options)
+    assert {user["name"] for user in at.api("GET", "users").json()} == {admin, used, back}
+    for result in (foreseen, done):
+        assert set(names(result["culled"])) == {f"{with_server}/", f"{slow}/"}
+        assert set(names(result["users_deleted"])) == {with_server, without, slow}
+        assert kept(result, "users_kept_count") == {"active": 1, "admin": 1, "has_servers": 1}
+    assert at("hub_cull", **options)["changed"] is False
+
+
+def test_what_is_used_between_the_list_and_its_stop_stays(at: At) -> None:
+    slow, used, gone = at.new_user(), at.new_user(), at.new_user()
+    start(at, slow, stop_seconds=3)
+    start(at, used)
+    start(at, gone)
+    time.sleep(1.1)
+
+    def meanwhile() -> None:
+        # The hub knows that the first one is stopping: the list has been read.
+        until(lambda: (at.servers(slow).get("") or {}).get("pending") == "stop")
+        use(at, used)
+        at.api("DELETE", f"users/{gone}/server")
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    done = at("hub_cull", idle_timeout="1s", concurrency=1)
+    thread.join()
+    assert names(done["culled"]) == [f"{slow}/"]
+    assert kept(done) == {"used": 1, "gone": 1}
+    assert running(at) == {f"{used}/"}
+    assert [action["object"] for action in done["actions"]] == [f"server of user '{slow}'"]
+
+
+def test_one_that_does_not_stop_fails_the_pass_at_its_end(at: At) -> None:
+    slow, quick = at.new_user(), at.new_user()
+    start(at, slow, stop_seconds=5)
+    start(at, quick)
+    time.sleep(1.1)
+    done = at("hub_cull", idle_timeout="1s", stop_timeout="2s", cull_users=True)
+    failed(done, "timeout", f"server of user '{slow}'", "stop_timeout")
+    assert done["changed"] is True
+    assert names(done["culled"]) == [f"{quick}/"]
+    assert names(done["users_deleted"]) == [quick]
+    assert names(done["failures"]) == [f"{slow}/"]
+    assert done["failures"][0]["failure"] == done["failure"]
+    assert kept(done, "users_kept_count") == {"has_servers": 1}
+    assert "1 failed" in done["summary"]
+
+
+def test_a_policy_that_takes_too_many_takes_none(at: At) -> None:
+    users = [start(at, at.new_user()) for _number in range(2)]
+    use(at, users[0])
+    time.sleep(1.1)
+    for result in (
+        at("hub_cull", idle_timeout="1s", max_culls="49%"),
+        at.check("hub_cull", idle_timeout="1s", max_culls=0),
+    ):
+        failed(result, "conflict", "1 of 2 servers", "max_culls")
+        assert result["changed"] is False
+        assert names(result["culled"]) == [f"{users[1]}/"]
+    assert len(running(at)) == 2
+    assert names(at("hub_cull", idle_timeout="1s", max_culls="50%")["culled"]) == [f"{users[1]}/"]
+
+
+def test_rules_by_what_a_hub_knows(newest: At) -> None:
+    at = newest
+    teacher, gpu, admin, other, member = (at.new_user(admin=number == 2) for number in range(5))
+    assert at("hub_user", user=teacher, groups=["teachers"], create_groups=True)["changed"]
+    start(at, teacher)
+    start(at, gpu, profile="gpu-large")
+    start(at, gpu, "lab", profile="cpu")
+    start(at, admin)
+    start(at, other)
+    start(at, member, "batch-7")
+    time.sleep(1.1)
+    rules = [
+        {"name": "teachers", "groups": ["teach*"], "keep": True},
+        {"name": "gpu", "user_options": {"profile": "gpu-*"}, "max_age": "1s", "idle_timeout": "never"},
+        {"name": "batch", "servers": ["batch-*"], "idle_timeout": "1h"},
+        {"name": "admins", "admins": True, "idle_timeout": "1d"},
+        {"name": "no such role", "properties": {"roles": "nobody"}, "keep": True},
+    ]
+    done = at("hub_cull", idle_timeout="1s", rules=rules)
+    assert names(done["culled"]) == [f"{gpu}/", f"{gpu}/lab", f"{other}/"]
+    assert [item["rule"] for item in done["culled"]] == ["gpu", None, None]
+    assert done["culled"][0]["reason"].startswith("age ")
+    assert done["culled"][0]["reason"].endswith(", limit 1 s, rule gpu")
+    assert kept(done) == {"rule": 1, "active": 2}
+    at("hub_cull", idle_timeout="1s", exclude_users=["*"])
+    assert running(at) == {f"{teacher}/", f"{admin}/", f"{member}/batch-7"}
+
+
+def test_the_least_scopes(at: At) -> None:
+    bot, idle = at.new_user(), start(at, at.new_user())
+    time.sleep(1.1)
+    least = ("list:users", "read:users:activity", "read:servers", "delete:servers")
+
+    def culls(*scopes: str, **options: Any) -> dict[str, Any]:
+        options = {"idle_timeout": "1s", "exclude_users": [bot], **options}
+        return replace(at, door="program", token=at.mint("admin-of-tests", *scopes))("hub_cull", **options)
+
+    assert at.api("POST", "users/admin-of-tests", {"admin": True}).status_code == 201
+    failed(culls(*least[1:]), "missing_scope", "list:users")
+    failed(culls("list:users", "read:users:activity"), "missing_scope", "read:servers")
+    missing = culls(*least[:3])
+    failed(missing, "missing_scope", "delete:servers")
+    assert (missing["changed"], names(missing["failures"])) == (False, [f"{idle}/"])
+    asks = {"rules": [{"groups": ["a"], "keep": True}]}
+    failed(culls(*least, **asks), "missing_scope", "read:users:groups")
+    assert kept(culls(*least, "read:users:groups", max_culls="100%", **asks)) == {}
+    assert running(at) == set()
+    time.sleep(1.1)  # the stop was an activity of the user
+    failed(culls(*least, cull_users=True), "missing_scope", "delete:users")
+    assert names(culls(*least, "delete:users", cull_users=True)["users_deleted"]) == [idle]
+
+
+@pytest.mark.parametrize("at", DOORS, indirect=True)
+def test_what_is_shown(at: At) -> None:
+    """The preview with its reasons, and a line that counts where the door can show one."""
+    idle, used = start(at, at.new_user()), start(at, at.new_user())
+    start(at, used, "lab")
+    use(at, used)
+    time.sleep(1.1)
+    looks = at.run([at.task("hub_cull", {"check_mode": True}, idle_timeout="1s")], arguments=["--diff"])
+    assert f"- server of user '{idle}' goes: idle " in looks.stdout
+    assert f"- server 'lab' of user '{used}' goes: idle " in looks.stdout
+    assert f"  server of user '{used}' stays: idle 0 s, limit 1 s" in looks.stdout
+    done = at.run([at.task("hub_cull", idle_timeout="1s")])
+    assert ("2/2 culled, 0 failed, 0 pending" in done.stderr) is (at.door == "controller")
+
+
+BAD = {
+    "a negative timeout": ({"idle_timeout": "-5"}, "idle_timeout"),
+    "no timeout": ({"idle_timeout": "0"}, "idle_timeout"),
+    "a negative age": ({"max_age": "-1h"}, "max_age"),
+    "an unknown key": ({"idle_time": "1h"}, "idle_time"),
+    "an unknown key of a rule": ({"rules": [{"user": ["a"], "keep": True}]}, "user"),
+    "keep and a limit": ({"rules": [{"keep": True, "idle_timeout": "1h"}]}, "Rule 1"),
+    "a rule without an effect": ({"rules": [{"users": ["a"]}]}, "Rule 1"),
+    "a rule that matches nothing": ({"rules": [{"users": [], "keep": True}]}, "users"),
+    "a rule after one for all": ({"rules": [{"keep": True}, {"name": "x", "max_age": "1h"}]}, "rule x"),
+    "a name twice": ({"rules": [{"name": "x", "users": ["a"], "keep": True}, {"name": "x", "keep": True}]}, "'x'"),
+    "more than all": ({"max_culls": "200%"}, "max_culls"),
+    "a negative number": ({"max_culls": "-1"}, "max_culls"),
+    "nobody at a time": ({"concurrency": 0}, "concurrency"),
+    "empty pages": ({"page_size": 0}, "page_size"),
+    "no time to stop": ({"stop_timeout": "0s"}, "stop_timeout"),
+    "a word for a switch": ({"cull_users": "perhaps"}, "cull_users"),
+}
+
+
+@pytest.mark.doors
+def test_a_bad_policy_fails_before_any_request(door: str) -> None:
+    with misbehaving_hub(html_page) as fake:
+        at = At(door, Hub(fake.url, "6.1", "t0ken", *[None] * 3))  # type: ignore[arg-type]
+        results = at.run([at.task("hub_cull", **options) for options, _word in BAD.values()]).results
+        assert fake.asked == []
+    for (name, (_options, word)), result in zip(BAD.items(), results, strict=True):
+        assert result["failed"] is True, name
+        assert word in result["msg"], name
+        assert "traceback" not in result["msg"].lower(), name
+
+
+def test_a_hub_whose_parts_speak_tls_to_each_other(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As jupyterhub-idle-culler does with --ssl-enabled: at the hub's own address, with the hub's own certificates."""
+    folder = tmp_path_factory.mktemp("internal-ssl")
+    certificates = folder / "certs"
+    config = f"""
+c.JupyterHub.internal_ssl = True
+c.JupyterHub.internal_certs_location = {str(certificates)!r}
+c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")
+c.JupyterHub.hub_bind_url = c.JupyterHub.hub_bind_url.replace("http:", "https:")
+"""
+    with running_hub(folder, spawner="server", config=config) as hub:
+        inner = f"https://127.0.0.1:{hub.ports['hub']}/hub/api"
+        at = At("program", hub)
+        user = start(at, at.new_user())
+        time.sleep(1.1)
+        trusting = {"hub_url": inner, "ca_path": str(certificates / "hub-ca" / "hub-ca.crt"), "idle_timeout": "1s"}
+        failed(at("hub_cull", **trusting), "tls")
+        own = certificates / "hub-internal"
+        certified = {"client_cert": str(own / "hub-internal.crt"), "client_key": str(own / "hub-internal.key")}
+        assert names(at("hub_cull", **trusting, **certified)["culled"]) == [f"{user}/"]
+        assert running(at) == set()
