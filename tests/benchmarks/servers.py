@@ -10,32 +10,28 @@ counts is the ratio. `make bench` prints the tables.
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, Popen
 from typing import Any
 
 import requests
 from doors import At
 from hubs import Hub, running_hub
+from measuring import COUNTING, Cost, cost_of, measured, playbook, table
 
 ROUNDS = 4
 MANY, MOST = 200, 1000
 SLOW = {"start_seconds": 1, "stop_seconds": 0.5}
 """How long the servers of the second table take: much less than real ones, and not nothing."""
-CONFIG = """
-c.JupyterHub.authenticate_prometheus = False  # the hub's own count of its requests
+CONFIG = f"""
+{COUNTING}
 # As the chart of Zero to JupyterHub has it: a request to start is answered at once.
-c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 """
 
 
@@ -93,72 +89,6 @@ def our_tasks(users: list[str], options: dict[str, Any], concurrency: int) -> li
         {"hubops.jupyterhub.hub_server": {**common, "user_options": options}},
         {"hubops.jupyterhub.hub_server": {**common, "state": "stopped"}},
     ]
-
-
-def playbook(hub: Hub, folder: Path, tasks: list[dict[str, Any]]) -> Popen[bytes]:
-    """A playbook that runs."""
-    path = folder / "playbook.yml"
-    path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    env = {**os.environ, "JUPYTERHUB_URL": hub.url, "JUPYTERHUB_API_TOKEN": hub.admin_token}
-    program = Path(sys.prefix) / "bin" / "ansible-playbook"
-    return Popen([program, path], env=env, stdout=DEVNULL, stderr=DEVNULL)
-
-
-# What it costs
-
-
-@dataclass
-class Cost:
-    seconds: float = 0.0
-    requests: int = 0
-    hub_seconds: float = 0.0
-    megabytes: float = 0.0
-
-
-def requests_to(hub: Hub) -> int:
-    """How many the hub has answered, by its own count."""
-    lines = requests.get(f"{hub.url}hub/metrics", timeout=30).text.splitlines()
-    counts = [line for line in lines if line.startswith("jupyterhub_request_duration_seconds_count")]
-    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def measured(hub: Hub) -> Iterator[Cost]:
-    cost = Cost()
-    asked, busy, began = requests_to(hub), cpu_seconds(hub.pid), time.monotonic()
-    yield cost
-    cost.seconds = time.monotonic() - began
-    cost.hub_seconds = cpu_seconds(hub.pid) - busy
-    cost.requests = requests_to(hub) - asked - 1  # the one that asked
-
-
-def run_to_the_end(process: Popen[bytes]) -> float:
-    """Wait for it; the most memory (MB) that one of its processes, Ansible's workers, has had at a time."""
-    most = 0.0
-    while process.poll() is None:
-        for status in Path("/proc").glob("[0-9]*/status"):
-            try:
-                found = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-            except OSError:
-                continue  # it ended meanwhile
-            if str(process.pid) in (found["Pid"].strip(), found["PPid"].strip()) and "VmHWM" in found:
-                most = max(most, int(found["VmHWM"].split()[0]) / 1024)
-        time.sleep(0.2)
-    assert process.returncode == 0
-    return most
-
-
-def table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    print(f"\n{title}:\n")
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in (head, ["-" * width for width in widths], *rows):
-        name, *figures = (text.rjust(width) for text, width in zip(row, widths, strict=True))
-        print(f"| {' | '.join([name.strip().ljust(widths[0]), *figures])} |")
 
 
 # The tables
@@ -224,9 +154,7 @@ def one(hub: Hub) -> None:
 
 def many(hub: Hub, folder: Path, users: list[str]) -> None:
     def of_playbook(tasks: list[dict[str, Any]]) -> Cost:
-        with measured(hub) as cost:
-            cost.megabytes = run_to_the_end(playbook(hub, folder, tasks))
-        return cost
+        return cost_of(hub, playbook(hub, folder, tasks))
 
     def of_script() -> Cost:
         with measured(hub) as cost:
@@ -258,8 +186,7 @@ def many(hub: Hub, folder: Path, users: list[str]) -> None:
 
 
 def most(hub: Hub, folder: Path, users: list[str]) -> None:
-    with measured(hub) as cost:
-        cost.megabytes = run_to_the_end(playbook(hub, folder, our_tasks(users, {}, 10)))
+    cost = cost_of(hub, playbook(hub, folder, our_tasks(users, {}, 10)))
     figures = [f"{cost.seconds:.1f}", str(cost.requests), f"{cost.hub_seconds:.1f}", f"{cost.megabytes:.0f}"]
     title = f"{len(users)} light servers in one call, started and then stopped as fast as the hub does it"
     table(title, ["side", "s", "requests", "hub CPU s", "MB"], [["hub_server, concurrency 10", *figures]])
