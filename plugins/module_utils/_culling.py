@@ -94,6 +94,7 @@ class CullFlow:
         self._policy = policy
         self._how = how
         self._report = report
+        self._began = 0.0
         self._servers: list[Fate] = []
         self._users: list[Fate] = []
         self._begun: set[str] = set()
@@ -102,11 +103,12 @@ class CullFlow:
         """Users who have become active since they were listed."""
 
     def plan(self) -> Plan:
-        began, models = time.monotonic(), self._read()
+        self._began = time.monotonic()
+        models = self._read()
         self._decide(models.values(), time.time())
         servers = [Outcome(fate) for fate in self._servers]
         users = [Outcome(fate) for fate in self._users]
-        predicted = self._result(servers, users, "would be ", began)
+        predicted = self._result(servers, users, "would be ")
         before = {"servers": len(servers), "users": len(users)}
         gone = {"servers": _went(servers), "users": _went(users)}
         self._refuse_too_many(gone, before, predicted)
@@ -119,11 +121,10 @@ class CullFlow:
         )
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        began = time.monotonic()
         servers = self._end(self._servers, self._end_server, "culled")
         stay = {outcome.fate.user for outcome in servers if not outcome.went}
-        users = self._end([self._unless(fate, stay) for fate in self._users], self._end_user, "deleted")
-        return self._result(servers, users, "", began)
+        users = self._end([_unless(fate, stay) for fate in self._users], self._end_user, "deleted")
+        return self._result(servers, users, "")
 
     # What there is
 
@@ -152,18 +153,12 @@ class CullFlow:
             self._servers += fates
             if self._how.cull_users:
                 stay = {model["name"]} if any(not fate.goes for fate in fates) else set()
-                self._users.append(self._unless(self._policy.of_user(model, now), stay))
+                self._users.append(_unless(self._policy.of_user(model, now), stay))
         if hidden and len(hidden) == len(self._servers):
             raise MissingScope(
                 f"The token may not read the servers of user '{hidden[0]}', or of any other.",
                 f"Mint it with {READ_SERVERS}.",
             )
-
-    def _unless(self, fate: Fate, stay: set[str]) -> Fate:
-        """A user's fate, if the servers are gone."""
-        if fate.goes and fate.user in stay:
-            return replace(fate, kept="has_servers", reason="a server of the user stays")
-        return fate
 
     def _refuse_too_many(self, gone: dict[str, int], of: dict[str, int], predicted: dict[str, Any]) -> None:
         allowed = self._how.max_culls
@@ -265,10 +260,11 @@ class CullFlow:
         verb = "remove" if fate.server_name and self._how.remove_named_servers else "stop"
         return Action(verb, _title(fate), fate.reason)
 
-    def _result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, began: float) -> dict[str, Any]:
+    def _result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str) -> dict[str, Any]:
+        """``would`` is the verb that turns what was done into what is foreseen."""
         everything = (*servers, *users)
         failed = [(outcome.fate, outcome.error) for outcome in everything if outcome.error]
-        seconds = round(time.monotonic() - began, 3)
+        seconds = round(time.monotonic() - self._began, 3)
         result = {
             "changed": any(outcome.went for outcome in everything)
             or any(not isinstance(error, REFUSED) for _fate, error in failed),
@@ -298,6 +294,13 @@ class CullFlow:
             parts.append(f"{_went(users)} of {len(users)} users {would}deleted")
         parts += [f"{sum(_kept(servers).values())} servers kept", f"{_failed(servers) + _failed(users)} failed"]
         return f"{', '.join(parts)}, in {seconds:.1f} s"
+
+
+def _unless(fate: Fate, stay: set[str]) -> Fate:
+    """A user's fate, which waits for the servers: those who ``stay`` have one that does."""
+    if fate.goes and fate.user in stay:
+        return replace(fate, kept="has_servers", reason="a server of the user stays")
+    return fate
 
 
 def _outcome(fate: Fate, ended: Fate | HubError) -> Outcome:

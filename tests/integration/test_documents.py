@@ -385,7 +385,7 @@ def test_the_list_of_failures_is_complete() -> None:
 
 def test_the_readme_lists_every_module() -> None:
     assert re.findall(r"^\| `(hub_\w+)` \|", (REPOSITORY / "README.md").read_text(), re.M) == sorted(
-        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_exec"].index
+        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_cull", "hub_exec"].index
     )
 
 
