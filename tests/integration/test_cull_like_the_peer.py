@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +12,6 @@ from typing import Any
 
 import doors
 import pytest
-import requests
-from doors import At, until
-from hubs import Hub
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peer_culler import Peer, running_peer
@@ -72,9 +66,6 @@ class AServer:
         state = {"ready": self.ready, "pending": self.pending, "stopped": self.stopped}
         return server(self.name, self.idle, **state, started=ago(self.age))
 
-    def path(self, owner: str) -> Path:
-        return ("users", owner, "servers", self.name) if self.name else ("users", owner, "server")
-
 
 @dataclass(frozen=True)
 class AUser:
@@ -105,8 +96,8 @@ class Case:
 
     @property
     def replies(self) -> dict[Path, Reply]:
-        servers = {each.path(one.name): Reply(each.status) for one in self.users for each in one.servers}
-        return servers | {("users", one.name): Reply(one.status) for one in self.users}
+        servers = {path_of(one.name, each.name): Reply(each.status) for one in self.users for each in one.servers}
+        return servers | {path_of(one.name): Reply(one.status) for one in self.users}
 
     def follows(self, one: Recorded) -> bool:
         """Whether it is a look at a server that was slow to stop, for which the peer does not look."""
@@ -176,16 +167,16 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(options, found, draw(st.sampled_from([0, 0, 0, 0, 0, 70])))
 
 
+def path_of(owner: str, name: str | None = None) -> Path:
+    """Of a server, or without one of a user."""
+    if name is None:
+        return ("users", owner)
+    return ("users", owner, "servers", name) if name else ("users", owner, "server")
+
+
 def named(items: list[dict[str, Any]]) -> dict[Path, tuple[Any, ...]]:
     """What went, by its path, and on what ground."""
-    return {
-        ("users", item["user"])
-        if "server_name" not in item
-        else ("users", item["user"], "servers", item["server_name"])
-        if item["server_name"]
-        else ("users", item["user"], "server"): (item["rule"], item["reason"].split()[0])
-        for item in items
-    }
+    return {path_of(item["user"], item.get("server_name")): (item["rule"], item["reason"].split()[0]) for item in items}
 
 
 def test_both_do_the_same(peer: Peer, fake: RecordingHub) -> None:
@@ -207,8 +198,8 @@ def test_both_do_the_same(peer: Peer, fake: RecordingHub) -> None:
             assert len([one for one in fake.recorded if not case.follows(one)]) <= len(asked)
         # What was predicted was done, but for what the hub refused.
         servers, users, refused = named(predicted["culled"]), named(predicted["users_deleted"]), case.refused
-        assert sorted(servers) == sorted(path_of(*one) for one in fake.stops)
-        owners = {("users", path[1]) for path in refused & servers.keys()}
+        assert sorted(servers) == sorted(path_of(owner, name) for owner, name, _removes in fake.stops)
+        owners = {path_of(path[1]) for path in refused & servers.keys()}
         assert named(done["culled"]) == {path: why for path, why in servers.items() if path not in refused}
         assert named(done["users_deleted"]) == {
             path: why for path, why in users.items() if path not in refused | owners
@@ -242,10 +233,6 @@ def test_both_do_the_same(peer: Peer, fake: RecordingHub) -> None:
 
     same()
     assert all(seen.values()), f"they were shown too little: {seen}"
-
-
-def path_of(owner: str, name: str, _removes: bool) -> Path:
-    return ("users", owner, "servers", name) if name else ("users", owner, "server")
 
 
 # What the peer does otherwise, and wrong
@@ -367,64 +354,3 @@ def test_stops_one_after_another(peer: Peer, fake: RecordingHub) -> None:
         fake.show(*hub, replies=slow)
         assert len(ours(fake, concurrency=concurrency)["culled"]) == 8
         assert fake.most_at_once == concurrency
-
-
-# The fake
-
-
-def test_the_fake_answers_as_a_hub_does(hub_61: Hub, fake: RecordingHub) -> None:
-    at = At("program", hub_61)
-    names = [at.new_user() for _ in range(7)]
-    starts = [(0, ""), (0, "lab"), (2, "lab"), (3, ""), (5, "")]
-    for number, name in starts:
-        options = {"never": number == 3, "stop_seconds": 4 if number == 5 else 0}
-        path = f"users/{names[number]}/" + (f"servers/{name}" if name else "server")
-        assert at.api("POST", path, {"user_options": options}).status_code in (201, 202)
-    until(lambda: at.servers(names[5])[""]["ready"])
-    assert at.api("DELETE", f"users/{names[2]}/servers/lab").status_code == 204
-    at.api("POST", "users/odd%3Fname")
-    everybody = "users?limit=200&include_stopped_servers=1"
-    pages = {**hub_61.headers, "Accept": "application/jupyterhub-pagination+json"}
-    fake.show(*requests.get(f"{hub_61.api}/{everybody}", headers=pages, timeout=30).json()["items"])
-
-    def answers(method: str, path: str, body: Any = None) -> list[tuple[int, Any]]:
-        """The real hub's and the fake's, but for addresses, the moments of stops, and the words of refusals."""
-        both = []
-        for api, headers in ((hub_61.api, pages), (fake.api, {**pages, "Authorization": f"token {TOKEN}"})):
-            answer = requests.request(method, f"{api}/{path}", headers=headers, json=body, timeout=30)
-            text = re.sub(r'("last_activity": )"[^"]+"', r"\1true", answer.text.replace(api, ""))
-            both.append((answer.status_code, json.loads(text or "null") if answer.ok else None))
-        return both
-
-    states = ("", "&state=ready", "&state=active", "&state=inactive")
-    ranges = ("", "&offset=1&limit=3", "&offset=4&limit=2", "&limit=1000", "&offset=90", "&limit=0")
-    for state, part in itertools.product(states, ranges):
-        real, told = answers("GET", f"users?x=1{state}{part}")
-        assert told == real
-    for method, path, body in (
-        ("GET", "", None),
-        ("GET", f"users/{names[0]}", None),
-        ("GET", f"users/{names[2]}?include_stopped_servers=1", None),
-        ("GET", "users/odd%3Fname", None),
-        ("GET", "users/odd?name", None),
-        ("DELETE", "users/odd?name", None),
-        ("DELETE", f"users/{names[0]}", None),
-        ("DELETE", f"users/{names[0]}/servers/other", None),
-        ("DELETE", f"users/{names[0]}/servers/lab/more", None),
-        ("DELETE", f"users/{names[0]}/server", {"remove": True}),
-        ("DELETE", f"users/{names[0]}/server", None),
-        ("DELETE", f"users/{names[0]}/servers/lab", {"remove": True}),
-        ("GET", f"users/{names[0]}?include_stopped_servers=1", None),
-        ("DELETE", f"users/{names[2]}/servers/lab", None),
-        ("DELETE", f"users/{names[2]}", None),
-        ("GET", f"users/{names[2]}", None),
-        ("DELETE", "users/odd%3Fname", None),
-    ):
-        real, told = answers(method, path, body)
-        assert told == real, (method, path)
-    # A stop that takes its time.
-    slow = f"users/{names[5]}/server"
-    fake.replies = {tuple(slow.split("/")): Reply(202, lasts=60)}
-    for method, path in (("DELETE", slow), ("GET", f"users/{names[5]}"), ("DELETE", slow)):
-        real, told = answers(method, path)
-        assert told == real, (method, path)
