@@ -18,7 +18,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import I
 _API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
 """Seconds: more than anybody waits, and less than a thread can."""
-_RESOURCES = {"", ".", "..", "activity", "progress", "server", "servers", "shared", "tokens"}
+_RESOURCES = {"", ".", "..", "activity", "admin-access", "progress", "server", "servers", "shared", "tokens"}
 """What the API has below a user or a server, and what HTTP libraries take for another place."""
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 

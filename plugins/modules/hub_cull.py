@@ -144,9 +144,10 @@ notes:
     C(--ssl-enabled) are O(client_cert) C(hub-internal/hub-internal.crt), O(client_key) C(hub-internal/hub-internal.key)
     and O(ca_path) C(hub-ca/hub-ca.crt), below C(--internal-certs-location). Its C(cull_arbiter_hook) is O(rules), and
     whoever schedules the task is its C(--cull-every). All else has the same name. What follows it does otherwise.
-  - Version 2.0.0 does not quote the name of a user whom it deletes. With C(q?r) it deletes the user C(q), and with a
-    space it fails. It quotes slashes neither there nor in servers' addresses. Here all names are quoted as the hub does
-    it. Only a name such as C(alice/server), which is itself an address of the hub's API, is refused.
+  - Version 2.0.0 does not quote the name of a user whom it deletes. With C(q?r) or C(q#r) it deletes the user C(q),
+    with C(%41) the user C(A); with a space, or letters beyond ASCII, it fails. It quotes slashes neither there nor in
+    the addresses of servers. Here all names are quoted as the hub does it. Only a name such as C(alice/server), which
+    is itself an address of the hub's API, is refused.
   - Its C(--max-age) stops servers of a kind that is switched off, and deletes admins although C(--cull-admin-users) is
     off. Here the switches hold for both limits.
   - A server of which neither activity nor start is known ends its work on that user with an error. Here it stays, and
