@@ -17,6 +17,12 @@ STOP = "delete:servers"
 READ_SERVERS = "read:servers"
 ACCESS = "access:servers"
 
+CULL = ("list:users", "read:users:activity", READ_SERVERS, STOP)
+"""What it takes to stop idle servers of everybody. All supported hubs have these names."""
+CULL_USERS = ("list:users", "read:users", READ_SERVERS, STOP, "delete:users")
+"""What it takes to delete idle users, too. No lesser scope than ``read:users`` shows when a user was created: how old
+one is, and since when one is idle who was never active."""
+
 
 def split(scope: str) -> tuple[str, str, str]:
     """``read:servers!user=alice`` -> ``("read:servers", "user", "alice")``; no filter gives empty strings."""

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import CULL, CULL_USERS, split
 
 PURPOSES: dict[str, tuple[str, ...]] = {
     # The role verify, for the account's own servers, and to see when the token expires.
@@ -28,7 +28,9 @@ PURPOSES: dict[str, tuple[str, ...]] = {
         "read:tokens!user",
     ),
     # To stop the idle servers of everybody.
-    "cull": ("list:users", "read:users:activity", "read:servers", "delete:servers"),
+    "cull": CULL,
+    # And to delete idle users.
+    "cull-users": CULL_USERS,
     "custom": (),
 }
 """What an account needs for its purpose, as JupyterHub 6 writes it: the modules say it in the hub's own words."""

@@ -253,7 +253,7 @@ def test_a_sound_declaration(tmp_path: Path) -> None:
         ([{}], {}, "user is empty. Give it"),
         ([{"user": "x", "note": "\n"}], {}, "note is empty. Say what"),
         ([{"user": "x", "purpose": "custom"}], {}, "List in scopes what"),
-        ([{"user": "x", "purpose": "play"}], {}, "purpose is 'play'. Choose one of verify, cull, custom."),
+        ([{"user": "x", "purpose": "play"}], {}, "purpose is 'play'. Choose one of verify, cull, cull-users, custom."),
         ([{"user": "x"}], {"keep": "drawer"}, "keep is 'drawer'. Choose one of file, vault, kubernetes, tasks."),
         ([{"user": "x", "colour": "red"}], {}, "it has a key 'colour', which no account has."),
         ([{"user": "x"}, {"user": "x", "token_path": "y"}], {}, "Service account 'x' (a note): it is declared twice"),
