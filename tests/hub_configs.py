@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role service_account writes for the hub's configuration, and hubs that read it.
+"""What the role service_account writes for the hub's configuration, and how hubs read what roles write.
 
 rendered = render(folder, [{"user": "verify-bot"}], hub=hub)
 with running_hub(folder, config=rendered.as_subconfig()) as hub:
@@ -62,22 +62,30 @@ class Rendered:
         return self.played.recap["localhost"]["changed"]
 
     def as_subconfig(self) -> str:
-        """Configuration that loads the snippet as load_subconfig does: by a loader whose `c` is empty, then merged."""
-        return f"""
-from traitlets.config.loader import PyFileConfigLoader
-
-c.merge(PyFileConfigLoader({self.config.name!r}, path={str(self.folder)!r}).load_config())
-"""
+        return subconfig(self.config)
 
     def as_values(self, secrets: dict[str, str] | None = None, extra: dict[str, str] | None = None) -> str:
-        """Configuration that takes the values as the chart does, beside more entries of extraConfig."""
-        return f"""
+        return values(self.values, secrets or {}, extra or {})
+
+
+def subconfig(snippet: Path) -> str:
+    """Configuration that loads the snippet as load_subconfig does: by a loader whose `c` is empty, then merged."""
+    return f"""
+from traitlets.config.loader import PyFileConfigLoader
+
+c.merge(PyFileConfigLoader({snippet.name!r}, path={str(snippet.parent)!r}).load_config())
+"""
+
+
+def values(file: Path, secrets: dict[str, str], extra: dict[str, str]) -> str:
+    """Configuration that takes the values as the chart does, beside more entries of extraConfig."""
+    return f"""
 import sys
 
 sys.path.append({str(REPOSITORY / "tests")!r})
 import z2jh_stand_in
 
-z2jh_stand_in.apply(c, {str(self.values)!r}, {secrets or {}!r}, {extra or {}!r})
+z2jh_stand_in.apply(c, {str(file)!r}, {secrets!r}, {extra!r})
 """
 
 
