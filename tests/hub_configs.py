@@ -21,6 +21,15 @@ from hubs import REPOSITORY, Hub
 
 from playbooks import Played, hub_environment, play
 
+# The launcher reads the configuration of tests by itself, and has no load_subconfig for it.
+LOADER = """
+import os
+from traitlets.config.loader import PyFileConfigLoader
+
+def load_subconfig(path):
+    c.merge(PyFileConfigLoader(os.path.basename(path), path=os.path.dirname(path)).load_config())
+
+"""
 PLAY = """
 - name: Write the configuration of a hub
   hosts: "{{ hosts_of_it | default('localhost') }}"

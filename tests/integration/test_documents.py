@@ -241,6 +241,13 @@ def many_accounts(block: Block, desk: Desk, account: Path) -> None:
     ]
 
 
+@rule("README.md", "ansible-playbook hubops.jupyterhub.cull")
+def culling(block: Block, desk: Desk, account: Path) -> None:
+    """Nothing here is idle for that long."""
+    done = desk.shell(block.code, **hub_environment(desk.hub, desk.hub.admin_token))
+    assert [bool(would) for would in re.findall(r'"0 of \d+ servers (would be )?culled', done.stdout)] == [True, False]
+
+
 @rule("README.md", "- name: A server for a demonstration")
 def demonstration(block: Block, desk: Desk, account: Path) -> None:
     done = desk.play(block.code, token_of(account))
@@ -317,6 +324,13 @@ def account_for_a_program(block: Block, desk: Desk, account: Path) -> None:
     assert secret not in done.output
 
 
+@rule("roles/idle_culler/README.md", "- name: Nobody is at work at night")
+def at_night(block: Block, desk: Desk, account: Path) -> None:
+    done = desk.play(block.code, desk.hub.admin_token)
+    assert done.status == 0, done.output
+    assert len(re.findall(r'"msg": "0 of \d+ servers culled', done.stdout)) == 1
+
+
 @rule("roles/verify/README.md", "- name: After an upgrade")
 def after_an_upgrade(block: Block, desk: Desk, account: Path) -> None:
     api(desk.hub, "POST", "users/verify-bot/server")
@@ -338,7 +352,10 @@ def hub_to_play_with(block: Block, desk: Desk, account: Path) -> None:
     assert stopped["changed"] is True
 
 
-WALKED = ["docs/service-accounts.md"]  # test_service_accounts_page.py runs it
+WALKED = [
+    "docs/culling.md",
+    "docs/service-accounts.md",
+]  # test_culling_page.py and test_service_accounts_page.py run them
 RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
 
 
@@ -362,7 +379,7 @@ def test_a_block_without_a_language_is_none_to_run() -> None:
 
 def test_the_lines_of_awx_run(desk: Desk, account: Path) -> None:
     """In check mode, since these are the same playbooks. That artifacts hold the verdict, test_verify.py says."""
-    verifies, rotates = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
+    verifies, rotates, culls = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
     done = desk.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
     assert "INCOMPLETE" in done.stdout
@@ -370,6 +387,9 @@ def test_the_lines_of_awx_run(desk: Desk, account: Path) -> None:
     done = desk.play(rotates, SERVICE_TOKEN, "--check", *declared)
     assert done.status == 0, done.output
     assert done.recap["localhost"]["changed"] == 0
+    done = desk.play(culls, desk.hub.admin_token, "--check", "-e", "idle_culler_idle_timeout=1h")
+    assert done.status == 0, done.output
+    assert "servers would be culled" in done.stdout
 
 
 # Tables
@@ -453,9 +473,9 @@ def test_the_roles_share_one_connection() -> None:
     """Its options are the same, said in the same words, and are those of the modules."""
     shared = [
         {name: option for name, option in specification(role).items() if name.startswith("hub_")}
-        for role in ("verify", "service_account")
+        for role in ("verify", "service_account", "idle_culler")
     ]
-    assert shared[0] == shared[1]
+    assert shared[0] == shared[1] == shared[2]
     module = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._module")
     names = {name if name.startswith("hub_") else f"hub_{name}" for name in module.CONNECTION} - {"hub_api_token"}
     assert set(shared[0]) == names

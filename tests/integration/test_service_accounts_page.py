@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 from documents import blocks
+from hub_configs import LOADER
 from hubs import Hub, running_hub
 from service_accounts import tokens, whose
 
@@ -19,15 +20,6 @@ from playbooks import Played, api, environment, eventually, hub_environment, min
 
 PAGE = "docs/service-accounts.md"
 ACCOUNTS = ["verify-bot", "cull-bot", "report-bot"]
-# The launcher reads the configuration of tests by itself, and has no load_subconfig for it.
-LOADER = """
-import os
-from traitlets.config.loader import PyFileConfigLoader
-
-def load_subconfig(path):
-    c.merge(PyFileConfigLoader(os.path.basename(path), path=os.path.dirname(path)).load_config())
-
-"""
 
 
 class Reader:
