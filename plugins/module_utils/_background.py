@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -33,8 +34,15 @@ def in_background(work: Callable[[], T]) -> Future[T]:
     return future
 
 
-def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R]:
+SPREAD = 0.7
+"""Seconds for `each` to begin within, where hubs take their time for an item."""
+
+
+def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: float = 0.0) -> list[R]:
     """The results for all items, in their order, worked at most ``concurrency`` at a time.
+
+    The first of them begin within ``spread`` s, one after the other. Such as begin together end together, as long as
+    they take the same time: a hub is idle first, then has them all at once, and answers the first with the last.
 
     An exception of ``work`` is raised again; what has begun by then is waited for, and the rest is left. One that ends
     the wait itself, such as a task's timeout, waits for nothing.
@@ -42,9 +50,10 @@ def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R
     if len(items) == 1:
         return [work(items[0])]
     results: dict[int, R] = {}
-    places, over = iter(range(len(items))), threading.Event()
+    places, over, all_begun = iter(range(len(items))), threading.Event(), threading.Event()
 
-    def work_on() -> None:
+    def work_on(delay: float) -> None:
+        all_begun.wait(delay)
         for place in places:  # shared: each is taken by one of the threads
             if over.is_set():
                 return
@@ -52,16 +61,20 @@ def each(work: Callable[[T], R], items: Sequence[T], concurrency: int) -> list[R
                 results[place] = work(items[place])
             except BaseException:
                 over.set()
+                all_begun.set()
                 raise
+        all_begun.set()
 
     # Not a pool of the library, whose threads would be waited for in any case.
-    workers = [in_background(work_on) for _worker in range(min(concurrency, len(items)))]
+    number = min(concurrency, len(items))
+    workers = [in_background(partial(work_on, spread * place / number)) for place in range(number)]
     try:
         wait(workers)
         for worker in workers:
             worker.result()
     finally:
         over.set()
+        all_begun.set()
     return [results[place] for place in range(len(items))]
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import PAGE_SIZE, HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -181,7 +181,7 @@ class CullFlow:
                 with counter.one():
                     return end(fate)
 
-            ended = iter(each(caught(work), doomed, self._how.concurrency)) if doomed else iter(())
+            ended = iter(each(caught(work), doomed, self._how.concurrency, SPREAD)) if doomed else iter(())
             return [_outcome(fate, next(ended) if fate.goes else fate) for fate in fates]
 
     def _end_server(self, fate: Fate) -> Fate:

@@ -85,6 +85,8 @@ class Many:
     noun: str
     items: Sequence[Item]
     concurrency: int
+    spread: float = 0.0
+    """Seconds within which the first of them begin to be applied, see `each`."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -107,7 +109,8 @@ class Many:
             item, part = pair
             return part if isinstance(part, HubError) else _answer(item.apply(part), part.changed)
 
-        return self._result(each(caught(work), list(zip(self.items, plan.parts, strict=True)), self.concurrency))
+        pairs = list(zip(self.items, plan.parts, strict=True))
+        return self._result(each(caught(work), pairs, self.concurrency, self.spread))
 
     def _result(self, answers: Sequence[dict[str, Any] | HubError]) -> dict[str, Any]:
         """All items' answers; with the first failure for the whole, if there is one."""

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import REFUSED, HubError, Invalid
@@ -44,7 +44,7 @@ class ServersFlow:
         self._concurrency = concurrency
         self._found: dict[str, dict[str, Server] | HubError] = {}
         self._items = [ServerFlow(hub, one, self._present, report if len(wanted) == 1 else None) for one in wanted]
-        self._many = Many("servers", self._items, concurrency)
+        self._many = Many("servers", self._items, concurrency, SPREAD)
 
     def plan(self) -> Plan:
         # A user's servers are one request, however many of them are declared.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each, in_background, until
@@ -127,3 +128,34 @@ def test_an_exception_of_one_is_raised_again_when_those_that_run_have_ended() ->
     with pytest.raises(OSError, match="broken"):
         each(work, range(100), 2)
     assert ended == [1]
+
+
+def test_those_that_take_their_time_begin_one_after_the_other() -> None:
+    began: list[float] = []
+
+    def work(number: int) -> int:
+        began.append(time.monotonic())
+        time.sleep(0.5)
+        return number
+
+    assert each(work, range(8), 4, spread=0.4) == list(range(8))
+    first = sorted(began)[:4]
+    assert all(later - earlier > 0.05 for earlier, later in pairwise(first))
+    assert first[-1] - first[0] < 0.5
+
+
+def test_nobody_waits_to_begin_where_nothing_is_left() -> None:
+    began = time.monotonic()
+    for _time in range(200):
+        assert each(lambda number: number, range(5), 5, spread=60) == list(range(5))
+    assert time.monotonic() - began < 30
+
+
+def test_nobody_waits_to_begin_where_one_has_failed() -> None:
+    def work(_number: int) -> None:
+        raise ValueError("no")
+
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="no"):
+        each(work, range(5), 5, spread=60)
+    assert time.monotonic() - began < 30
