@@ -134,7 +134,8 @@ options:
     default: 200
 notes:
   - Needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers), and C(delete:users)
-    to delete users. The role P(hubops.jupyterhub.service_account#role) mints such tokens with C(purpose=cull).
+    to delete users. The role P(hubops.jupyterhub.service_account#role) mints such tokens, with C(purpose=cull) or
+    C(purpose=cull-users).
   - Servers that are starting, stopping, or otherwise not ready are left alone.
   - Times are compared by the clock of the host on which the task runs.
   - A server that the hub says is stopping is waited for until it is gone, or until O(stop_timeout).
