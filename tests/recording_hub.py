@@ -270,7 +270,7 @@ def recording_hub() -> Iterator[RecordingHub]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path, _, query = self.path.partition("?")
+            path, _rest, query = self.path.partition("?")
             segments = tuple(unquote(segment) for segment in path.split("/"))
             allowed = segments[3:] == ("",) or self.headers.get("Authorization") == f"token {TOKEN}"
             if segments[:3] != ("", "hub", "api") or not allowed:

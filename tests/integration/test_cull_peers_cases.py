@@ -44,7 +44,7 @@ def active(at: At) -> set[str]:
 
 def start_users(at: At, number: int) -> set[str]:
     """So many users with a server each, that have been idle for more than a second."""
-    users = {at.new_user() for _ in range(number)}
+    users = {at.new_user() for _number in range(number)}
     for user in users:
         assert at.api("POST", f"users/{user}/server").status_code == 201
     assert until(lambda: active(at) == users)

@@ -33,7 +33,7 @@ def fake() -> Iterator[RecordingHub]:
 
 
 def test_the_fake_answers_as_a_hub_does(at: At, fake: RecordingHub) -> None:
-    names = [at.new_user() for _ in range(7)]
+    names = [at.new_user() for _number in range(7)]
     starts = [(0, ""), (0, "lab"), (2, "lab"), (3, ""), (5, "")]
     for number, name in starts:
         options = {"never": number == 3, "stop_seconds": 4 if number == 5 else 0}
