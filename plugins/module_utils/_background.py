@@ -36,13 +36,16 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 SPREAD = 0.7
 """Seconds for `each` to begin within, where hubs take their time for an item."""
+_ROUNDS = 4
+"""With fewer items for each of those who work on them, that would cost more than it gains."""
 
 
 def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: float = 0.0) -> list[R]:
     """The results for all items, in their order, worked at most ``concurrency`` at a time.
 
-    The first of them begin within ``spread`` s, one after the other. Such as begin together end together, as long as
-    they take the same time: a hub is idle first, then has them all at once, and answers the first with the last.
+    Where there are many more than that, the first begin within ``spread`` s, one after the other. Such as begin
+    together end together, as long as they take the same time: a hub is idle first, then has them all at once, and
+    answers the first with the last.
 
     An exception of ``work`` is raised again; what has begun by then is waited for, and the rest is left. One that ends
     the wait itself, such as a task's timeout, waits for nothing.
@@ -67,6 +70,7 @@ def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: f
 
     # Not a pool of the library, whose threads would be waited for in any case.
     number = min(concurrency, len(items))
+    spread = spread if len(items) > _ROUNDS * number else 0.0
     workers = [in_background(partial(work_on, spread * place / number)) for place in range(number)]
     try:
         wait(workers)

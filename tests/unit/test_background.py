@@ -130,32 +130,41 @@ def test_an_exception_of_one_is_raised_again_when_those_that_run_have_ended() ->
     assert ended == [1]
 
 
-def test_those_that_take_their_time_begin_one_after_the_other() -> None:
-    began: list[float] = []
+def began(items: int, concurrency: int) -> list[float]:
+    """When each of them began, since the first, with 0.4 s for those who work on them to begin."""
+    moments: list[float] = []
 
     def work(number: int) -> int:
-        began.append(time.monotonic())
+        moments.append(time.monotonic())
         time.sleep(0.5)
         return number
 
-    assert each(work, range(8), 4, spread=0.4) == list(range(8))
-    first = sorted(began)[:4]
+    assert each(work, range(items), concurrency, spread=0.4) == list(range(items))
+    return [moment - min(moments) for moment in sorted(moments)]
+
+
+def test_many_that_take_their_time_begin_one_after_the_other() -> None:
+    first = began(17, 4)[:4]
     assert all(later - earlier > 0.05 for earlier, later in pairwise(first))
-    assert first[-1] - first[0] < 0.5
+    assert first[-1] < 0.5
+
+
+def test_a_few_begin_together() -> None:
+    assert began(16, 4)[3] < 0.2
 
 
 def test_nobody_waits_to_begin_where_nothing_is_left() -> None:
-    began = time.monotonic()
+    start = time.monotonic()
     for _time in range(200):
-        assert each(lambda number: number, range(5), 5, spread=60) == list(range(5))
-    assert time.monotonic() - began < 30
+        assert each(lambda number: number, range(25), 5, spread=60) == list(range(25))
+    assert time.monotonic() - start < 30
 
 
 def test_nobody_waits_to_begin_where_one_has_failed() -> None:
     def work(_number: int) -> None:
         raise ValueError("no")
 
-    began = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(ValueError, match="no"):
-        each(work, range(5), 5, spread=60)
-    assert time.monotonic() - began < 30
+        each(work, range(25), 5, spread=60)
+    assert time.monotonic() - start < 30
