@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,16 +20,16 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._background impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import PAGE_SIZE, HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
-    REFUSED,
     Conflict,
     HubError,
     Invalid,
     MissingScope,
     NotFound,
+    quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report, caught
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Fate, Model, Policy
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Fate, Model, Policy, Share
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP, split
 
 _LIST, _DELETE = "list:users", "delete:users"
 
@@ -49,29 +50,6 @@ class Pass:
         for option in ("concurrency", "page_size"):
             if getattr(self, option) < 1:
                 raise Invalid(f"{option} must be 1 or more.", "Leave it out for what the documentation says.")
-
-
-@dataclass(frozen=True)
-class Share:
-    """A number of things, or a percentage of all there are."""
-
-    text: str
-    number: float
-    percent: bool
-
-    @classmethod
-    def of(cls, text: str) -> Share:
-        """Raises `Invalid` for what is neither ``20`` nor ``20%``."""
-        digits, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
-        number = float(digits) if digits.isascii() and digits.replace(".", "", int(percent)).isdigit() else -1.0
-        if number < 0 or (percent and number > 100):
-            raise Invalid(
-                f"max_culls: '{text}' is neither a number nor a percentage.", "Write one like 20, or one like 20%."
-            )
-        return cls(text.strip(), number, percent)
-
-    def allows(self, number: int, total: int) -> bool:
-        return number <= (total * self.number / 100 if self.percent else self.number)
 
 
 @dataclass(frozen=True)
@@ -99,30 +77,34 @@ class CullFlow:
         self._users: list[Fate] = []
         self._begun: set[str] = set()
         """Users one of whose servers has been told to stop: to the hub, that is an activity of theirs."""
+        self._sent: set[tuple[str, str | None]] = set()
+        """Servers and users whose end the hub has been told to bring about."""
         self._returned: dict[str, Fate] = {}
         """Users who have become active since they were listed."""
 
     def plan(self) -> Plan:
         self._began = time.monotonic()
-        models = self._read()
-        self._decide(models.values(), time.time())
-        servers = [Outcome(fate) for fate in self._servers]
-        users = [Outcome(fate) for fate in self._users]
-        predicted = self._result(servers, users, "would be ")
+        self._decide(self._read().values(), time.time())
+        owner = self._owner() if any(fate.goes for fate in (*self._servers, *self._users)) else {}
+        self._users = [_unless_own(fate, owner) for fate in self._users]
+        servers, users = [Outcome(fate) for fate in self._servers], [Outcome(fate) for fate in self._users]
         before = {"servers": len(servers), "users": len(users)}
-        gone = {"servers": _went(servers), "users": _went(users)}
-        self._refuse_too_many(gone, before, predicted)
-        return Plan(
+        plan = Plan(
             tuple(self._action(fate) for fate in (*self._servers, *self._users) if fate.goes),
             before,
-            {noun: number - gone[noun] for noun, number in before.items()},
-            predicted=predicted,
+            {"servers": before["servers"] - _went(servers), "users": before["users"] - _went(users)},
+            predicted=self._result(servers, users, "would be "),
             shown="".join(f"{_line(fate)}\n" for fate in (*self._servers, *self._users)),
         )
+        refusal = self._too_many(plan) or _lacking(plan, owner)
+        if refusal:
+            refusal.result = {**plan.predicted, "changed": False, "diff": plan.diff}
+            raise refusal
+        return plan
 
     def apply(self, plan: Plan) -> dict[str, Any]:
         servers = self._end(self._servers, self._end_server, "culled")
-        stay = {outcome.fate.user for outcome in servers if not outcome.went}
+        stay = {outcome.fate.user for outcome in servers if not outcome.went and outcome.fate.kept != "gone"}
         users = self._end([_unless(fate, stay) for fate in self._users], self._end_user, "deleted")
         return self._result(servers, users, "")
 
@@ -130,15 +112,31 @@ class CullFlow:
 
     def _read(self) -> dict[str, Model]:
         """All users who may have something to cull, by name, in as few requests as it takes."""
-        states = ("inactive", "ready") if self._how.cull_users else ("ready",)
+        # Of `ready` a hub makes pages like of `active`, and leaves those out of them who have a pending server only.
+        states = ("inactive", "active") if self._how.cull_users else ("active",)
         # Who has started a server in between is in both lists: the later one is right.
-        return {
+        listed = {
             str(model["name"]): model
             for state in states
             for model in self._hub.pages(
                 "users", scope=_LIST, what="list of users", page_size=self._how.page_size, state=state
             )
         }
+        if not self._policy.asks_auth_state:
+            return listed
+        models = each(self._model, list(listed), self._how.concurrency) if listed else []
+        return {
+            name: {**listed[name], **{key: model[key] for key in ("auth_state",) if key in model}}
+            for name, model in zip(listed, models, strict=True)
+            if model is not None
+        }
+
+    def _owner(self) -> Model:
+        """Whom the token belongs to and what it may do; empty where the hub does not tell, for it is no must."""
+        try:
+            return self._hub.get("user", scope="", what="token's owner")
+        except HubError:
+            return {}
 
     def _decide(self, models: Iterable[Model], now: float) -> None:
         hidden = []
@@ -156,20 +154,21 @@ class CullFlow:
                 self._users.append(_unless(self._policy.of_user(model, now), stay))
         if hidden and len(hidden) == len(self._servers):
             raise MissingScope(
-                f"The token may not read the servers of user '{hidden[0]}', or of any other.",
+                f"The token may not read the servers of user {quoted(hidden[0])}, or of any other.",
                 f"Mint it with {READ_SERVERS}.",
             )
 
-    def _refuse_too_many(self, gone: dict[str, int], of: dict[str, int], predicted: dict[str, Any]) -> None:
+    def _too_many(self, plan: Plan) -> HubError | None:
         allowed = self._how.max_culls
-        for noun, number in gone.items():
-            if allowed is not None and not allowed.allows(number, of[noun]):
-                raise Conflict(
-                    f"{number} of {of[noun]} {noun} would be culled, more than max_culls ({allowed.text}) allows. "
+        for noun, number in plan.before.items():
+            going = number - plan.after[noun]
+            if allowed is not None and not allowed.allows(going, number):
+                return Conflict(
+                    f"{going} of {number} {noun} would be culled, more than max_culls ({allowed.text}) allows. "
                     "Nothing has been done.",
                     "Look at the policy, at the clocks and at what culled says; raise max_culls if all is right.",
-                    result={**predicted, "changed": False},
                 )
+        return None
 
     # What is done
 
@@ -192,11 +191,12 @@ class CullFlow:
             fate = self._look_again(fate, name)
             if not fate.goes:
                 return fate
-        self._begun.add(fate.user)
         body = {"remove": True} if name and self._how.remove_named_servers else None
         path = _servers.path_of(fate.user, name)
+        self._begun.add(fate.user)
         try:
-            status, _answer = self._hub.write("DELETE", *path, scope=STOP, what=title, body=body)
+            with self._sending(fate):
+                status, _answer = self._hub.write("DELETE", *path, scope=STOP, what=title, body=body)
         except NotFound:
             return _gone(fate)
         except HubError as error:
@@ -239,15 +239,27 @@ class CullFlow:
                 if not fate.goes:
                     return fate
         try:
-            self._hub.write("DELETE", "users", fate.user, scope=_DELETE, what=f"user '{fate.user}'")
+            with self._sending(fate):
+                self._hub.write("DELETE", "users", fate.user, scope=_DELETE, what=_title(fate))
         except NotFound:
             return _gone(fate)
         return fate
 
+    @contextmanager
+    def _sending(self, fate: Fate) -> Iterator[None]:
+        """The request within the block may change something, unless the hub refuses it."""
+        try:
+            yield
+        except HubError as error:
+            if _servers.is_away(error) or (error.status or 0) >= 500:
+                self._sent.add((fate.user, fate.server_name))
+            raise
+        self._sent.add((fate.user, fate.server_name))
+
     def _model(self, user: str) -> Model | None:
         """The user as the hub has it now, None where it is no longer there."""
         try:
-            model = self._hub.get("users", user, scope=READ_SERVERS, what=f"user '{user}'")
+            model = self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}")
         except NotFound:
             return None
         return {**model, "servers": model.get("servers") or {}}
@@ -256,7 +268,7 @@ class CullFlow:
 
     def _action(self, fate: Fate) -> Action:
         if fate.server_name is None:
-            return Action("delete", f"user '{fate.user}'", fate.reason)
+            return Action("delete", _title(fate), fate.reason)
         verb = "remove" if fate.server_name and self._how.remove_named_servers else "stop"
         return Action(verb, _title(fate), fate.reason)
 
@@ -266,8 +278,10 @@ class CullFlow:
         failed = [(outcome.fate, outcome.error) for outcome in everything if outcome.error]
         seconds = round(time.monotonic() - self._began, 3)
         result = {
-            "changed": any(outcome.went for outcome in everything)
-            or any(not isinstance(error, REFUSED) for _fate, error in failed),
+            "changed": any(
+                outcome.went or (outcome.fate.goes and (outcome.fate.user, outcome.fate.server_name) in self._sent)
+                for outcome in everything
+            ),
             "culled": [outcome.fate.as_item() for outcome in servers if outcome.went],
             "users_deleted": [outcome.fate.as_item() for outcome in users if outcome.went],
             "kept_count": _kept(servers),
@@ -303,6 +317,25 @@ def _unless(fate: Fate, stay: set[str]) -> Fate:
     return fate
 
 
+def _unless_own(fate: Fate, owner: Model) -> Fate:
+    """A hub lets nobody delete himself."""
+    if fate.goes and owner.get("kind") == "user" and owner.get("name") == fate.user:
+        return replace(fate, kept="own", reason="the token is the user's own")
+    return fate
+
+
+def _lacking(plan: Plan, owner: Model) -> HubError | None:
+    """A scope that the plan takes and the token does not have, for anybody; some, and the hub tells for whom."""
+    held = owner.get("scopes")
+    for verbs, needed in ((("stop", "remove"), STOP), (("delete",), _DELETE)):
+        lacks = isinstance(held, list) and all(split(str(scope))[0] != needed for scope in held)
+        if lacks and any(plan.does(verb) for verb in verbs):
+            return MissingScope(
+                f"The token lacks the scope '{needed}'. Nothing has been done.", f"Mint it with {needed}."
+            )
+    return None
+
+
 def _outcome(fate: Fate, ended: Fate | HubError) -> Outcome:
     return Outcome(fate, ended) if isinstance(ended, HubError) else Outcome(ended)
 
@@ -317,7 +350,7 @@ def _gone(fate: Fate) -> Fate:
 
 
 def _title(fate: Fate) -> str:
-    return f"user '{fate.user}'" if fate.server_name is None else _servers.title(fate.user, fate.server_name)
+    return f"user {quoted(fate.user)}" if fate.server_name is None else _servers.title(fate.user, fate.server_name)
 
 
 def _line(fate: Fate) -> str:

@@ -140,6 +140,11 @@ class UnexpectedAnswer(HubError):
     code = "unexpected_answer"
 
 
+def quoted(name: str) -> str:
+    """A name within a sentence. It is somebody else's: a line's end in it would begin a line that nobody wrote."""
+    return "'" + "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name) + "'"
+
+
 def not_understood(error: Exception) -> HubError:
     """Whatever it is, it is not the user's: an answer of a shape that no test has shown us, most likely."""
     return UnexpectedAnswer(

@@ -53,6 +53,11 @@ class Plan:
     def changed(self) -> bool:
         return bool(self.actions)
 
+    @property
+    def diff(self) -> dict[str, Any]:
+        """The result's ``diff``."""
+        return {"before": self.before, "after": self.after, **({"prepared": self.shown} if self.shown else {})}
+
     def does(self, verb: str) -> bool:
         return any(action.verb == verb for action in self.actions)
 
@@ -156,10 +161,9 @@ def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
     """Take the one path and return the task's result. Raises `HubError`."""
     plan = flow.plan()
     noun = plan.predicted if check_mode else flow.apply(plan)
-    shown = {"prepared": plan.shown} if plan.shown else {}
     return {
         "changed": plan.changed,
         "actions": [asdict(action) for action in plan.actions],
         **noun,
-        "diff": {"before": plan.before, "after": plan.after, **shown},
+        "diff": plan.diff,
     }

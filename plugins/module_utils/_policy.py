@@ -21,8 +21,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import I
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment, span
 
 KEPT = (
-    "active", "pending", "not_ready", "excluded", "rule", "switched_off", "admin", "unknown", "has_servers", "used",
-    "gone", "hidden",
+    "active", "pending", "not_ready", "excluded", "rule", "switched_off", "admin", "own", "unknown", "has_servers",
+    "used", "gone", "hidden",
 )  # fmt: skip
 """Why something stays, in one word: what the keys of ``kept_count`` are."""
 
@@ -58,6 +58,29 @@ class Limits:
 
         # 0 is what jupyterhub-idle-culler has for no age; its timeout of 0 culls everything.
         return cls(limit("idle_timeout"), limit("max_age", "0"))
+
+
+@dataclass(frozen=True)
+class Share:
+    """A number of things, or a percentage of all there are."""
+
+    text: str
+    number: float
+    percent: bool
+
+    @classmethod
+    def of(cls, text: str) -> Share:
+        """Raises `Invalid` for what is neither ``20`` nor ``20%``."""
+        digits, percent = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
+        number = float(digits) if digits.isascii() and digits.replace(".", "", int(percent)).isdigit() else -1.0
+        if number < 0 or (percent and number > 100):
+            raise Invalid(
+                f"max_culls: '{text}' is neither a number nor a percentage.", "Write one like 20, or one like 20%."
+            )
+        return cls(text.strip(), number, percent)
+
+    def allows(self, number: int, total: int) -> bool:
+        return number <= (total * self.number / 100 if self.percent else self.number)
 
 
 @dataclass(frozen=True)
@@ -139,6 +162,11 @@ class Policy:
                     f"Rule {rule.name} matches everything, so rule {names[place + 1]} never does.",
                     "Let it be the last, or name users, groups or servers in it.",
                 )
+
+    @property
+    def asks_auth_state(self) -> bool:
+        """Whether a rule needs what a list of users does not show (6.1's ``user_model`` in apihandlers/base.py)."""
+        return any("auth_state" in (rule.properties or ()) for rule in self.rules)
 
     def of_server(self, user: Model, name: str, server: Model, now: float) -> Fate:
         """Raises `MissingScope` where a rule asks for what the token may not read. ``now``: seconds since 1970."""
@@ -258,7 +286,8 @@ def read(user: Model, name: str, who: str) -> Any:
 
 
 def _globbed(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    # Ansible parts a text such as "alice, bob" at its commas, and leaves the space.
+    return any(fnmatchcase(name, each) for pattern in patterns for each in (pattern, pattern.strip()))
 
 
 def _fits(found: Any, wanted: Any) -> bool:
@@ -271,14 +300,15 @@ def _fits(found: Any, wanted: Any) -> bool:
         return any(_fits(found, each) for each in wanted)
     if isinstance(found, (list, tuple)):
         return any(_fits(each, wanted) for each in found)
-    if isinstance(wanted, str) and isinstance(found, str):
-        return fnmatchcase(found, wanted)
+    if isinstance(found, Mapping) or found is None or wanted is None:
+        return bool(found == wanted)
     # Ansible's templates make texts of numbers and of yes and no.
-    return bool(found == wanted) or (not isinstance(found, Mapping) and _text(found) == _text(wanted))
+    return fnmatchcase(_text(found), _text(wanted))
 
 
 def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value)
+    return text.lower() if text in ("True", "False") else text
 
 
 def _since(text: object, now: float) -> float | None:

@@ -23,6 +23,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     NotFound,
     Timeout,
     Unreachable,
+    quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP
@@ -90,7 +91,7 @@ class Wanted:
 
 
 def title(user: str, name: str) -> str:
-    return f"server '{name}' of user '{user}'" if name else f"server of user '{user}'"
+    return f"server {quoted(name)} of user {quoted(user)}" if name else f"server of user {quoted(user)}"
 
 
 def path_of(user: str, name: str) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ options:
         type: dict
       properties:
         description: Properties of the user as the hub's API shows them, such as C(roles) or C(auth_state), by their
-          names, with values as in O(rules[].user_options). The token must be allowed to read them.
+          names, with values as in O(rules[].user_options). The token must be allowed to read them. For C(auth_state),
+          each user is read singly.
         type: dict
       idle_timeout:
         description: As O(idle_timeout), for those that match.
@@ -115,10 +116,10 @@ options:
     default: true
   max_culls:
     description:
-      - The most that one pass may take, as a number or as a percentage such as V(20%) of what there is. If the policy
-        would take more, nothing is done, and the task fails. That is what a wrong clock looks like, or a hub that has
-        lost its record of activity.
-      - Servers and users are counted apart.
+      - The most that one pass may take, as a number, or as a percentage such as V(20%) of the servers that run. If the
+        policy would take more, nothing is done, and the task fails. That is what a wrong clock looks like, or a hub
+        that has lost its record of activity.
+      - Servers and users are counted apart. Where the last one that runs is idle, it is V(100%).
     type: str
   stop_timeout:
     description: How long a server may take to stop, in seconds or as V(90s), V(10m). One that takes longer has failed.
@@ -139,6 +140,8 @@ notes:
   - Servers that are starting, stopping, or otherwise not ready are left alone.
   - Times are compared by the clock of the host on which the task runs.
   - A server that the hub says is stopping is waited for until it is gone, or until O(stop_timeout).
+  - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
+    module.
   - One that cannot be stopped ends no other. The task then fails at its end, with all that was done.
   - On a local connection a line such as V(37/200 culled, 2 failed, 10 pending) is shown every few seconds.
   - In jupyterhub-idle-culler, O(idle_timeout) is C(--timeout) and O(page_size) is C(--api-page-size). The files of its
@@ -154,6 +157,7 @@ notes:
   - A server of which neither activity nor start is known ends its work on that user with an error. Here it stays, and
     is counted as C(unknown).
   - It works one user after another, whatever its C(--concurrency). Here O(concurrency) counts servers, of whomever.
+  - It tries to delete the user whose token it has, which a hub refuses. Here that user stays.
   - It leaves a user whose server is slow to stop to a later pass. Here the server is waited for, then the user goes.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
@@ -179,7 +183,7 @@ EXAMPLES = r"""
     idle_timeout: 1h
     max_age: 1d
     exclude_users: [verify-bot]
-    max_culls: 50%
+    max_culls: 100
   register: culling
 
 - name: Say what was done
@@ -258,10 +262,11 @@ kept_count:
       servers of its kind are not culled. C(unknown), the hub tells of no time to measure by. C(used), it was to go and
       has been used since it was listed. C(gone), it was to go and somebody else has ended it. C(hidden), the token may
       not read the user's servers.
-    - For users there are C(admin), admins are not culled, and C(has_servers), a server of the user stays.
+    - For users there are C(admin), admins are not culled, C(own), the token is the user's own, and C(has_servers), a
+      server of the user stays.
   returned: once the hub has been read
   type: dict
-  sample: {active: 12, pending: 1, not_ready: 0, excluded: 1, rule: 3, switched_off: 0, admin: 0, unknown: 0,
+  sample: {active: 12, pending: 1, not_ready: 0, excluded: 1, rule: 3, switched_off: 0, admin: 0, own: 0, unknown: 0,
     has_servers: 0, used: 0, gone: 0, hidden: 0}
 users_kept_count:
   description: How many users stay, by the reason, as RV(kept_count). All are 0 without O(cull_users).
@@ -296,7 +301,7 @@ failure:
   type: dict
   sample:
     code: conflict
-    message: "38 of 40 servers would be culled, more than max_culls (50%) allows. Nothing has been done."
+    message: "380 of 400 servers would be culled, more than max_culls (100) allows. Nothing has been done."
     status: null
     method: null
     url: null
@@ -307,10 +312,10 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._culling import CullFlow, Pass, Share
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._culling import CullFlow, Pass
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import Limits, Policy, Rule
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import Limits, Policy, Rule, Share
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import base_url, seconds
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import Limits, Policy, Rule
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import Limits, Policy, Rule, Share
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import CULL, CULL_USERS
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._service_accounts import is_true
 
 _NOT_THE_PEER_S = {
     "rules": "It has one limit for everybody",
@@ -67,7 +68,24 @@ def complaints(settings: Settings) -> list[str]:
     Those of a pass are hub_cull's to look at.
     """
     checks = {"managed": _of_the_service, "timer": _of_the_timer}
-    return list(checks[settings["mode"]](settings)) if settings["mode"] in checks else []
+    if settings["mode"] not in checks:
+        return []
+    return [*_of_their_kinds(settings)] or [*checks[settings["mode"]](settings)]
+
+
+def _of_their_kinds(settings: Settings) -> Iterator[str]:
+    """What Ansible lets pass, or cannot know: it takes a text for a dictionary, and null for anything."""
+    policy = settings["policy"]
+    if policy["idle_timeout"] in (None, ""):
+        yield "idle_culler_idle_timeout is empty. Give it a time such as 1h, or leave it out for 10m."
+    if not isinstance(settings["environment"], Mapping):
+        yield "idle_culler_environment is no dictionary. Write it as names with their values."
+    rules = policy["rules"]
+    if not isinstance(rules, (list, tuple)) or not all(isinstance(rule, Mapping) for rule in rules):
+        yield "idle_culler_rules are no list of dictionaries. Write each rule as names with their values."
+    for option in ("concurrency", "page_size"):
+        if not re.fullmatch(r"[1-9]\d{0,8}", str(policy[option])):
+            yield f"idle_culler_{option} is '{policy[option]}'. Give a number of 1 or more."
 
 
 def _of_the_service(settings: Settings) -> Iterator[str]:
@@ -98,9 +116,6 @@ def _of_the_service(settings: Settings) -> Iterator[str]:
             )
     if settings["every"]:
         yield from _of_a_duration("every", settings["every"])
-    for option in ("concurrency", "page_size"):
-        if not re.fullmatch(r"[1-9]\d{0,8}", str(policy[option])):
-            yield f"idle_culler_{option} is '{policy[option]}'. Give a number of 1 or more."
     if not _ROLE_NAME.fullmatch(str(settings["service"])):
         yield (
             f"idle_culler_service is '{settings['service']}', and the hub is to have a role of that name. Give it 3 to "
@@ -118,9 +133,15 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
     policy = settings["policy"]
     try:
         limits = _limits(policy)
-        Policy(limits, [Rule.of(number, {**RULE, **rule}, limits) for number, rule in enumerate(policy["rules"], 1)])
+        rules = [{**RULE, **rule, "keep": is_true(rule.get("keep", False))} for rule in policy["rules"]]
+        Policy(limits, [Rule.of(number, rule, limits) for number, rule in enumerate(rules, 1)])
+        if policy["max_culls"] not in (None, ""):
+            Share.of(str(policy["max_culls"]))
     except Invalid as error:
         yield f"{error.message} {error.hint}"
+    yield from _of_a_duration("stop_timeout", policy["stop_timeout"])
+    if settings["connection"]["request_timeout"]:
+        yield from _of_a_duration("request_timeout", settings["connection"]["request_timeout"], "hub_")
     if _is_never(policy["idle_timeout"]) and not settings["every"] and not settings["calendar"]:
         yield "Nothing says how often there is a pass. Set idle_culler_every or idle_culler_calendar."
     if settings["every"] and settings["calendar"]:
@@ -140,6 +161,12 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
     for name, path in {**paths, **{f"hub_{file}": path for file, path in _files(settings).items()}}.items():
         if not re.match(r"/.", str(path)) or not str(path).isprintable():
             yield f"{name} is '{path}'. Give the whole path of a file on this host, with a slash first."
+    if re.search(r"""["'\\]""", str(settings["ansible_playbook"])):
+        # Not even within quotes of systemd's own.
+        yield (
+            f"idle_culler_ansible_playbook is '{settings['ansible_playbook']}', and systemd starts no program whose "
+            "path has quotes or backslashes. Give it another path."
+        )
     try:
         base_url(str(settings["connection"]["url"]))
     except Invalid as error:
@@ -157,9 +184,9 @@ def _of_kinds(policy: Mapping[str, Any]) -> tuple[str, ...]:
     return (*kinds, "cull_admin_users") if policy["cull_users"] else kinds
 
 
-def _of_a_duration(option: str, value: Any) -> Iterator[str]:
+def _of_a_duration(option: str, value: Any, prefix: str = "idle_culler_") -> Iterator[str]:
     try:
-        seconds(value, f"idle_culler_{option}")
+        seconds(value, prefix + option)
     except Invalid as error:
         yield f"{error.message} {error.hint}"
 
@@ -197,7 +224,7 @@ def service(settings: Settings) -> dict[str, Any]:
     if settings["internal_certs_location"]:
         arguments |= {"ssl-enabled": "true", "internal-certs-location": settings["internal_certs_location"]}
     # With a slash at its end, the peer asks for /hub/api//users, which is no page of the hub.
-    url = settings["service_url"].rstrip("/")
+    url = (settings["service_url"] or "").rstrip("/")
     return {
         "scopes": list(CULL_USERS if policy["cull_users"] else CULL),
         "arguments": _options({**arguments, **({"url": url} if url else {})}),

@@ -256,7 +256,7 @@ def _beyond_its_own(name: str, accounts: Iterable[Account], words: Mapping[str, 
 def _to_provide(name: str, accounts: Iterable[Account], hub: Mapping[str, Any]) -> Iterator[str]:
     """The scopes that let a service create the user, let it join its groups, and mint its tokens."""
     for account in accounts:
-        scope = "admin:groups" if _is_true(account["create_groups"]) else "groups"
+        scope = "admin:groups" if is_true(account["create_groups"]) else "groups"
         yield from (f"{scope}!group={group}" for group in account["groups"])
     yield f"admin:users!user={name}"
     yield f"tokens!user={name}"
@@ -335,5 +335,5 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
     return str(value).lower() in ("1", "on", "t", "true", "y", "yes")

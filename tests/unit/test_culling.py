@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._culling import CullFlow, Pass, Share
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._culling import CullFlow, Pass
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, Invalid, MissingScope
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Limits, Policy
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Limits, Policy, Rule, Share
 from scripted_hub import API, Exchange, scripted_hub, version
 from scripted_hub import user as identity
 
@@ -47,8 +47,12 @@ IDLE = person("alice", default=server())
 """A user whose default server is idle, as is she."""
 
 
+SERVICE: Model = {"kind": "service", "name": "culler", "scopes": ["delete:servers", "delete:users", "list:users"]}
+"""The token's owner, whom a pass asks for once something is to go."""
+
+
 def listed(
-    *people: Model, state: str = "ready", offset: int = 0, limit: int = 200, following: int | None = None
+    *people: Model, state: str = "active", offset: int = 0, limit: int = 200, following: int | None = None
 ) -> Exchange:
     after = {"offset": following, "limit": limit, "url": "http://elsewhere/"} if following else None
     return Exchange(
@@ -76,11 +80,15 @@ def cull(
     limits: Limits | None = None,
     check_mode: bool = False,
     lines: list[str] | None = None,
+    owner: Model | None = SERVICE,
     **how: Any,
 ) -> Model:
-    policy = Policy(limits or Limits(HOUR))
+    """A pass, with the question for the token's ``owner`` after the lists; None: it is not asked."""
+    lists = sum("/users?state=" in exchange.url for exchange in script)
+    asked = [Exchange("GET", API + "user", owner)] if owner else []
     report = (lambda line: None) if lines is None else lines.append
-    with scripted_hub(*script) as hub:
+    with scripted_hub(*script[:lists], *asked, *script[lists:]) as hub:
+        policy = Policy(limits or Limits(HOUR))
         return run(CullFlow(hub, policy, Pass(concurrency=1, **how), report), check_mode=check_mode)
 
 
@@ -94,7 +102,7 @@ def names(items: list[Model]) -> list[str]:
 
 
 def test_a_pass_that_finds_nothing_is_one_request() -> None:
-    result = cull(listed(person("alice", default=server(60))))
+    result = cull(listed(person("alice", default=server(60))), owner=None)
     assert result["changed"] is False
     assert (result["culled"], result["failures"], result["actions"]) == ([], [], [])
     assert kept(result) == {"active": 1}
@@ -145,7 +153,8 @@ def test_check_mode_only_lists_and_says_what_would_go() -> None:
 
 def test_pages_are_read_to_the_end_by_their_offsets() -> None:
     first = listed(person("alice", default=server(60)), limit=2, following=2)
-    assert kept(cull(first, listed(person("bob", default=server(60)), limit=2, offset=2), page_size=2)) == {"active": 2}
+    second = listed(person("bob", default=server(60)), limit=2, offset=2)
+    assert kept(cull(first, second, page_size=2, owner=None)) == {"active": 2}
 
 
 @pytest.mark.parametrize(
@@ -241,7 +250,9 @@ def test_one_failing_stop_ends_no_other() -> None:
 def test_a_pass_that_was_refused_everything_has_changed_nothing() -> None:
     refused = delete("alice/server", 403, answer={"message": "no"})
     scopes = version(), identity("list:users", "read:servers")
-    result = cull(listed(IDLE), refused, *scopes, recheck=False)
+    result = cull(
+        listed(IDLE), refused, *scopes, recheck=False, owner={**SERVICE, "scopes": ["delete:servers!user=bob"]}
+    )
     assert (result["failed"], result["changed"]) == (True, False)
     assert result["failure"]["code"] == "missing_scope"
     assert "delete:servers" in result["msg"]
@@ -262,17 +273,19 @@ def test_a_name_that_is_another_resource_is_refused() -> None:
 
 
 def test_who_starts_a_server_between_the_two_lists_counts_once() -> None:
-    result = cull(listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True)
+    result = cull(
+        listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True, owner=None
+    )
     assert (kept(result), kept(result, "users_kept_count")) == ({"active": 1}, {"has_servers": 1})
 
 
 def test_servers_that_are_not_shown_are_not_taken_for_none() -> None:
     bare = {key: value for key, value in IDLE.items() if key != "servers"}
     with pytest.raises(MissingScope) as refused:
-        cull(listed(bare))
+        cull(listed(bare), owner=None)
     assert "read:servers" in refused.value.hint
     # A token for the servers of some says nothing of the others.
-    result = cull(listed(bare, person("bob", default=server(60))))
+    result = cull(listed(bare, person("bob", default=server(60))), owner=None)
     assert kept(result) == {"hidden": 1, "active": 1}
 
 
@@ -314,3 +327,65 @@ def test_a_number_that_is_none_is_refused(option: str) -> None:
     with pytest.raises(Invalid) as refused:
         Pass(**{option: 0})
     assert option in refused.value.message
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("lacks", ["delete:servers", "delete:users"])
+def test_a_scope_that_is_lacking_is_told_before_anything_is_done(lacks: str, check_mode: bool) -> None:
+    owner = {**SERVICE, "scopes": [scope for scope in SERVICE["scopes"] if scope != lacks]}
+    with pytest.raises(MissingScope) as refused:
+        cull(listed(state="inactive"), listed(IDLE), owner=owner, check_mode=check_mode, cull_users=True)
+    assert lacks in refused.value.message
+    told = refused.value.as_result()
+    assert (told["changed"], names(told["culled"])) == (False, ["alice/"])
+    assert told["diff"]["prepared"].startswith("- server of user 'alice' goes: ")
+
+
+def test_a_hub_that_does_not_tell_of_the_owner_is_asked_all_the_same() -> None:
+    unknown = Exchange("GET", API + "user", {"message": "Not Found"}, status=404)
+    result = cull(listed(IDLE), unknown, delete("alice/server"), recheck=False, owner=None)
+    assert names(result["culled"]) == ["alice/"]
+
+
+def test_the_token_s_own_user_is_not_deleted() -> None:
+    owner = {**SERVICE, "kind": "user", "name": "alice"}
+    result = cull(listed(person("alice"), state="inactive"), listed(), owner=owner, cull_users=True)
+    assert (result["changed"], kept(result, "users_kept_count")) == (False, {"own": 1})
+
+
+def test_a_server_that_somebody_else_has_ended_keeps_no_user() -> None:
+    gone = person("alice")
+    script = listed(state="inactive"), listed(IDLE), read("alice", gone), read("alice", gone), delete("alice")
+    result = cull(*script, cull_users=True)
+    assert kept(result) == {"gone": 1}
+    assert names(result["users_deleted"]) == ["alice"]
+
+
+def test_a_pass_that_could_not_look_has_changed_nothing() -> None:
+    failing = Exchange("GET", f"{API}users/alice", {"message": "no"}, status=500)
+    result = cull(listed(IDLE), failing)
+    assert (result["failed"], result["changed"]) == (True, False)
+    sent = cull(listed(IDLE), delete("alice/server", 500, answer={"message": "no"}), recheck=False)
+    assert (sent["failed"], sent["changed"]) == (True, True)
+
+
+def test_auth_state_is_read_of_each_user_for_a_list_does_not_have_it() -> None:
+    gold = Rule("gold", Limits(HOUR), keep=True, properties={"auth_state": {"plan": "gold"}})
+    people = [{**person(name, default=server()), "auth_state": None} for name in ("alice", "bob", "carol")]
+    states = [{**people[0], "auth_state": {"plan": "gold"}}, {**people[1], "auth_state": None}, None]
+    reads = [read(model["name"], state) for model, state in zip(people, states, strict=True)]
+    lists, stop = listed(*people), delete("bob/server")
+    with scripted_hub(lists, *reads, Exchange("GET", API + "user", SERVICE), stop) as hub:
+        flow = CullFlow(hub, Policy(Limits(HOUR), [gold]), Pass(concurrency=1, recheck=False), lambda line: None)
+        result = run(flow, check_mode=False)
+    assert (names(result["culled"]), kept(result)) == (["bob/"], {"rule": 1})
+
+
+def test_a_name_cannot_write_a_line_of_its_own() -> None:
+    name = "x\n- server of user 'root' goes\x1b[2J\u2028"
+    result = cull(listed(person("mallory", **{name: server()})), check_mode=True)
+    assert result["diff"]["prepared"].splitlines() == [
+        "- server 'x\\n- server of user 'root' goes\\x1b[2J\\u2028' of user 'mallory' goes: idle 2 h, limit 1 h"
+    ]
+    assert result["culled"][0]["server_name"] == name
+    assert result["actions"][0]["object"].isprintable()

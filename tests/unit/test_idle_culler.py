@@ -104,6 +104,8 @@ def test_a_pass_is_for_the_module_to_look_at() -> None:
         ({"service": "ic"}, "idle_culler_service is 'ic'"),
         ({"service_url": "localhost:8081"}, "idle_culler_service_url is 'localhost:8081'"),
         ({"environment": {"A B": "c"}}, "idle_culler_environment has 'A B'"),
+        ({"environment": "A=1"}, "idle_culler_environment is no dictionary"),
+        ({"idle_timeout": None}, "idle_culler_idle_timeout is empty"),
     ],
 )
 def test_what_no_service_can_be_made_of_is_said(given: dict[str, Any], says: str) -> None:
@@ -133,12 +135,27 @@ def test_what_no_service_can_be_made_of_is_said(given: dict[str, Any], says: str
         ({"hub_url": ""}, "hub_url is missing"),
         ({"hub_url": "hub.example.org"}, "hub_url is not an http or https URL"),
         ({"environment": {"A": "b\nExecStart=/bin/sh"}}, "more than one line for 'A'"),
+        ({"environment": "A=1"}, "idle_culler_environment is no dictionary"),
+        ({"idle_timeout": None}, "idle_culler_idle_timeout is empty"),
+        ({"rules": "keep=true"}, "idle_culler_rules are no list of dictionaries"),
+        ({"rules": [None]}, "idle_culler_rules are no list of dictionaries"),
+        ({"rules": [{"users": ["a"], "keep": "no"}]}, "Rule 1 says nothing"),
+        ({"max_culls": "some"}, "max_culls: 'some' is neither"),
+        ({"stop_timeout": "soon"}, "idle_culler_stop_timeout: 'soon' is not a duration"),
+        ({"hub_request_timeout": "soon"}, "hub_request_timeout: 'soon' is not a duration"),
+        ({"concurrency": 0}, "idle_culler_concurrency is '0'"),
+        ({"page_size": "-5"}, "idle_culler_page_size is '-5'"),
+        ({"ansible_playbook": "/opt/q'x/ansible-playbook"}, "starts no program whose path has quotes"),
     ],
 )
 def test_what_no_timer_can_be_made_of_is_said(given: dict[str, Any], says: str) -> None:
     [found] = complaints(settings("timer", **given))
     assert says in found
     assert found.endswith(".")
+
+
+def test_a_text_that_says_no_is_none_to_keep() -> None:
+    assert complaints(settings("timer", rules=[{"users": ["a"], "keep": "no", "idle_timeout": "1h"}])) == []
 
 
 def test_admins_matter_to_users_only() -> None:

@@ -129,6 +129,10 @@ OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive":
         # As templates of Ansible make texts of them.
         ({"user_options": {"nodes": "2", "exclusive": "true"}}, True),
         ({"user_options": {"nodes": 3}}, False),
+        ({"user_options": {"nodes": "[1-3]", "exclusive": "True"}}, True),
+        ({"user_options": {"exclusive": False}}, False),
+        # As Ansible parts a text at its commas.
+        ({"users": ["bob", " alice"]}, True),
         ({"user_options": {"reservation": ""}}, True),
         ({"user_options": {"reservation": ["", "a"]}}, True),
         ({"user_options": {"profile": "gpu-*", "queue": "*"}}, False),
