@@ -31,7 +31,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Act
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Fate, Model, Policy, Share
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP, split
 
-_LIST, _DELETE = "list:users", "delete:users"
+_LIST, _DELETE, _ADMIN = "list:users", "delete:users", "admin:users"
 
 
 @dataclass(frozen=True)
@@ -326,12 +326,12 @@ def _unless_own(fate: Fate, owner: Model) -> Fate:
 
 def _lacking(plan: Plan, owner: Model) -> HubError | None:
     """A scope that the plan takes and the token does not have, for anybody; some, and the hub tells for whom."""
-    held = owner.get("scopes")
-    for verbs, needed in ((("stop", "remove"), STOP), (("delete",), _DELETE)):
-        lacks = isinstance(held, list) and all(split(str(scope))[0] != needed for scope in held)
-        if lacks and any(plan.does(verb) for verb in verbs):
+    held = {split(str(scope))[0] for scope in owner.get("scopes") or ()}
+    for verbs, needed in ((("stop", "remove"), (STOP, "servers", "admin:servers")), (("delete",), (_DELETE, _ADMIN))):
+        if held and held.isdisjoint(needed) and any(plan.does(verb) for verb in verbs):
             return MissingScope(
-                f"The token lacks the scope '{needed}'. Nothing has been done.", f"Mint it with {needed}."
+                f"The token lacks the scope '{needed[0]}'. Nothing has been done.",
+                f"Mint it with {needed[0]}, or have an admin grant that scope to its owner.",
             )
     return None
 

@@ -9,11 +9,12 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hubs import Hub
+from hubs import IMPATIENT, Hub, running_hub
 from systemd_stand_in import start
 
 from playbooks import (
@@ -31,6 +32,19 @@ from playbooks import (
 CULL = "hubops.jupyterhub.cull"
 SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 IDLE = 2.0
+
+
+@pytest.fixture(scope="module")
+def new_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """Nobody else's, for a pass is over a whole hub."""
+    with running_hub(tmp_path_factory.mktemp("new"), config=IMPATIENT) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def old_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with running_hub(tmp_path_factory.mktemp("old"), version="5.5") as hub:
+        yield hub
 
 
 def give(hub: Hub, *users: str) -> None:
@@ -72,83 +86,83 @@ def numbers(played: Played) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("oldest", [False, True], ids=["this-ansible", "oldest-ansible"])
-def test_a_preview_says_why_and_the_pass_does_just_that(hub_61: Hub, tmp_path: Path, oldest: bool) -> None:
-    give(hub_61, "alice", "bob")
+def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: Path, oldest: bool) -> None:
+    give(new_hub, "alice", "bob")
     programs = oldest_ansible_bin() if oldest else None
     rules = [{"name": "staff", "users": ["b*"], "keep": True}]
-    preview = cull(hub_61, tmp_path, "--check", bin_folder=programs, rules=rules)
+    preview = cull(new_hub, tmp_path, "--check", bin_folder=programs, rules=rules)
     assert preview.status == 0, preview.output
     goes, stays, kept, summary = said(preview)
     assert re.fullmatch(r"- server of user 'alice' goes: idle \d+ s, limit 2 s", goes)
     assert stays == "  server of user 'bob' stays: rule staff keeps it"
     assert kept == "servers kept: 1 rule"
     assert summary.startswith("1 of 2 servers would be culled, 1 servers kept, 0 failed")
-    assert servers(hub_61, "alice")
-    differs = cull(hub_61, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
+    assert servers(new_hub, "alice")
+    differs = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
     assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once, although Ansible shows it as well
-    done = cull(hub_61, tmp_path, bin_folder=programs, rules=rules)
+    done = cull(new_hub, tmp_path, bin_folder=programs, rules=rules)
     assert done.status == 0, done.output
     assert [re.sub(r"\d+ s,", "2 s,", line) for line in said(done)[:2]] == [
         "stopped: server of user 'alice', idle 2 s, limit 2 s",
         "servers kept: 1 rule",
     ]
-    assert (servers(hub_61, "alice"), len(servers(hub_61, "bob"))) == ({}, 1)
+    assert (servers(new_hub, "alice"), len(servers(new_hub, "bob"))) == ({}, 1)
     [mine] = numbers(done).values()
     assert {name: mine[name] for name in ("verdict", "culled", "users_deleted", "kept", "failed")} == {
         "verdict": "passed", "culled": 1, "users_deleted": 0, "kept": 1, "failed": 0,
     }  # fmt: skip
     assert mine["summary"] == said(done)[-1]
     # Where nothing is to go, Ansible shows no difference; a preview says why all the same.
-    again = cull(hub_61, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
+    again = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
     assert said(again)[0] == stays
 
 
-def test_each_variable_reaches_the_module(hub_61: Hub, tmp_path: Path) -> None:
-    give(hub_61, "carol", "dave")
-    api(hub_61, "POST", "users/carol/servers/second")
+def test_each_variable_reaches_the_module(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "carol", "dave")
+    api(new_hub, "POST", "users/carol/servers/second")
     time.sleep(IDLE)
-    keeps = cull(hub_61, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1s")
+    keeps = cull(new_hub, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1s")
     assert said(keeps)[-2] == "servers kept: 2 excluded, 1 switched_off"
     # As text, too, which is how -e gives it.
     named = ["-e", "idle_culler_cull_named_servers=no", "-e", "idle_culler_recheck=no", "-e", "idle_culler_page_size=1"]
     named += ["-e", "idle_culler_concurrency=1", "-e", "idle_culler_stop_timeout=10s"]
-    done = cull(hub_61, tmp_path, *named, idle_timeout="never", max_age="1s", exclude_users="dave")
+    done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1s", exclude_users="dave")
     assert done.status == 0, done.output
-    assert list(servers(hub_61, "carol")) == ["second"]
+    assert list(servers(new_hub, "carol")) == ["second"]
     time.sleep(IDLE)  # to have a server stopped is an activity of its user
-    gone = cull(hub_61, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
+    gone = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
     assert gone.status == 0, gone.output
     assert "stopped and removed: server 'second' of user 'carol'" in gone.stdout
     assert "deleted: user 'carol'" in gone.stdout
-    names = {user["name"] for user in api(hub_61, "GET", "users")}
+    names = {user["name"] for user in api(new_hub, "GET", "users")}
     assert not names & {"carol", "dave"}
 
 
-def test_the_scopes_of_the_purpose_do_and_what_is_missing_is_named(hub_61: Hub, tmp_path: Path) -> None:
-    give(hub_61, "erin")
-    api(hub_61, "POST", "users/cull-bot", {"admin": True})
-    token = mint(hub_61, "cull-bot", SCOPES)
-    by_group = cull(hub_61, tmp_path, token=token, rules=[{"groups": ["students"], "keep": True}])
+def test_the_scopes_of_the_purpose_do_and_what_is_missing_is_named(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "erin")
+    api(new_hub, "POST", "users/cull-bot", {"admin": True})
+    token = mint(new_hub, "cull-bot", SCOPES)
+    by_group = cull(new_hub, tmp_path, token=token, rules=[{"groups": ["students"], "keep": True}])
     assert by_group.status == 2
     assert "read:users:groups" in by_group.stdout
-    assert len(servers(hub_61, "erin")) == 1
+    assert len(servers(new_hub, "erin")) == 1
     assert numbers(by_group)["localhost"]["verdict"] == "failed"
-    done = cull(hub_61, tmp_path, token=token)
+    done = cull(new_hub, tmp_path, token=token)
     assert done.status == 0, done.output
-    assert servers(hub_61, "erin") == {}
+    assert servers(new_hub, "erin") == {}
 
 
-def test_what_is_refused_or_fails_is_told_after_all(hub_61: Hub, tmp_path: Path) -> None:
-    give(hub_61, "frank", "grace")
-    refused = cull(hub_61, tmp_path, max_culls="50%")
+def test_what_is_refused_or_fails_is_told_after_all(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "frank", "grace")
+    refused = cull(new_hub, tmp_path, max_culls="50%")
     assert refused.status == 2
     assert len([line for line in said(refused) if line.startswith("not stopped: server of user")]) == 2
     [mine] = numbers(refused).values()
     assert (mine["verdict"], mine["culled"]) == ("failed", 0)
-    api(hub_61, "DELETE", "users/frank/server")
-    api(hub_61, "POST", "users/frank/server", {"user_options": {"stop_seconds": 30}})
+    api(new_hub, "DELETE", "users/frank/server")
+    api(new_hub, "POST", "users/frank/server", {"user_options": {"stop_seconds": 30}})
     time.sleep(IDLE)
-    failed = cull(hub_61, tmp_path, stop_timeout="2s")
+    failed = cull(new_hub, tmp_path, stop_timeout="2s")
     assert failed.status == 2
     lines = said(failed)
     assert [line for line in lines if line.startswith("stopped: server of user 'grace'")]
@@ -159,38 +173,38 @@ def test_what_is_refused_or_fails_is_told_after_all(hub_61: Hub, tmp_path: Path)
         "culled": 1,
         "failed": 1,
     }
-    unknown = cull(hub_61, tmp_path, token="5e27ce0000000000000000000000dead")
+    unknown = cull(new_hub, tmp_path, token="5e27ce0000000000000000000000dead")
     assert unknown.status == 2
     assert "does not accept the API token" in numbers(unknown)["localhost"]["summary"]
 
 
-def test_an_inventory_of_hubs(hub_61: Hub, hub_55: Hub, tmp_path: Path) -> None:
+def test_an_inventory_of_hubs(new_hub: Hub, old_hub: Hub, tmp_path: Path) -> None:
     hosts = {}
-    for name, hub in (("new", hub_61), ("old", hub_55)):
+    for name, hub in (("new", new_hub), ("old", old_hub)):
         give(hub, "heidi")
         hosts[name] = {"hub_url": hub.url, "idle_culler_api_token": hub.admin_token, "idle_culler_idle_timeout": IDLE}
     hosts["old"]["idle_culler_idle_timeout"] = "1h"
     played = play(CULL, folder=tmp_path, hosts=hosts, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
     assert played.status == 0, played.output
     assert {name: mine["culled"] for name, mine in numbers(played).items()} == {"new": 1, "old": 0}
-    assert (servers(hub_61, "heidi"), len(servers(hub_55, "heidi"))) == ({}, 1)
+    assert (servers(new_hub, "heidi"), len(servers(old_hub, "heidi"))) == ({}, 1)
 
 
-def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(hub_61: Hub, tmp_path: Path) -> None:
+def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(new_hub: Hub, tmp_path: Path) -> None:
     """As systemd starts it: elsewhere, with nothing of whoever wrote it, and where there is another inventory."""
-    give(hub_61, "ivan", "judy")
+    give(new_hub, "ivan", "judy")
     token, units = tmp_path / "token", tmp_path / "units"
     units.mkdir()
     token.touch(0o600)
     written = cull(
-        hub_61, tmp_path, mode="timer", enable=False, unit_folder=str(units), token_path=str(token),
+        new_hub, tmp_path, mode="timer", enable=False, unit_folder=str(units), token_path=str(token),
         variables_path=str(tmp_path / "variables.yml"), ansible_playbook=str(ansible_bin() / "ansible-playbook"),
         environment={"ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
         rules=[{"users": ["j*"], "keep": True}],
     )  # fmt: skip
     assert written.status == 0, written.output
-    assert len(servers(hub_61, "ivan")) == 1
-    token.write_text(hub_61.admin_token + "\n")  # renewed after the units were written
+    assert len(servers(new_hub, "ivan")) == 1
+    token.write_text(new_hub.admin_token + "\n")  # renewed after the units were written
     (tmp_path / "hosts").write_text("somewhere.example.org\n")
     bare = {
         "PATH": "/usr/bin:/bin",
@@ -200,6 +214,6 @@ def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(hub_61: 
     done = start(units / "hubops-idle-culler.service", tmp_path, bare)
     assert done.status == 0, done.output
     assert "stopped: server of user 'ivan'" in done.stdout
-    assert (servers(hub_61, "ivan"), len(servers(hub_61, "judy"))) == ({}, 1)
+    assert (servers(new_hub, "ivan"), len(servers(new_hub, "judy"))) == ({}, 1)
     assert list(done.recap) == ["localhost"]
-    assert hub_61.admin_token not in done.output
+    assert new_hub.admin_token not in done.output
