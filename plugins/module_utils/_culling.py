@@ -104,7 +104,9 @@ class CullFlow:
 
     def apply(self, plan: Plan) -> dict[str, Any]:
         servers = self._end(self._servers, self._end_server, "culled")
-        stay = {outcome.fate.user for outcome in servers if not outcome.went and outcome.fate.kept != "gone"}
+        # Of a server that has gone meanwhile, a look at the user tells whether that is the last of it.
+        looked = ("gone",) if self._how.recheck else ()
+        stay = {outcome.fate.user for outcome in servers if not outcome.went and outcome.fate.kept not in looked}
         users = self._end([_unless(fate, stay) for fate in self._users], self._end_user, "deleted")
         return self._result(servers, users, "")
 

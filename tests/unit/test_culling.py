@@ -80,14 +80,15 @@ def cull(
     limits: Limits | None = None,
     check_mode: bool = False,
     lines: list[str] | None = None,
-    owner: Model | None = SERVICE,
+    owner: Model | None = None,
+    asked: bool = True,
     **how: Any,
 ) -> Model:
-    """A pass, with the question for the token's ``owner`` after the lists; None: it is not asked."""
+    """A pass, with the question for the token's ``owner`` after the lists, unless that is not to be ``asked``."""
     lists = sum("/users?state=" in exchange.url for exchange in script)
-    asked = [Exchange("GET", API + "user", owner)] if owner else []
+    question = [Exchange("GET", API + "user", owner or SERVICE)] if asked else []
     report = (lambda line: None) if lines is None else lines.append
-    with scripted_hub(*script[:lists], *asked, *script[lists:]) as hub:
+    with scripted_hub(*script[:lists], *question, *script[lists:]) as hub:
         policy = Policy(limits or Limits(HOUR))
         return run(CullFlow(hub, policy, Pass(concurrency=1, **how), report), check_mode=check_mode)
 
@@ -102,7 +103,7 @@ def names(items: list[Model]) -> list[str]:
 
 
 def test_a_pass_that_finds_nothing_is_one_request() -> None:
-    result = cull(listed(person("alice", default=server(60))), owner=None)
+    result = cull(listed(person("alice", default=server(60))), asked=False)
     assert result["changed"] is False
     assert (result["culled"], result["failures"], result["actions"]) == ([], [], [])
     assert kept(result) == {"active": 1}
@@ -154,7 +155,7 @@ def test_check_mode_only_lists_and_says_what_would_go() -> None:
 def test_pages_are_read_to_the_end_by_their_offsets() -> None:
     first = listed(person("alice", default=server(60)), limit=2, following=2)
     second = listed(person("bob", default=server(60)), limit=2, offset=2)
-    assert kept(cull(first, second, page_size=2, owner=None)) == {"active": 2}
+    assert kept(cull(first, second, page_size=2, asked=False)) == {"active": 2}
 
 
 @pytest.mark.parametrize(
@@ -282,10 +283,10 @@ def test_who_starts_a_server_between_the_two_lists_counts_once() -> None:
 def test_servers_that_are_not_shown_are_not_taken_for_none() -> None:
     bare = {key: value for key, value in IDLE.items() if key != "servers"}
     with pytest.raises(MissingScope) as refused:
-        cull(listed(bare), owner=None)
+        cull(listed(bare), asked=False)
     assert "read:servers" in refused.value.hint
     # A token for the servers of some says nothing of the others.
-    result = cull(listed(bare, person("bob", default=server(60))), owner=None)
+    result = cull(listed(bare, person("bob", default=server(60))), asked=False)
     assert kept(result) == {"hidden": 1, "active": 1}
 
 
@@ -343,7 +344,7 @@ def test_a_scope_that_is_lacking_is_told_before_anything_is_done(lacks: str, che
 
 def test_a_hub_that_does_not_tell_of_the_owner_is_asked_all_the_same() -> None:
     unknown = Exchange("GET", API + "user", {"message": "Not Found"}, status=404)
-    result = cull(listed(IDLE), unknown, delete("alice/server"), recheck=False, owner=None)
+    result = cull(listed(IDLE), unknown, delete("alice/server"), recheck=False, asked=False)
     assert names(result["culled"]) == ["alice/"]
 
 
@@ -351,6 +352,12 @@ def test_the_token_s_own_user_is_not_deleted() -> None:
     owner = {**SERVICE, "kind": "user", "name": "alice"}
     result = cull(listed(person("alice"), state="inactive"), listed(), owner=owner, cull_users=True)
     assert (result["changed"], kept(result, "users_kept_count")) == (False, {"own": 1})
+
+
+def test_a_server_that_the_hub_does_not_know_keeps_its_user_where_nobody_looks() -> None:
+    script = listed(state="inactive"), listed(IDLE), delete("alice/server", 404, answer={"message": "no"})
+    result = cull(*script, cull_users=True, recheck=False)
+    assert (result["changed"], kept(result, "users_kept_count")) == (False, {"has_servers": 1})
 
 
 def test_a_server_that_somebody_else_has_ended_keeps_no_user() -> None:
