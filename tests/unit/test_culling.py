@@ -275,7 +275,7 @@ def test_a_name_that_is_another_resource_is_refused() -> None:
 
 def test_who_starts_a_server_between_the_two_lists_counts_once() -> None:
     result = cull(
-        listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True, owner=None
+        listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True, asked=False
     )
     assert (kept(result), kept(result, "users_kept_count")) == ({"active": 1}, {"has_servers": 1})
 
