@@ -164,6 +164,6 @@ def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
     return {
         "changed": plan.changed,
         "actions": [asdict(action) for action in plan.actions],
-        **noun,
+        **noun,  # a flow that may do less than it planned tells of its actions itself
         "diff": plan.diff,
     }

@@ -60,7 +60,11 @@ def newest(hubs: dict[str, Hub]) -> Iterator[At]:
 def _empty(at: At) -> Iterator[At]:
     yield at
     for user in at.api("GET", "users").json():
-        until(lambda user=user: at.api("DELETE", f"users/{user['name']}").status_code in (204, 404) or _stop(at, user))
+        until(lambda user=user: _delete(at, user) or _stop(at, user), 60)
+
+
+def _delete(at: At, user: dict[str, Any]) -> bool:
+    return at.api("DELETE", f"users/{user['name']}").status_code in (204, 404)
 
 
 def _stop(at: At, user: dict[str, Any]) -> bool:
@@ -112,8 +116,8 @@ def test_idle_ones_go_and_the_others_stay(at: At) -> None:
     start(at, both, "lab")
     use(at, both)
     start(at, starting)
-    start(at, starting, "slow", start_seconds=15)  # JupyterHub 4 cannot cancel a start
-    only = start(at, at.new_user(), start_seconds=15)
+    start(at, starting, "slow", start_seconds=25)  # JupyterHub 4 cannot cancel a start
+    only = start(at, at.new_user(), start_seconds=25)
     time.sleep(1.1)
     options = {"idle_timeout": "1s", "remove_named_servers": True}
     foreseen = at.check("hub_cull", **options)
