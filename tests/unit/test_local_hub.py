@@ -84,6 +84,18 @@ def test_what_ignores_the_polite_signal_is_killed(sleeper, tmp_path):
     assert not end_all(tmp_path, None)
 
 
+def test_what_a_hub_has_started_ends_with_it_whatever_its_environment(sleeper, tmp_path):
+    """As its services, to which a hub gives nothing of its own."""
+    service = (
+        "import subprocess; print(subprocess.Popen(['sleep', '60'], env={}, start_new_session=True).pid, flush=True)"
+    )
+    child = sleeper([sys.executable, "-c", f"{service}; import time; time.sleep(60)"], **{MARK: str(tmp_path)})
+    grandchild = Process.find(int(child.stdout.readline()))
+    assert [process.pid for process in marked(tmp_path)] == [child.pid]
+    assert end_all(tmp_path, Process.find(child.pid))
+    assert not grandchild.alive()
+
+
 def test_a_record_of_another_process_is_no_hub(sleeper, tmp_path):
     process = Process.find(sleeper(**{MARK: str(tmp_path)}).pid)
     record = {"pid": process.pid, "started": process.started}

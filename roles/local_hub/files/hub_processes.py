@@ -64,6 +64,22 @@ def marked(state: Path) -> list[Process]:
     return found
 
 
+def descendants(processes: list[Process]) -> list[Process]:
+    """What they have started, and what that has. A hub gives its services nothing of its environment."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(entry.name))
+    found: list[Process] = []
+    left = [process.pid for process in processes]
+    while left:
+        pids = [pid for pid in children.pop(left.pop(), []) if pid != os.getpid()]
+        found += filter(None, map(Process.find, pids))
+        left += pids
+    return found
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -76,15 +92,21 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
 def end_all(state: Path, hub: Process | None) -> bool:
     """Leave no process of this hub: first the hub is asked, which stops its servers, then what is left is killed."""
     found = marked(state)
+    started = descendants(found)  # now, for whose parent has ended is nobody's
+
+    def remaining() -> list[Process]:
+        # Anew each time: what is ending may have started something.
+        return list({*marked(state), *(process for process in started if process.alive())})
+
     if hub in found:
         hub.kill(signal.SIGTERM)
         wait_until(lambda: not hub.alive(), GRACE_SECONDS)
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
-        left = marked(state)  # anew each time: what is ending may have started something
+        left = remaining()
         for process in left:
             process.kill(number)
         wait_until(lambda left=left: not any(process.alive() for process in left), 3)
-    left = marked(state)
+    left = remaining()
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise LocalHubError(
