@@ -127,11 +127,7 @@ class CullFlow:
         if not self._policy.asks_auth_state:
             return listed
         models = each(self._model, list(listed), self._how.concurrency) if listed else []
-        return {
-            name: {**listed[name], **{key: model[key] for key in ("auth_state",) if key in model}}
-            for name, model in zip(listed, models, strict=True)
-            if model is not None
-        }
+        return {name: model for name, model in zip(listed, models, strict=True) if model is not None}
 
     def _owner(self) -> Model:
         """Whom the token belongs to and what it may do; empty where the hub does not tell, for it is no must."""
@@ -222,7 +218,7 @@ class CullFlow:
             user = self._policy.of_user(model, now)
             if not user.goes:
                 self._returned[fate.user] = user
-        server = model["servers"].get(name)
+        server = (model.get("servers") or {}).get(name)
         return _gone(fate) if server is None else _still(fate, self._policy.of_server(model, name, server, now))
 
     def _end_user(self, fate: Fate) -> Fate:
@@ -233,7 +229,7 @@ class CullFlow:
             model = self._model(fate.user)
             if model is None:
                 return _gone(fate)
-            if model["servers"]:
+            if model.get("servers"):
                 # A hub half-deletes a user whose server runs: its authenticator forgets the user, and it fails then.
                 return replace(fate, kept="used", reason="the user has started a server meanwhile")
             if fate.user not in self._begun:
@@ -261,10 +257,9 @@ class CullFlow:
     def _model(self, user: str) -> Model | None:
         """The user as the hub has it now, None where it is no longer there."""
         try:
-            model = self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}")
+            return self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}")
         except NotFound:
             return None
-        return {**model, "servers": model.get("servers") or {}}
 
     # What is told
 

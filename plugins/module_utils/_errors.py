@@ -155,6 +155,3 @@ def not_understood(error: Exception) -> HubError:
 
 BY_STATUS: dict[int, type[HubError]] = {400: Invalid, 404: NotFound, 409: Conflict, 429: RateLimited}
 """Which failure an HTTP status means. 401 and 403 need a second look at the token, every 5xx is the hub's own."""
-
-REFUSED = (Invalid, MissingScope, NotFound, RateLimited)
-"""Failures of a request that has changed nothing."""

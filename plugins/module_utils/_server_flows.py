@@ -17,7 +17,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import REFUSED, HubError, Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    Invalid,
+    MissingScope,
+    NotFound,
+    RateLimited,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import STOP
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted, path_of
@@ -25,6 +31,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import
 
 _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
 """The state that a server has in the end, by the one that is asked for."""
+
+_REFUSED = (Invalid, MissingScope, NotFound, RateLimited)
+"""Failures of a request that has changed nothing."""
 
 Present = Callable[[str], dict[str, Server]]
 """What the hub has of a user's servers, by name. Raises `HubError`."""
@@ -120,7 +129,7 @@ class ServerFlow:
             try:
                 return self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
             except HubError as error:
-                changed = plan.changed and (self._stopped or not isinstance(error, REFUSED))
+                changed = plan.changed and (self._stopped or not isinstance(error, _REFUSED))
                 told = self._answer(self._found, state=self._state_after(error), reason=error.reason or error.message)
                 error.result = {"changed": changed, **told, **error.result}
                 raise
@@ -163,12 +172,12 @@ class ServerFlow:
 
     def _state_after(self, error: HubError) -> str:
         """The state of one that did not come to the desired one."""
-        if self._wanted.runs and not isinstance(error, REFUSED) and self._spawn is not None:
+        if self._wanted.runs and not isinstance(error, _REFUSED) and self._spawn is not None:
             return "pending" if self._spawn.last.pending else "failed"
         if self._wanted.runs:
             return "failed"
         # Whatever went wrong later, such as a token that expired, it had been told to stop.
-        return self._found.state if isinstance(error, REFUSED) else "pending"
+        return self._found.state if isinstance(error, _REFUSED) else "pending"
 
     def _state(self, server: Server) -> str:
         return "absent" if self._wanted.state == "absent" and not server.exists else server.state
