@@ -61,6 +61,22 @@ class Misbehaving:
         return [one.token for one in self.asked if one.token]
 
 
+class Listener(ThreadingHTTPServer):
+    request_queue_size = 128  # whoever is concurrent comes at once
+
+
+@contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """An HTTP listener on the loopback for the time of the block; its URL."""
+    server = Listener(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @contextlib.contextmanager
 def misbehaving_hub(behave: Behaviour) -> Iterator[Misbehaving]:
     """An HTTP listener on the loopback that answers every request as ``behave`` says, and records it."""
@@ -93,15 +109,12 @@ def misbehaving_hub(behave: Behaviour) -> Iterator[Misbehaving]:
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: `asked` has it all."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    fake = Misbehaving(f"http://127.0.0.1:{server.server_port}/")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield fake
-    finally:
-        ended.set()
-        server.shutdown()
-        server.server_close()
+    with listening(Handler) as url:
+        fake = Misbehaving(url)
+        try:
+            yield fake
+        finally:
+            ended.set()
 
 
 # Behaviours

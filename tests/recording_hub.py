@@ -20,9 +20,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
+
+from misbehaving_hub import listening
 
 Model = dict[str, Any]
 Path = tuple[str, ...]
@@ -258,10 +260,6 @@ def user(name: str, *servers: Model, idle: float | None = 0, age: float | None =
 # The listener
 
 
-class Listener(ThreadingHTTPServer):
-    request_queue_size = 128  # whoever is concurrent comes at once
-
-
 @contextlib.contextmanager
 def recording_hub() -> Iterator[RecordingHub]:
     class Handler(BaseHTTPRequestHandler):
@@ -297,11 +295,6 @@ def recording_hub() -> Iterator[RecordingHub]:
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: `recorded` has it all."""
 
-    listener = Listener(("127.0.0.1", 0), Handler)
-    fake = RecordingHub(f"http://127.0.0.1:{listener.server_port}/")
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    try:
+    with listening(Handler) as url:
+        fake = RecordingHub(url)
         yield fake
-    finally:
-        listener.shutdown()
-        listener.server_close()
