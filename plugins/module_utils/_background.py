@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from functools import partial
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -35,15 +34,50 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 
 SPREAD = 0.7
-"""Seconds for `each` to begin within, where hubs take their time for an item."""
+"""Seconds for `each` to let one for each of its threads begin within, where hubs take their time for an item."""
 _ROUNDS = 4
 """With fewer items for each of those who work on them, that would cost more than it gains."""
+
+
+class _Pace:
+    """When the next may begin: ``spread`` s divided by ``number`` after the last one, and sooner if items are quick.
+
+    Half of what an item takes on average is spread at most: those who work on them are never short of items then.
+    """
+
+    def __init__(self, number: int, spread: float) -> None:
+        self._number, self._spread = number, spread
+        self._last, self._ended, self._seconds = 0.0, 0, 0.0
+        self._changed, self._over = threading.Condition(), False
+
+    def begin(self) -> bool:
+        """Wait for the moment to begin; whether there is one."""
+        with self._changed:
+            while not self._over and (left := self._last + self._gap() - time.monotonic()) > 0:
+                self._changed.wait(left)
+            self._last = time.monotonic()
+            return not self._over
+
+    def end(self, seconds: float) -> None:
+        with self._changed:
+            self._ended += 1
+            self._seconds += seconds
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _gap(self) -> float:
+        spread = min(self._spread, self._seconds / self._ended / 2) if self._ended else self._spread
+        return spread / self._number
 
 
 def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: float = 0.0) -> list[R]:
     """The results for all items, in their order, worked at most ``concurrency`` at a time.
 
-    Where there are many more than that, the first begin within ``spread`` s, one after the other. Such as begin
+    Where there are many more than that, they begin one after the other, all threads within ``spread`` s. Such as begin
     together end together, as long as they take the same time: a hub is idle first, then has them all at once, and
     answers the first with the last.
 
@@ -52,33 +86,31 @@ def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: f
     """
     if len(items) == 1:
         return [work(items[0])]
+    number = min(concurrency, len(items))
+    pace = _Pace(number, spread if len(items) > _ROUNDS * number else 0.0)
     results: dict[int, R] = {}
-    places, over, all_begun = iter(range(len(items))), threading.Event(), threading.Event()
+    places = iter(range(len(items)))
 
-    def work_on(delay: float) -> None:
-        all_begun.wait(delay)
+    def work_on() -> None:
         for place in places:  # shared: each is taken by one of the threads
-            if over.is_set():
+            if not pace.begin():
                 return
+            began = time.monotonic()
             try:
                 results[place] = work(items[place])
             except BaseException:
-                over.set()
-                all_begun.set()
+                pace.give_up()
                 raise
-        all_begun.set()
+            pace.end(time.monotonic() - began)
 
     # Not a pool of the library, whose threads would be waited for in any case.
-    number = min(concurrency, len(items))
-    spread = spread if len(items) > _ROUNDS * number else 0.0
-    workers = [in_background(partial(work_on, spread * place / number)) for place in range(number)]
+    workers = [in_background(work_on) for _number in range(number)]
     try:
         wait(workers)
         for worker in workers:
             worker.result()
     finally:
-        over.set()
-        all_begun.set()
+        pace.give_up()
     return [results[place] for place in range(len(items))]
 
 

@@ -303,7 +303,8 @@ class CullFlow:
         parts = [f"{_went(servers)} of {len(servers)} servers {would}culled"]
         if self._how.cull_users:
             parts.append(f"{_went(users)} of {len(users)} users {would}deleted")
-        parts += [f"{sum(_kept(servers).values())} servers kept", f"{_failed(servers) + _failed(users)} failed"]
+        kept = sum(_kept(servers).values())
+        parts += [f"{kept} server{'' if kept == 1 else 's'} kept", f"{_failed(servers) + _failed(users)} failed"]
         return f"{', '.join(parts)}, in {seconds:.1f} s"
 
 

@@ -112,12 +112,24 @@ class Rule:
         for criterion in _CRITERIA:
             if item[criterion] in ([], {}):
                 raise Invalid(f"Rule {name} matches nothing, for its {criterion} are empty.", "Fill or leave them out.")
+            members = item[criterion] if isinstance(item[criterion], Mapping) else {}
+            for member in (member for member, wanted in members.items() if wanted == []):
+                raise Invalid(
+                    f"Rule {name} matches nothing, for '{member}' of its {criterion} is an empty list.",
+                    "Fill it or leave it out.",
+                )
         limits = Limits.of(item, default, f"rule {name}, ")
         return cls(name, limits, item["keep"], **{criterion: item[criterion] for criterion in _CRITERIA})
 
     @property
-    def matches_all(self) -> bool:
-        return all(getattr(self, criterion) is None for criterion in _CRITERIA)
+    def criteria(self) -> Sequence[Any]:
+        """All that it names; nothing where it matches everything."""
+        named = [(criterion, getattr(self, criterion)) for criterion in _CRITERIA]
+        return [
+            (criterion, wanted)
+            for criterion, wanted in named
+            if wanted is not None and not (criterion == "users" and "*" in wanted)
+        ]
 
     def matches(self, user: Model, server_name: str | None, server: Model) -> bool:
         """Raises `MissingScope` where it asks for what the token may not read. ``server_name`` is None for a user."""
@@ -157,11 +169,17 @@ class Policy:
         for place, rule in enumerate(self.rules):
             if rule.name in names[:place]:
                 raise Invalid(f"Two rules have the name '{rule.name}'.", "Give each a name of its own.")
-            if rule.matches_all and place + 1 < len(self.rules):
+            if not rule.criteria and place + 1 < len(self.rules):
                 raise Invalid(
                     f"Rule {rule.name} matches everything, so rule {names[place + 1]} never does.",
                     "Let it be the last, or name users, groups or servers in it.",
                 )
+            for earlier in self.rules[:place]:
+                if rule.criteria == earlier.criteria:
+                    raise Invalid(
+                        f"Rule {rule.name} matches what rule {earlier.name} matches first, so it never decides.",
+                        "Leave one of them out.",
+                    )
 
     @property
     def asks_auth_state(self) -> bool:

@@ -63,8 +63,8 @@ options:
   rules:
     description:
       - Other limits for some. The first rule that matches decides; where none does, O(idle_timeout) and O(max_age) do.
-      - A rule matches where all that it names does. Of a list, one item must. A rule that names nothing matches
-        everything, and can only be the last.
+      - A rule matches where all that it names does. Of a list, one item must. A rule that names nothing, or just all
+        users, matches everything, and can only be the last.
       - A rule that names O(rules[].servers) or O(rules[].user_options) says nothing of users.
       - A limit that a rule leaves out is the task's own.
     type: list

@@ -96,7 +96,7 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
     assert re.fullmatch(r"- server of user 'alice' goes: idle \d+ s, limit 2 s", goes)
     assert stays == "  server of user 'bob' stays: rule staff keeps it"
     assert kept == "servers kept: 1 rule"
-    assert summary.startswith("1 of 2 servers would be culled, 1 servers kept, 0 failed")
+    assert summary.startswith("1 of 2 servers would be culled, 1 server kept, 0 failed")
     assert servers(new_hub, "alice")
     differs = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
     assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once, although Ansible shows it as well

@@ -107,7 +107,7 @@ def test_a_pass_that_finds_nothing_is_one_request() -> None:
     assert result["changed"] is False
     assert (result["culled"], result["failures"], result["actions"]) == ([], [], [])
     assert kept(result) == {"active": 1}
-    assert result["summary"].startswith("0 of 1 servers culled, 1 servers kept, 0 failed, in 0.")
+    assert result["summary"].startswith("0 of 1 servers culled, 1 server kept, 0 failed, in 0.")
 
 
 def test_each_server_is_read_again_before_its_stop_and_each_user_before_the_end() -> None:
@@ -244,7 +244,7 @@ def test_one_failing_stop_ends_no_other() -> None:
     assert result["failed"] is True
     assert result["failure"]["code"] == "hub_error"
     assert result["msg"].startswith("2 could not be culled. The first, server of user 'alice': The hub failed with 500")
-    assert result["summary"].startswith("1 of 4 servers culled, 1 servers kept, 2 failed")
+    assert result["summary"].startswith("1 of 4 servers culled, 1 server kept, 2 failed")
     assert [action["object"] for action in result["actions"]] == ["server of user 'bob'"]
 
 

@@ -232,6 +232,10 @@ def test_users_cannot_be_decided_on_without_their_activity() -> None:
         ({"users": ["a"]}, "Rule 1 says nothing."),
         ({"name": "gpu", "users": [], "keep": True}, "Rule gpu matches nothing, for its users are empty."),
         ({"user_options": {}, "keep": True}, "Rule 1 matches nothing, for its user_options are empty."),
+        (
+            {"properties": {"roles": []}, "keep": True},
+            "Rule 1 matches nothing, for 'roles' of its properties is an empty list.",
+        ),
         ({"idle_timeout": "-5"}, "rule 1, idle_timeout: '-5' is not a duration."),
         ({"name": "gpu", "max_age": "soon"}, "rule gpu, max_age: 'soon' is not a duration."),
         ({"idle_timeout": "0"}, "rule 1, idle_timeout: '0' is not a duration."),
@@ -250,6 +254,11 @@ def test_a_rule_that_cannot_be_meant_is_refused(item: dict[str, Any], says: str)
         ([{"name": "a", "users": ["x"]}, {"name": "a", "users": ["y"]}], "Two rules have the name 'a'."),
         ([{"name": "2", "users": ["x"]}, {"users": ["y"]}], "Two rules have the name '2'."),
         ([{}, {"name": "late", "users": ["y"]}], "Rule 1 matches everything, so rule late never does."),
+        ([{"users": ["x", "*"]}, {"users": ["y"]}], "Rule 1 matches everything, so rule 2 never does."),
+        (
+            [{"users": ["x"]}, {"groups": ["x"]}, {"name": "late", "users": ["x"]}],
+            "Rule late matches what rule 1 matches first, so it never decides.",
+        ),
     ],
 )
 def test_rules_that_contradict_each_other_are_refused(rules: list[dict[str, Any]], says: str) -> None:
