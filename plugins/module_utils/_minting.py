@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     UnexpectedAnswer,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
     REPLACED,
     Token,
@@ -66,8 +68,20 @@ class TokensFlow:
                     f"The {twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
                 )
         self._hub = hub
-        self._many = Many("tokens", [TokenFlow(hub, each) for each in wanted], concurrency)
+        items = [TokenFlow(hub, each) for each in wanted]
+        self._many = Many("tokens", items, concurrency, late=self._may_end_the_token_that_asks)
         self._single = single
+        self._paths = [each.path for each in wanted if each.path is not None and "\0" not in each.path]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Another run that keeps a secret in the same place would take this one's for lost, and revoke it."""
+        return _secrets.alone(self._paths)
+
+    def _may_end_the_token_that_asks(self, plan: Plan) -> bool:
+        return any(
+            action.verb == "revoke" and _may_ask(self._hub, plan.before["user"], _id_of(action))
+            for action in plan.actions
+        )
 
     def plan(self) -> Plan:
         self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
@@ -114,7 +128,7 @@ class TokenFlow:
 
     def _plan_absent(self, present: list[Token]) -> Plan:
         path = self._wanted.path
-        actions = [_revoke(token, "it is declared absent") for token in present]
+        actions = self._revokes([(token, "it is declared absent") for token in present])
         if path is not None:
             secret = _secrets.read(path)
             if len(secret.split()) > 1:
@@ -132,15 +146,23 @@ class TokenFlow:
         if kept.flaw:
             actions.append(Action("mint", self.name, kept.flaw))
             if kept.token is not None and not self._outlasts():
-                gone.append((kept.token, REPLACED))  # the last one, for it may be the one that asks
+                gone.append((kept.token, REPLACED))
         elif kept.given and wanted.path is not None:
             actions.append(
                 Action("keep", f"file '{wanted.path}'", "the given secret works, and it holds none that does")
             )
         elif wanted.path is not None and _secrets.is_open(wanted.path):
             actions.append(Action("protect", f"file '{wanted.path}'", "others than its owner may read it"))
-        actions += [_revoke(token, why) for token, why in gone]
+        actions += self._revokes(gone)
         return self._planned(actions, present, None if kept.flaw else kept.token)
+
+    def _revokes(self, gone: list[tuple[Token, str]]) -> list[Action]:
+        """The token that asks goes last: without it the hub would refuse whatever comes after it."""
+        if len(gone) > 1:
+            # JupyterHub 4 does not say which one that is: then it is the one that was used last.
+            asks = {token.id: _may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
+            gone = sorted(gone, key=lambda each: (asks[each[0].id], each[0].used if asks[each[0].id] else 0))
+        return [Action("revoke", f"token {token.id}", why) for token, why in gone]
 
     def _kept(self, present: list[Token], now: float) -> Kept:
         """What is there already. The file comes first; a secret that is given is looked at where the file's fails."""
@@ -172,7 +194,8 @@ class TokenFlow:
     def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
         """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
         try:
-            identity = self._hub.holding(secret).identity
+            held = self._hub.holding(secret)
+            identity = held.identity
         except Unauthorized:
             return None, "the kept secret does not work"
         except Invalid:  # what no token can be
@@ -185,9 +208,13 @@ class TokenFlow:
             found = [token for token in present if token.digest is not None]
             if len(found) > 1:
                 return None, "the hub does not say which of its tokens the kept secret belongs to"
-        return (
-            (found[0], flaw_of(found[0], self._wanted, now)) if found else (None, "the kept secret is of another token")
-        )
+            # What it may do is all there is to tell it from others of the user.
+            found = [token for token in found if set(token.scopes) == set(identity.get("scopes") or token.scopes)]
+        if not found:
+            return None, "the kept secret is of another token"
+        flaw = flaw_of(found[0], self._wanted, now)
+        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
+        return found[0], flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
 
     def _outlasts(self) -> bool:
         """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
@@ -207,7 +234,7 @@ class TokenFlow:
                 elif action.verb == "protect":
                     _secrets.protect(str(wanted.path))
                 elif action.verb == "revoke":
-                    token_id = action.object.removeprefix("token ")
+                    token_id = _id_of(action)
                     if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
                         self._revoke(token_id)
                         answer = {**answer, "revoked": [*answer["revoked"], token_id]}
@@ -342,5 +369,12 @@ class TokenFlow:
         }
 
 
-def _revoke(token: Token, why: str) -> Action:
-    return Action("revoke", f"token {token.id}", why)
+def _id_of(action: Action) -> str:
+    """Of the token that is to be revoked."""
+    return action.object.removeprefix("token ")
+
+
+def _may_ask(hub: HubClient, user: str, token_id: str) -> bool:
+    """Whether it is the token that the hub is asked with; before JupyterHub 5, whether it is one of its owner's."""
+    who = hub.identity
+    return who.get("kind") == "user" and who.get("name") == user and who.get("token_id", token_id) == token_id

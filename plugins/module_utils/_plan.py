@@ -11,8 +11,9 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Invalid, not_understood
@@ -70,6 +71,14 @@ class Flow(Protocol):
     def apply(self, plan: Plan) -> dict[str, Any]: ...
 
 
+@runtime_checkable
+class Exclusive(Flow, Protocol):
+    """A flow that another run of it would spoil from its plan to its end."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within the block, no other run is."""
+
+
 class Item(Flow, Protocol):
     """A flow that is one of many. Its answer has the same keys, whatever becomes of it."""
 
@@ -92,6 +101,8 @@ class Many:
     concurrency: int
     spread: float = 0.0
     """Seconds within which the first of them begin to be applied, see `each`."""
+    late: Callable[[Plan], bool] = lambda plan: False
+    """Which of them are applied when all others have been."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
@@ -115,7 +126,14 @@ class Many:
             return part if isinstance(part, HubError) else _answer(item.apply(part), part.changed)
 
         pairs = list(zip(self.items, plan.parts, strict=True))
-        return self._result(each(caught(work), pairs, self.concurrency, self.spread))
+        waves: tuple[list[int], list[int]] = ([], [])
+        for place, part in enumerate(plan.parts):
+            waves[len(pairs) > 1 and isinstance(part, Plan) and self.late(part)].append(place)
+        answers: dict[int, dict[str, Any] | HubError] = {}
+        for wave in waves:
+            done = each(caught(work), [pairs[place] for place in wave], self.concurrency, self.spread)
+            answers |= dict(zip(wave, done, strict=True))
+        return self._result([answers[place] for place in range(len(pairs))])
 
     def _result(self, answers: Sequence[dict[str, Any] | HubError]) -> dict[str, Any]:
         """All items' answers; with the first failure for the whole, if there is one."""
@@ -159,8 +177,9 @@ def caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:
 
 def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
     """Take the one path and return the task's result. Raises `HubError`."""
-    plan = flow.plan()
-    noun = plan.predicted if check_mode else flow.apply(plan)
+    with flow.alone() if isinstance(flow, Exclusive) else nullcontext():
+        plan = flow.plan()
+        noun = plan.predicted if check_mode else flow.apply(plan)
     return {
         "changed": plan.changed,
         "actions": [asdict(action) for action in plan.actions],

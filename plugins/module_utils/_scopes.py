@@ -24,6 +24,10 @@ CULL_USERS = ("list:users", "read:users", READ_SERVERS, STOP, "delete:users")
 one is, and since when one is idle who was never active."""
 
 
+META = ("inherit", "self")
+"""What stands for other scopes, and is none itself: the hub shows those instead (``expand_scopes``)."""
+
+
 def split(scope: str) -> tuple[str, str, str]:
     """``read:servers!user=alice`` -> ``("read:servers", "user", "alice")``; no filter gives empty strings."""
     name, _bang, restriction = scope.partition("!")

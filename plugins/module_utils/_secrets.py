@@ -9,7 +9,9 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
@@ -92,6 +94,37 @@ def write(path: str, secret: str) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
+
+
+@contextlib.contextmanager
+def alone(paths: Sequence[str]) -> Iterator[None]:
+    """Within the block, nobody else who asks for this keeps secrets in the same folders.
+
+    The folders themselves are locked: that leaves no file behind, and ends with the process, however that ends. Where a
+    file system has no such locks, nothing is waited for.
+    """
+    while True:
+        folders = _folders(paths)
+        with contextlib.ExitStack() as stack:
+            for folder in folders:  # in one order, lest two wait for each other
+                with contextlib.suppress(OSError):
+                    opened = os.open(folder, os.O_RDONLY)
+                    stack.callback(os.close, opened)
+                    fcntl.flock(opened, fcntl.LOCK_EX)
+            if folders == _folders(paths):  # or whoever was waited for has made the folder, which others lock now
+                yield
+                return
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    """Where they are; of a folder that is missing, where it will be made."""
+    found = set()
+    for path in paths:
+        folder = _folder(place(path))
+        while not os.path.lexists(folder):
+            folder = _folder(folder)
+        found.add(folder)
+    return sorted(found)
 
 
 def left_over(path: str) -> bool:

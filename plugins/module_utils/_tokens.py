@@ -132,6 +132,7 @@ class Token:
     scopes: tuple[str, ...]
     created: str | None
     expires_at: str | None
+    last_activity: str | None = None
 
     @staticmethod
     def of(model: dict[str, Any]) -> Token:
@@ -141,6 +142,7 @@ class Token:
             scopes=tuple(sorted(model.get("scopes") or ())),
             created=model.get("created"),
             expires_at=model.get("expires_at"),
+            last_activity=model.get("last_activity"),
         )
 
     @property
@@ -157,6 +159,11 @@ class Token:
     def born(self) -> float:
         """When it was minted, in seconds since 1970."""
         return moment(self.created) or 0.0
+
+    @property
+    def used(self) -> float:
+        """When it was used last, in seconds since 1970."""
+        return moment(self.last_activity) or 0.0
 
 
 def flaw_of(token: Token, wanted: Wanted, now: float) -> str:
@@ -182,7 +189,7 @@ def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now:
     """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
 
     One that is younger than that is a successor whose secret got lost on its way. Older ones were replaced by it, and
-    have the time of ``overlap`` from then on. Where no secret is kept, what there is will be replaced now.
+    have the time of ``overlap`` from then on. Where no secret is kept, nobody has those of what there is.
     """
     gone = []
     for token in sorted(others, key=lambda token: token.born):
@@ -191,7 +198,7 @@ def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now:
                 gone.append((token, "it has the same note, and is to be pruned"))
         elif kept is not None and token.born > kept.born:
             gone.append((token, "its secret got lost before it was kept"))
-        elif not wanted.overlap or (kept is not None and now >= kept.born + wanted.overlap):
+        elif kept is None or not wanted.overlap or now >= kept.born + wanted.overlap:
             gone.append((token, REPLACED))
     return gone
 

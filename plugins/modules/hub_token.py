@@ -76,7 +76,8 @@ options:
         begins depends on how Ansible runs. A folder that is missing is made, with mode 0700.
       - Give the token a file of its own. What else it holds is overwritten, unless it is more than 1,000 characters,
         which are no token's. O(state=absent) removes a file only if it holds a single word.
-      - A symbolic link is replaced by the file, lest whoever may lay one chooses what is overwritten.
+      - A symbolic link is replaced by the file, lest whoever may lay one chooses what is overwritten. Runs that keep
+        secrets in the same folder come one after the other.
     type: path
   rotate:
     description: Mint a new token now, whatever the kept one is like. Such a task changes something at every run.
@@ -86,7 +87,7 @@ options:
     description:
       - How long predecessors stay valid after their successor was minted, such as V(1h), for those who read the
         secret only now and then. A run after that time revokes them. Left out, they are revoked as soon as the
-        successor is kept and has worked. Needs JupyterHub 5.
+        successor is kept and has worked, and so they are where the kept secret is gone. Needs JupyterHub 5.
     type: str
   prune:
     description:
@@ -158,6 +159,8 @@ notes:
     whose secrets got lost, and are revoked. Older ones are its predecessors, and go when O(overlap) has passed.
   - Without O(path) and O(secret), a token that the hub lists counts as present, for nobody can prove that its secret
     is kept. Where another one is minted, its predecessors are revoked at once.
+  - A kept token whose owner has lost what was declared is minted anew, which fails until the owner has it again.
+  - The token that the task asks with may be one of those that go, and is the last one then.
   - On a hub before JupyterHub 5, several tokens of an identity are all replaced by a new one.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from doors import At, failed, run
 from hubs import Hub, running_hub
 from misbehaving_hub import Answer, Asked, Misbehaving, misbehaving_hub
@@ -276,6 +277,53 @@ def test_prune(hub_61: Hub, tmp_path: Path) -> None:
     assert (result["changed"], result["minted"], len(result["revoked"])) == (True, False, 2)
     assert [owner(light, secret) for secret in (*by_hand, other, kept.secret)] == [None, None, kept.user, kept.user]
     kept.stays(prune=True)
+
+
+def test_absent_with_one_of_the_tokens_that_go(any_version: At) -> None:
+    at, user = any_version, any_version.new_user()
+    own = at.holding(at.mint(user, "tokens!user", note="ci"))
+    for _each in range(3):
+        at.mint(user, *SCOPES, note="ci")
+    assert len(own("hub_token", user=user, note="ci", state="absent")["revoked"]) == 4
+    assert ids(at, user) == []
+
+
+def test_a_token_whose_owner_has_lost_what_was_declared(any_version: At, tmp_path: Path) -> None:
+    at, user = any_version, any_version.new_user(admin=True)
+    options = {"user": user, "note": "ci", "scopes": [*SCOPES, "list:users"], "path": str(tmp_path / "token")}
+    first = at("hub_token", **options)
+    assert (first["minted"], at("hub_token", **options)["changed"]) == (True, False)
+    assert at.api("PATCH", f"users/{user}", {"name": user, "admin": False}).ok
+    failed(at("hub_token", **options), "invalid", "list:users")
+    assert ids(at, user) == [first["token_id"]]
+    assert why(at("hub_token", **{**options, "scopes": SCOPES})) == "it was declared otherwise"
+
+
+def test_an_old_hub_s_tokens_with_their_files_exchanged(light_41: At, tmp_path: Path) -> None:
+    """It does not say which token asks; what each may do does."""
+    user, one, two = light_41.new_user(), tmp_path / "one", tmp_path / "two"
+    options = [
+        {"user": user, "note": "one", "scopes": SCOPES, "path": str(one)},
+        {"user": user, "note": "two", "scopes": [*SCOPES, "read:servers!user"], "path": str(two)},
+    ]
+    for each in options:
+        light_41("hub_token", **each)
+    one.rename(tmp_path / "three")
+    two.rename(one)
+    (tmp_path / "three").rename(two)
+    assert [why(light_41("hub_token", **each)) for each in options] == ["the kept secret is of another token"] * 2
+    assert [light_41("hub_token", **each)["changed"] for each in options] == [False, False]
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_many_runs_at_once_for_one_file(hub_61: Hub, tmp_path: Path, rotate: bool) -> None:
+    """As a play does that goes over many hosts, and keeps the same token in the same file for each."""
+    kept = Kept(At("program", hub_61), tmp_path)
+    runs = [in_background(lambda: kept.run(rotate=rotate)) for _each in range(4)]
+    results = [each.result(60) for each in runs]
+    assert [result for result in results if result["failed"]] == []
+    assert sum(result["minted"] for result in results) == (4 if rotate else 1)
+    assert (owner(kept.at, kept.secret), len(ids(kept.at, kept.user))) == (kept.user, 1)
 
 
 @pytest.mark.doors

@@ -7,11 +7,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
 SECRET = "s3cr3t"
@@ -239,3 +241,19 @@ def test_what_a_killed_run_left_is_found_discarded_and_no_hindrance(path: Path) 
     half.symlink_to("/dev/full")
     _secrets.write(str(path), SECRET)
     assert (_secrets.read(str(path)), path.is_symlink(), half.is_symlink()) == (SECRET, False, False)
+
+
+def test_two_come_one_after_the_other_wherever_they_write_the_same_folder(path: Path) -> None:
+    link = path.parent / "link"
+    link.symlink_to(path.parent)
+    with _secrets.alone([str(path), str(path.parent / "new" / "token")]):
+        other = in_background(lambda: _secrets.alone([str(link / "other.token")]).__enter__())
+        assert wait([other], 0.3).not_done
+        with _secrets.alone([str(path.parent / "link" / ".." / "elsewhere")]):  # another folder
+            pass
+    other.result(30)
+
+
+def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
+    with _secrets.alone(["/proc/self/nothing/token", str(path)]):
+        _secrets.write(str(path), SECRET)

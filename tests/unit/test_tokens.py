@@ -189,7 +189,7 @@ OLDER, YOUNGER, FOREIGN = token("older", age=200), token("younger", age=50), tok
         (KEPT, {"overlap": 100}, ["older", "younger"]),
         (KEPT, {"overlap": 101, "prune": True}, ["foreign", "younger"]),
         (None, {}, ["older", "younger"]),
-        (None, {"overlap": 1}, []),
+        (None, {"overlap": 1}, ["older", "younger"]),
     ],
 )
 def test_which_go(kept: Token | None, more: dict[str, Any], gone: list[str]) -> None:
