@@ -212,7 +212,7 @@ def test_servers_that_misbehave(any_version: At) -> None:
         "slowstop": ({"stop_seconds": 3}, "ready", ""),
         "nostop": ({"stop_fails": True}, "ready", ""),
     }
-    impatient = {"never": "3s", "dead": "3s"}
+    impatient = {"never": "3s", "dead": "7s"}
     wanted = [
         {"user": user, "server_name": name, "user_options": options, "wait_timeout": impatient.get(name, "1m")}
         for name, (options, _state, _reason) in ways.items()
