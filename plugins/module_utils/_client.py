@@ -340,6 +340,7 @@ class HubClient:
 
     def _forbidden(self, response: requests.Response, scope: str, what: str) -> HubError:
         """A 403 says little: the token itself, asked about, tells whether it is bad or only holds too little."""
+        self.__dict__.pop("identity", None)  # it may have been good when it was asked about before
         try:
             held = [str(name) for name in self.identity.get("scopes", [])]
         except HubError as error:

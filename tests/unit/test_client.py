@@ -307,6 +307,14 @@ def test_a_refusal_of_a_token_that_is_bad_is_the_token_s() -> None:
     assert error.url == API + "user"
 
 
+def test_a_token_that_was_good_before_may_have_expired_since() -> None:
+    bad = Exchange("GET", API + "user", {"message": "Forbidden"}, 403)
+    with scripted_hub(version(), user("read:users"), forbidden(), bad) as hub:
+        assert hub.identity
+        with pytest.raises(Unauthorized):
+            hub.get("users", "alice", scope="read:users", what="user 'alice'")
+
+
 def test_a_refusal_though_the_scope_is_there_is_told_in_the_hub_s_words() -> None:
     error = refused(forbidden("auth has expired for alice, login again"), version(), user("read:users!user=alice"))
     assert isinstance(error, MissingScope)
