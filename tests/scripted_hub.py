@@ -215,6 +215,10 @@ class StandInHub:
     def answers(self, url: str) -> bool:
         return self.answering
 
+    def by(self, deadline: float) -> StandInHub:
+        """It answers at once, or holds a write: whoever waits has to see to the time."""
+        return self
+
     def set_server(self, server: Model | None, name: str = "") -> None:
         assert self.model is not None
         self.model = {**self.model, "servers": {name: server} if server else {}}

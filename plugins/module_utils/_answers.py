@@ -135,9 +135,9 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
 
 def too_late(method: str, url: str, timeout: float) -> Timeout:
     """No whole answer within ``timeout`` s."""
-    hint = "Look whether the hub is overloaded, or raise request_timeout."
+    hint = "Look whether the hub is overloaded, or raise request_timeout, or what the whole wait may take."
     return Timeout(
-        f"{urlsplit(url).netloc} did not answer {method} within {timeout:g} s.", hint, method=method, url=url
+        f"{urlsplit(url).netloc} did not answer {method} within {round(timeout, 3):g} s.", hint, method=method, url=url
     )
 
 

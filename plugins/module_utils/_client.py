@@ -10,6 +10,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -70,6 +71,8 @@ PAGE_SIZE = 200
 """Users in a page, unless another number is asked for: as many as a hub gives (``api_page_max_limit``)."""
 _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
+_LAST = 1.0
+"""Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
@@ -83,6 +86,7 @@ class HubClient:
                 "The Python library requests is not installed where this task runs.", "Install it: pip install requests"
             )
         self.connection = connection
+        self._deadline = math.inf
         self._session = requests.Session()
         # A session is shared by tokens (`holding`): only the token says who asks.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -110,6 +114,12 @@ class HubClient:
         other = copy(self)
         other.connection = replace(self.connection, api_token=api_token)
         other.__dict__.pop("identity", None)
+        return other
+
+    def by(self, deadline: float) -> HubClient:
+        """The same hub for one who waits no longer than to the ``deadline`` (of `time.monotonic`), for any answer."""
+        other = copy(self)
+        other._deadline = deadline
         return other
 
     # What the hub and the token are
@@ -234,7 +244,9 @@ class HubClient:
         """
         url = urljoin(url, "api")
         try:
-            response = self._request("GET", url, token=False, timeout=_PROBE)
+            response = self._in_time(self._time_for(_PROBE), "GET", url, token=False)
+        except NotInTime:
+            return False
         except requests.RequestException as error:
             if distrusts(error):
                 raise no_answer(error, "GET", url, _PROBE) from None
@@ -281,14 +293,11 @@ class HubClient:
         headers: dict[str, str] | None = None,
     ) -> requests.Response:
         """One request; every failure to get an answer comes as a `HubError`."""
-        timeout = self.connection.request_timeout
+        patience = self.connection.request_timeout
         for pause in (0.2, 0.4, 0.8, None):
-            request = partial(
-                self._request, method, url, token=token, timeout=timeout, json=body, params=params, headers=headers
-            )
+            timeout = self._time_for(patience)
             try:
-                # The HTTP library counts from the last byte; an answer that comes drop by drop would never end.
-                response = in_background(request).result(timeout)
+                response = self._in_time(timeout, method, url, token=token, json=body, params=params, headers=headers)
             except requests.RequestException as error:
                 raise no_answer(error, method, url, timeout) from None
             except NotInTime:
@@ -297,10 +306,19 @@ class HubClient:
                 break
             wait = retry_after_of(response)
             wait = pause if wait is None else wait
-            if wait > timeout:
+            if wait > min(patience, self._deadline - time.monotonic()):
                 break  # whoever asked would rather know than wait
             time.sleep(wait)
         return response
+
+    def _time_for(self, patience: float) -> float:
+        """How many seconds an answer gets that is usually waited for so long."""
+        return min(patience, max(self._deadline - time.monotonic(), _LAST))
+
+    def _in_time(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
+        # The HTTP library counts from the last byte, and anew where it tries again: an answer that comes drop by drop
+        # would never end.
+        return in_background(partial(self._request, method, url, timeout=timeout, **more)).result(timeout)
 
     def _request(
         self,

@@ -26,6 +26,8 @@ class Dialect:
     """Scopes of today that these hubs know under another name."""
     names_token: bool = True
     """GET /user says which token it is that asks."""
+    cancels_starts: bool = True
+    """DELETE of a server that is starting cancels that; older hubs refuse it until the start is over."""
 
     def body(self, user_options: dict[str, Any] | None, options_format: str = "auto") -> dict[str, Any] | None:
         """The body that starts a server with these options. None asks for the hub's own choice: the last ones used.
@@ -50,7 +52,9 @@ DIALECTS = (
     # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
     Dialect((5, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
     # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
-    Dialect((3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False),
+    Dialect(
+        (3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False, cancels_starts=False
+    ),
 )
 
 

@@ -25,8 +25,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     RateLimited,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import STOP
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted, path_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import Spawn
 
 _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
@@ -100,6 +99,8 @@ class ServerFlow:
         self._present = present
         self._report = report
         self._began = time.monotonic()
+        self._spent = 0.0
+        """Seconds that the plan has taken of its time."""
         self._found = _servers.none_of(wanted.user, wanted.name)
         self._spawn: Spawn | None = None
         self._stopped = False
@@ -116,7 +117,11 @@ class ServerFlow:
         try:
             found = self._found = self._present(wanted.user).get(wanted.name) or self._found
             asks = wanted.state == "started" and found.state == "ready"
-            actions = _servers.steps(wanted, found, answers=not asks or hub.answers(found.url))
+            began = time.monotonic()
+            # Half of the time is left for the start that follows where it does not answer.
+            answers = not asks or hub.by(began + wanted.wait_timeout / 2).answers(found.url)
+            self._spent = time.monotonic() - began
+            actions = _servers.steps(wanted, found, answers, hub.dialect.cancels_starts)
         except HubError as error:
             error.result = self._answer(self._found, state="failed", reason=error.message)
             raise
@@ -124,7 +129,7 @@ class ServerFlow:
         return Plan(actions, self._picture(found), self._picture(after), predicted=self._answer(after))
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self._spent
         with self.counter.one() if self.counter else nullcontext():
             try:
                 return self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
@@ -152,12 +157,11 @@ class ServerFlow:
             self._say("removing")
             return _servers.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
         if plan.changed:
-            body = {"remove": True} if plan.does("remove") else None
-            hub.write("DELETE", *path_of(wanted.user, wanted.name), scope=STOP, what=wanted.title, body=body)
-        elif wanted.wait and self._found.state != "stopped":
+            return _servers.begin_stop(hub, self._found, wanted.wait_timeout, remove=plan.does("remove"))
+        if wanted.wait and self._found.state != "stopped":
             self._say("stopping")
             return _servers.see_gone(hub, wanted.user, wanted.name, wanted.wait_timeout)
-        return _servers.read(hub, wanted.user, wanted.name) if plan.changed else self._found
+        return self._found
 
     def _stop(self) -> Server:
         wanted = self._wanted

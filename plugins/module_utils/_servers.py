@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Set
+from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -21,6 +24,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Invalid,
     MissingScope,
     NotFound,
+    RateLimited,
     Timeout,
     Unreachable,
     quoted,
@@ -30,6 +34,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import R
 
 T = TypeVar("T")
 
+_QUICK = 0.5
+"""Seconds within which many a hub has answered a request, so that no look at the server is needed."""
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two looks at a server: short at first, for the fast hubs, then kinder to the slow ones."""
 _DOWN = (502, 503, 504)
@@ -132,10 +138,11 @@ def running(hub: HubClient, user: str) -> list[str]:
     return [name for name, server in read_all(hub, user).items() if server.state != "stopped"]
 
 
-def steps(wanted: Wanted, found: Server, answers: bool) -> tuple[Action, ...]:
+def steps(wanted: Wanted, found: Server, answers: bool, cancels: bool = True) -> tuple[Action, ...]:
     """What it takes to the desired state. ``answers``: whether what the hub calls ready does so at its own URL.
 
-    Raises `Conflict` for a server with other options where that is to fail.
+    ``cancels``: whether the hub can cancel a start. Raises `Conflict` for a server with other options where that is to
+    fail, and for one whose start would have to be waited for where nobody waits.
     """
 
     def step(verb: str, why: str) -> Action:
@@ -144,6 +151,11 @@ def steps(wanted: Wanted, found: Server, answers: bool) -> tuple[Action, ...]:
     def steps_again(why: str) -> tuple[Action, ...]:
         return step("stop", why), step("start", why)
 
+    if found.pending == "spawn" and not (cancels or wanted.wait or wanted.runs):
+        raise Conflict(
+            f"The {wanted.title} is starting, and this hub cannot cancel a start.",
+            "Have its end waited for with wait: true, or try again when it runs.",
+        )
     if wanted.state == "absent":
         why = "it is stopped, and its state is kept" if found.state == "stopped" else f"it is {found.state}"
         return (step("remove", why),) if found.exists else ()
@@ -195,26 +207,85 @@ def stop(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     Raises `Timeout` where it is not within ``timeout`` s.
     """
     deadline = time.monotonic() + timeout
-    try:
-        hub.write("DELETE", *path_of(user, name), scope=STOP, what=title(user, name))
-    except NotFound:
-        pass  # a named server that never was, or that went meanwhile
-    except Invalid:
-        # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other.
-        if read(hub, user, name).state != "pending":
-            raise
-        until(lambda: read(hub, user, name).state != "pending", deadline)
-        if read(hub, user, name).state == "ready":
-            hub.write("DELETE", *path_of(user, name), scope=STOP, what=title(user, name))
-    except HubError as error:
-        # A hub holds its answer for as long as its slow_stop_timeout, or has gone with it: the server tells the rest.
-        if not is_away(error):
-            raise
-        found, left = until(lambda: read(hub, user, name), deadline), deadline - time.monotonic()
-        if found.state != "stopped" and found.pending != "stop" and left > 0:
-            return stop(hub, user, name, left)  # the request was lost on its way
+    tell(hub, user, name, deadline, _stops)
     # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
     return see_gone(hub, user, name, timeout, deadline)
+
+
+def begin_stop(hub: HubClient, found: Server, timeout: float, *, remove: bool) -> Server:
+    """Have the hub begin to stop or to remove a server, and return it as it is then. Raises `HubError`."""
+    deadline = time.monotonic() + timeout
+    begun = (lambda now: not now.exists) if _stops(found) else _stops
+    tell(hub, found.user, found.name, deadline, begun, remove=remove, patient=False)
+    return read(hub.by(deadline), found.user, found.name)
+
+
+def _stops(found: Server) -> bool:
+    return found.state == "stopped" or found.pending == "stop"
+
+
+def tell(
+    hub: HubClient,
+    user: str,
+    name: str,
+    deadline: float,
+    begun: Callable[[Server], bool],
+    *,
+    remove: bool = False,
+    patient: bool = True,
+) -> None:
+    """Send a server's DELETE, and go on when the hub has answered, or when a look shows that it has ``begun``.
+
+    One who is ``patient`` waits where it cannot be now, or where the hub is away. Raises `HubError`.
+    """
+    hub, what = hub.by(deadline), title(user, name)
+    body = {"remove": True} if remove else None
+    ask = partial(hub.write, "DELETE", *path_of(user, name), scope=STOP, what=what, body=body)
+
+    def look() -> Server:
+        return read(hub, user, name)
+
+    pause = PAUSE
+    while True:
+        try:
+            # The hub holds its answer for as long as its slow_stop_timeout, 10 s: the server tells sooner.
+            _answered(ask, lambda: begun(look()), deadline)
+            return
+        except NotFound:
+            return  # a named server that never was, or that went meanwhile
+        except Invalid:
+            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other.
+            if not patient or look().state != "pending":
+                raise
+            until(lambda: look().state != "pending", deadline)
+            if look().state != "ready":
+                return
+        except RateLimited as error:
+            # As soon as it says; where it does not say when, ever more slowly.
+            pause = max(pause, error.retry_after or 0.0)
+            if not patient or pause > deadline - time.monotonic():
+                raise
+        except HubError as error:
+            # No answer, or the hub has gone with it: the server tells whether the request was lost on its way.
+            if not is_away(error) or error.method == "GET":
+                raise  # such a look has been waited for
+            if begun(until(look, deadline if patient else 0.0)):
+                return
+            if not patient or pause > deadline - time.monotonic():
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def _answered(ask: Callable[[], object], begun: Callable[[], bool], deadline: float) -> None:
+    """Ask in the background, up to the answer or until a look shows that it has ``begun``. Raises what is refused."""
+    answer = in_background(ask)
+    try:
+        answer.exception(timeout=min(_QUICK, max(0.0, deadline - time.monotonic())))
+    except NotInTime:
+        if until(lambda: answer.done() or begun(), deadline) and not answer.done():
+            return
+    answer.result()
 
 
 def see_gone(
@@ -229,7 +300,9 @@ def see_gone(
         found = read(hub, user, name)
         return found if found.state == "stopped" else None
 
-    gone = until(look, time.monotonic() + timeout if deadline is None else deadline)
+    deadline = time.monotonic() + timeout if deadline is None else deadline
+    hub = hub.by(deadline)
+    gone = until(look, deadline)
     if gone is None:
         raise Timeout(
             f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",
@@ -241,13 +314,11 @@ def see_gone(
 def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     """Stop a named server and have the hub forget it. Raises `Timeout` where it has not within ``timeout`` s."""
     deadline = time.monotonic() + timeout
+    hub = hub.by(deadline)
     if read(hub, user, name).state != "stopped":
         stop(hub, user, name, timeout)
-    try:
-        # Of a stopped server, which every version removes at once.
-        hub.write("DELETE", *path_of(user, name), scope=STOP, what=title(user, name), body={"remove": True})
-    except NotFound:
-        pass  # somebody else was faster
+    # Of a stopped server, which every version removes at once.
+    tell(hub, user, name, deadline, lambda found: not found.exists, remove=True)
     if not until(lambda: not read(hub, user, name).exists, deadline):
         raise Timeout(
             f"The {title(user, name)} was removed and is still listed after {timeout:g} s.",

@@ -52,6 +52,7 @@ class Spawn:
         """Whether it is this task's to stop where it is late: one that ran before is not."""
         self._began = began
         self._deadline = self._began + wanted.wait_timeout
+        self._looking = hub.by(self._deadline)
         self._posted: Future[None] | None = None
         self._lost = 0
         self._stopping = False
@@ -94,7 +95,7 @@ class Spawn:
         pause = 0.0
         while True:
             found = self._glance()
-            if found is not None and found.state == "ready" and self._hub.answers(found.url):
+            if found is not None and found.state == "ready" and self._looking.answers(found.url):
                 return found
             if found is not None and found.state == "stopped" and (self._posted is None or self._posted.done()):
                 if self._asked_again():
@@ -122,7 +123,8 @@ class Spawn:
         """Ask once more where the answer says that this can help. To start twice is safe: a hub starts one."""
         error = self._posted.exception() if self._posted is not None else None
         left = self._deadline - time.monotonic()
-        if isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
+        waits = self._wanted.wait
+        if waits and isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
             self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
             time.sleep(error.retry_after)
         elif isinstance(error, Invalid) and self._stopping:
@@ -138,7 +140,7 @@ class Spawn:
     # How it is followed
 
     def _look(self) -> Server:
-        self.last = _servers.read(self._hub, self._wanted.user, self._wanted.name)
+        self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
         self._stopping = self._stopping or self.last.pending == "stop"
         return self.last
 
@@ -239,10 +241,12 @@ class Spawn:
         if wanted.on_timeout == "leave" or not (found.pending or (posted is not None and self._ours)):
             return "It was left as it is.", {"state": "pending" if found.pending else "failed"}
         try:
+            over = time.monotonic() + _CLEANING
+            self._looking = self._hub.by(over)
             if posted is not None:
                 # A request to start that is still on its way would otherwise arrive after the one to stop.
-                until(lambda: posted.done() or self._look().state != "stopped", time.monotonic() + _CLEANING)
-            _servers.stop(self._hub, wanted.user, wanted.name, _CLEANING)
+                until(lambda: posted.done() or self._look().state != "stopped", over)
+            _servers.stop(self._hub, wanted.user, wanted.name, max(1.0, round(over - time.monotonic())))
         except HubError as error:
             return f"It could not be stopped: {error.message}", {"state": "failed"}
         return "It was stopped.", {"changed": True, "state": "failed"}

@@ -61,19 +61,24 @@ options:
     description:
       - Whether to wait until the server is ready, or gone. Without it the answer comes as soon as the hub has taken
         the request up, with RV(servers[].state=pending). A later task with O(wait=true) waits for the same spawn.
-      - The stop that comes before another start is waited for in any case.
+      - The stop that comes before another start is waited for in any case. Room on the hub is not, so a start that it
+        has none for fails at once; nor is a start that the hub cannot cancel (JupyterHub 4), so to stop or remove such
+        a server is a C(conflict).
     type: bool
     default: true
   wait_timeout:
     description:
       - How long all that is done for a server may take, in seconds or as V(90s), V(10m). Of O(servers), the time of
         each begins when the work on it begins.
+      - It ends the wait for any single answer, too, whatever O(request_timeout) says. Only the last look at a server
+        may take a second more.
     type: str
     default: 5m
   on_timeout:
     description:
       - What happens to a server that is not ready after O(wait_timeout). V(stop) stops it, so that nothing is left
-        behind; V(leave) lets it go on. A server that ran before the task, and does not answer, is left in any case.
+        behind, and takes up to a minute more for that; V(leave) lets it go on. A server that ran before the task, and
+        does not answer, is left in any case.
     type: str
     choices: [stop, leave]
     default: stop
@@ -127,7 +132,8 @@ notes:
   - On a local connection each message of the spawner is shown as it comes, on the standard error stream. With many
     servers it is a line every few seconds instead, such as V(37/200 ready, 2 failed, 61 pending).
   - A hub that has no room for another start may say when to come back (its C(concurrent_spawn_limit)), and is asked
-    again then, if O(wait_timeout) allows. Where it does not say when (its C(active_server_limit)), the start fails.
+    again then, if O(wait) and O(wait_timeout) allow. Where it does not say when (its C(active_server_limit)), the
+    start fails.
   - A hub that does not answer during a wait, because it is started again, is waited for, up to O(wait_timeout).
   - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
     module.

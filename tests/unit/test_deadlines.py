@@ -1,0 +1,180 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_client, _servers and _server_flows: who waits does so up to one deadline, whoever holds an answer back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, HubFailure, RateLimited
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Wanted
+from scripted_hub import PENDING, READY, STOPPING, Model, StandInHub, http, hub_with, misbehaving_server
+
+HANGS = None
+BUSY = http("503 Service Unavailable", {"message": "starting"})
+LATER = http("429 Too Many Requests", None, "Retry-After: 20")
+LONG = 5.0
+"""Seconds. Whoever does not mind a deadline takes longer than that here, and who does far less on any machine."""
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "_LAST", 0.5)
+    monkeypatch.setattr(_servers, "PAUSE", 0.005)
+    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(_servers, "_QUICK", 0.05)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+# The client
+
+
+@pytest.mark.parametrize(
+    ("answer", "left", "failure"),
+    [(HANGS, 0.6, TimedOut), (HANGS, -1.0, TimedOut), (LATER, 3.0, RateLimited), (BUSY, 0.0, HubFailure)],
+    ids=["hangs", "hangs at the end", "429", "503"],
+)
+def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
+    answer: bytes | None, left: float, failure: type[HubError]
+) -> None:
+    began = time.monotonic()
+    with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token")) as hub:
+        with pytest.raises(failure):
+            hub.by(began + left).get("users", "alice", scope="read:users", what="user 'alice'")
+        assert answer is HANGS or len(server.seen) == 1
+    assert time.monotonic() - began < LONG
+
+
+@pytest.mark.parametrize("probe", [0.2, 60.0])
+def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "_PROBE", probe)
+    began = time.monotonic()
+    with misbehaving_server(HANGS) as server, HubClient(Connection(server.url, "token")) as hub:
+        assert not hub.by(began + 0.2).answers(server.url + "user/alice/")
+    assert time.monotonic() - began < LONG
+
+
+# Stopping
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """When a hub lets go of the answer that it holds: after the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def perform(hub: StandInHub, state: str, *, check_mode: bool = False, **more: Any) -> Model:
+    wanted = Wanted("alice", more.pop("name", ""), state, **{"wait_timeout": 20.0, **more})
+    return run(ServersFlow(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
+
+
+def holding(released: threading.Event, name: str = "") -> StandInHub:
+    """A hub that begins to stop a server at once, and says so only when it is released."""
+    hub = hub_with(READY, name)
+
+    def written(*_request: Any) -> None:
+        hub.set_server(STOPPING, name)
+        released.wait(30)
+
+    hub.on_write = written
+    return hub
+
+
+def test_a_stop_is_looked_after_while_the_hub_holds_its_answer(released: threading.Event) -> None:
+    hub = holding(released)
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 6 else None
+    began = time.monotonic()
+    assert perform(hub, "stopped")["servers"][0]["state"] == "stopped"
+    assert (time.monotonic() - began < LONG, len(hub.writes)) == (True, 1)
+
+
+def test_the_time_for_a_stop_is_over_though_the_hub_holds_its_answer(released: threading.Event) -> None:
+    hub = holding(released)
+    began = time.monotonic()
+    result = perform(hub, "stopped", wait_timeout=0.2)
+    assert time.monotonic() - began < LONG
+    assert (result["failure"]["code"], result["servers"][0]["state"]) == ("timeout", "pending")
+    assert "still there after 0.2 s" in result["msg"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+def test_without_a_wait_a_look_that_shows_the_stop_is_enough(state: str, released: threading.Event) -> None:
+    hub = holding(released, "lab")
+    began = time.monotonic()
+    result = perform(hub, state, name="lab", wait=False)
+    assert time.monotonic() - began < LONG
+    assert (result["changed"], result["servers"][0]["state"], len(hub.writes)) == (True, "pending", 1)
+
+
+@pytest.mark.parametrize("state", ["stopped", "absent"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_where_a_hub_cannot_cancel_a_start_nothing_is_promised_without_a_wait(state: str, check_mode: bool) -> None:
+    """JupyterHub 4 would have its end waited for."""
+    hub = hub_with(PENDING, "lab")
+    hub.dialect = DIALECTS[-1]
+    result = perform(hub, state, name="lab", wait=False, check_mode=check_mode)
+    assert (result["failure"]["code"], result["changed"], hub.writes) == ("conflict", False, [])
+
+
+# A hub that asks to come back
+
+
+def no_room(retry_after: float | None) -> RateLimited:
+    error = RateLimited("The hub has no room.", "Try again.", status=429, method="DELETE")
+    error.retry_after = retry_after
+    return error
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0, 0.03])
+def test_a_stop_is_asked_for_again_when_the_hub_has_time_for_it(retry_after: float | None) -> None:
+    hub = hub_with(READY)
+
+    def written(*_request: Any) -> None:
+        if len(hub.writes) < 4:
+            raise no_room(retry_after)
+        hub.set_server(None)
+
+    hub.on_write = written
+    result = perform(hub, "stopped")
+    assert (result["servers"][0]["state"], len(hub.writes)) == ("stopped", 4)
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "wait", "retry_after"),
+    [(READY, "stopped", True, 60.0), (READY, "stopped", False, 0.1), (None, "started", False, 0.1)],
+)
+def test_who_has_no_time_to_come_back_is_told_at_once(
+    found: Model | None, state: str, wait: bool, retry_after: float
+) -> None:
+    hub = hub_with(found)
+
+    def written(*_request: Any) -> None:
+        raise no_room(retry_after)
+
+    hub.on_write = written
+    result = perform(hub, state, wait=wait)
+    assert (result["failure"]["code"], result["changed"], len(hub.writes)) == ("rate_limited", False, 1)
+
+
+def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub() -> None:
+    hub = hub_with(READY)
+
+    def written(*_request: Any) -> None:
+        raise HubFailure("The hub failed with 502.", "x", status=502, method="DELETE")
+
+    hub.on_write = written
+    assert perform(hub, "stopped", wait_timeout=0.3)["failure"]["code"] == "hub_error"
+    assert 1 < len(hub.writes) < 60
