@@ -76,8 +76,7 @@ def failure_of(response: requests.Response, what: str) -> HubError:
 def of_server(response: requests.Response, hub_url: str) -> bool:
     """Whether a server itself has answered, and not the hub in its place."""
     if response.status_code in (404, 424) or response.status_code >= 500:
-        # 404 is the proxy's or the hub's word too; a server that has no /api says it of a path of its own.
-        return response.status_code == 404 and "x-jupyterhub-version" not in response.headers
+        return False
     target = urlsplit(urljoin(str(response.url), response.headers.get("Location", ""))).path
     hub = urlsplit(hub_url).path + "hub/"
     return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")

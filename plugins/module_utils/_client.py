@@ -242,16 +242,21 @@ class HubClient:
 
         Raises `TlsFailure` for a certificate that is not trusted: with subdomains, each server may show another one.
         """
-        url = urljoin(url, "api")
+        response = self._probe(urljoin(url, "api"))
+        if response is not None and response.status_code == 404:
+            # Some programs have no /api. A proxy that has no route yet says the same of all that is there.
+            response = self._probe(url)
+        return response is not None and of_server(response, self.url)
+
+    def _probe(self, url: str) -> requests.Response | None:
         try:
-            response = self._in_time(self._time_for(_PROBE), "GET", url, token=False)
+            return self._in_time(self._time_for(_PROBE), "GET", url, token=False)
         except NotInTime:
-            return False
+            return None
         except requests.RequestException as error:
             if distrusts(error):
                 raise no_answer(error, "GET", url, _PROBE) from None
-            return False
-        return of_server(response, self.url)
+            return None
 
     def ask_server(self, method: str, url: str, *, what: str, body: dict[str, Any] | None = None) -> Any:
         """One request to a server's own REST API with the token, which must hold ``access:servers`` for it."""

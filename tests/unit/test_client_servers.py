@@ -59,8 +59,6 @@ def test_a_server_elsewhere_that_wants_the_token_is_no_matter_of_scopes(status: 
         (302, {"Location": "/jhub/hub/user/alice/"}, False),
         (302, {"Location": "https://hub.example.org/jhub/hub/login"}, False),
         (424, {}, False),
-        (404, {}, True),  # some programs have no /api
-        (404, {"X-JupyterHub-Version": "6.1.1"}, False),
         (500, {}, False),
         (503, {}, False),
     ],
@@ -68,6 +66,25 @@ def test_a_server_elsewhere_that_wants_the_token_is_no_matter_of_scopes(status: 
 def test_whether_a_server_answers(status: int, headers: dict[str, str], answers: bool) -> None:
     with scripted_hub(Exchange("GET", HUB + "user/alice/api", "", status, headers, token=None)) as hub:
         assert hub.answers(HUB + "user/alice/") is answers
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "answers"),
+    [
+        (200, {}, True),  # some programs have no /api
+        (302, {"Location": "/jhub/hub/api/oauth2/authorize?client_id=x"}, True),
+        (302, {"Location": "/jhub/hub/login"}, False),
+        (404, {}, False),  # a proxy that has no route yet
+        (404, {"X-JupyterHub-Version": "6.1.1"}, False),
+    ],
+)
+def test_what_is_not_found_is_asked_for_at_the_server_s_own_address(
+    status: int, headers: dict[str, str], answers: bool
+) -> None:
+    url = HUB + "user/alice/"
+    missing = Exchange("GET", url + "api", "404 page not found", 404, token=None)
+    with scripted_hub(missing, Exchange("GET", url, "", status, headers, token=None)) as hub:
+        assert hub.answers(url) is answers
 
 
 class BrokenAdapter(HTTPAdapter):
