@@ -31,7 +31,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import
 _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
 """The state that a server has in the end, by the one that is asked for."""
 
-_REFUSED = (Invalid, MissingScope, NotFound, RateLimited)
+_REFUSALS = (Invalid, MissingScope, NotFound, RateLimited)
 """Failures of a request that has changed nothing."""
 
 Present = Callable[[str], dict[str, Server]]
@@ -134,7 +134,7 @@ class ServerFlow:
             try:
                 return self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
             except HubError as error:
-                changed = plan.changed and (self._stopped or not isinstance(error, _REFUSED))
+                changed = plan.changed and (self._stopped or not _is_refused(error))
                 told = self._answer(self._found, state=self._state_after(error), reason=error.reason or error.message)
                 error.result = {"changed": changed, **told, **error.result}
                 raise
@@ -176,12 +176,12 @@ class ServerFlow:
 
     def _state_after(self, error: HubError) -> str:
         """The state of one that did not come to the desired one."""
-        if self._wanted.runs and not isinstance(error, _REFUSED) and self._spawn is not None:
+        if self._wanted.runs and not _is_refused(error) and self._spawn is not None:
             return "pending" if self._spawn.last.pending else "failed"
         if self._wanted.runs:
             return "failed"
         # Whatever went wrong later, such as a token that expired, it had been told to stop.
-        return self._found.state if isinstance(error, _REFUSED) else "pending"
+        return self._found.state if _is_refused(error) else "pending"
 
     def _state(self, server: Server) -> str:
         return "absent" if self._wanted.state == "absent" and not server.exists else server.state
@@ -202,3 +202,8 @@ class ServerFlow:
             "events": self._spawn.events if self._spawn else [],
             "user_options": server.user_options,
         }
+
+
+def _is_refused(error: HubError) -> bool:
+    """Whether the request to change something has changed nothing. A refused look comes after it, and says nothing."""
+    return isinstance(error, _REFUSALS) and error.method != "GET"

@@ -353,5 +353,6 @@ def until(look: Callable[[], T], deadline: float) -> T:
 
 
 def is_away(error: HubError) -> bool:
-    """Whether the hub gave no answer, as while it is started again."""
-    return isinstance(error, (Unreachable, Timeout)) or error.status in _DOWN
+    """Whether the hub gave no answer, as while it is started again, or asks to look again later."""
+    later = error.status == 429 and error.method == "GET"  # said of a look, it is no word on what is looked at
+    return isinstance(error, (Unreachable, Timeout)) or error.status in _DOWN or later

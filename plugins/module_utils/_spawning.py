@@ -57,6 +57,8 @@ class Spawn:
         self._lost = 0
         self._stopping = False
         """Whether it has been seen stopping since it was asked for: the hub refuses a start then."""
+        self._taken = False
+        """Whether it has been seen starting since it was asked for: what becomes of the request says nothing then."""
         self._reason: str | None = None
         self._away: HubError | None = None
         self.events: list[dict[str, Any]] = []
@@ -82,6 +84,8 @@ class Spawn:
             if found.state == "ready" or found.pending == "spawn":
                 return found  # whoever asked for it
             if not self._asked_again():
+                if self._taken:
+                    raise self._failure()
                 self._judge()
                 return found
         return self._look()
@@ -129,19 +133,29 @@ class Spawn:
             time.sleep(error.retry_after)
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
-        elif isinstance(error, HubError) and is_away(error) and self._lost < _LOST_REQUESTS and left > 0:
-            self._lost += 1  # and what it asked for, as nothing is under way
+        elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
+            self._lost += 1
         else:
             return False
-        self._reason, self._stopping = None, False
+        self._reason, self._stopping, self._taken = None, False, False
         self.ask()
         return True
+
+    def _is_lost(self, error: HubError) -> bool:
+        """Whether the request never came to be a spawn. Nothing is under way when this is asked."""
+        # A spawner may fail with 503 by itself: then the stream says the same.
+        return is_away(error) and not self._taken and not self._is_told(error)
+
+    def _is_told(self, error: HubError) -> bool:
+        """Whether the stream gives the same reason: then it is the spawner's, and not one of the hub to refuse it."""
+        return bool(error.reason) and str(error.reason) in (self._reason or self._listen() or "")
 
     # How it is followed
 
     def _look(self) -> Server:
         self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
         self._stopping = self._stopping or self.last.pending == "stop"
+        self._taken = self._taken or self.last.pending == "spawn"
         return self.last
 
     def _glance(self) -> Server | None:
@@ -153,6 +167,8 @@ class Spawn:
             if not is_away(error):
                 raise
             self._away = error
+            # Spawns end with a hub that is started again; one that is only asked too often goes on.
+            self._taken = self._taken and error.status == 429
             return None
 
     def _listen(self) -> str | None:
@@ -193,19 +209,17 @@ class Spawn:
             return
         try:
             self._posted.result()
-        except Timeout:
-            if self._lost == _LOST_REQUESTS:
-                raise
-            # The hub's slow_spawn_timeout is longer than our patience; the server tells the rest.
-        except HubFailure as error:
-            # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
-            raise self._failed(self._reason or self._listen() or error.reason, error) from None
-        except Invalid as error:
+        except HubError as error:
+            if is_away(error) and self._taken:
+                return  # only the answer was lost; the server tells the rest
+            if isinstance(error, Timeout) and self._lost < _LOST_REQUESTS:
+                return  # the hub's slow_spawn_timeout is longer than our patience
+            if isinstance(error, HubFailure):
+                # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
+                raise self._failed(self._reason or self._listen() or error.reason, error) from None
             # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
-            told = self._reason or self._listen() or ""
-            if error.reason and error.reason in told:
+            if self._is_told(error):
                 raise self._failed(error.reason, error) from None
-            error.result = {"changed": False}
             raise
 
     def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:

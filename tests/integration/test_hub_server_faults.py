@@ -146,6 +146,32 @@ def test_whatever_is_cut_the_answer_is_true(at: At, seed: int) -> None:
             assert item(at("hub_server", user=user, state=state, wait_timeout="60s"))["state"] == end, proxy.log
 
 
+# Failures of the spawner that look like the hub's or a proxy's
+
+
+@pytest.mark.parametrize("hub", ["hub_61", "hub_55", "hub_41"])
+def test_a_spawner_that_fails_with_a_status_of_its_own(hub: str, request: pytest.FixtureRequest) -> None:
+    at = At("program", request.getfixturevalue(hub))
+    user, options = at.new_user(), {"fail": "quota used up"}
+    each = [{**options, "fail_status": code, "start_seconds": when} for code in (403, 429, 503) for when in (0, 2)]
+    servers = [{"user": user, "server_name": f"s{place}", "user_options": one} for place, one in enumerate(each)]
+    with cutting_proxy(at.hub.url) as proxy:
+        result = at.through(proxy.url)("hub_server", servers=servers)
+    assert len([one for one in proxy.exchanges if one.method == "POST"]) == len(servers)
+    for one in result["servers"]:
+        assert (one["state"], one["changed"], one["failure"]["code"]) == ("failed", True, "spawn_failed")
+        assert "quota used up" in one["reason"]
+
+
+def test_a_failed_start_whose_answer_came_too_late_is_not_begun_again(at: At) -> None:
+    options = {"start_seconds": 3, "fail": "boom"}
+    with cutting_proxy(at.hub.url, every("POST", "/server", Fault("late", seconds=4))) as proxy:
+        result = at.through(proxy.url)("hub_server", user=at.new_user(), user_options=options, request_timeout=2)
+        proxy.settle()
+    failed(result, "spawn_failed", "boom")
+    assert len(asked(proxy, "POST", "/server")) == 1
+
+
 # A slow stop
 
 

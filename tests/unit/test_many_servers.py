@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _spawning
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
+    HubError,
     HubFailure,
     Invalid,
     MissingScope,
@@ -153,18 +154,19 @@ def test_a_restart_whose_stop_fails_starts_nothing() -> None:
     assert (result["failure"]["code"], result["changed"]) == ("missing_scope", False)
 
 
-def test_a_restart_whose_start_is_refused_has_changed_something() -> None:
+@pytest.mark.parametrize("refusal", [MissingScope, Invalid])
+def test_a_restart_whose_start_is_refused_has_changed_something(refusal: type[HubError]) -> None:
     hub = hub_with(READY, "lab")
 
     def written(method: str, *_request: Any) -> None:
         hub.set_server(None)
         if method == "POST":
-            raise MissingScope("The token lacks the scope 'start:servers'.", "x", status=403)
+            raise refusal("The token lacks the scope 'start:servers'.", "x", status=403, method="POST")
 
     hub.on_write = written
     result = perform(hub, lab("restarted"))
     assert (result["failure"]["code"], result["changed"], result["servers"][0]["state"]) == (
-        "missing_scope", True, "failed",
+        refusal.code, True, "failed",
     )  # fmt: skip
 
 
@@ -385,6 +387,62 @@ def test_a_hub_that_loses_every_start_is_given_up(failure: Exception, wait: bool
     assert len(hub.writes) == 1 + _spawning._LOST_REQUESTS
 
 
+@pytest.mark.parametrize("failure", AWAY, ids=["unreachable", "timeout", "503"])
+@pytest.mark.parametrize("reason", ["no GPU is free", None])
+def test_a_start_that_was_taken_up_is_not_asked_for_again(failure: Exception, reason: str | None) -> None:
+    """Its answer is lost, and it is gone: it failed, or somebody has cancelled it."""
+    hub = hub_with()
+
+    def written(*_request: Any) -> None:
+        hub.set_server(PENDING)
+        while hub.looks < 4:
+            time.sleep(0.005)
+        hub.set_server(None)
+        hub.last_stream = [{"progress": 100, "failed": True, "message": f"Spawn failed: {reason}"}] if reason else []
+        raise failure
+
+    hub.on_write = written
+    result = perform(hub, Wanted("alice", "", "started", wait_timeout=10.0))
+    assert (result["failure"]["code"], result["changed"], len(hub.writes)) == ("spawn_failed", True, 1)
+    assert result["servers"][0]["reason"] == (reason or "it stopped while it was waited for")
+
+
+def test_a_start_that_was_taken_up_and_lost_with_the_hub_is_asked_for_again() -> None:
+    hub = hub_with()
+
+    def written(*_request: Any) -> None:
+        if len(hub.writes) > 1:
+            hub.set_server(READY)
+            return
+        hub.set_server(PENDING)
+        while hub.looks < 6:
+            time.sleep(0.005)
+        raise AWAY[0]
+
+    def look() -> None:
+        if 4 <= hub.looks < 8:
+            raise AWAY[2]
+        if hub.looks == 8:
+            hub.set_server(None)
+
+    hub.on_write, hub.on_look = written, look
+    result = perform(hub, Wanted("alice", "", "started", wait_timeout=10.0))
+    assert (result["servers"][0]["state"], len(hub.writes)) == ("ready", 2)
+
+
+def test_a_spawner_that_fails_as_a_proxy_would_is_not_taken_for_one() -> None:
+    hub = hub_with()
+    hub.last_stream = [{"progress": 100, "failed": True, "message": "Spawn failed: HTTP 503: quota used up"}]
+
+    def written(*_request: Any) -> None:
+        raise HubFailure("The hub failed with 503.", "x", status=503, method="POST", reason="quota used up")
+
+    hub.on_write = written
+    result = perform(hub, Wanted("alice", "", "started"))
+    assert (result["failure"]["code"], result["failure"]["status"], len(hub.writes)) == ("spawn_failed", 503, 1)
+    assert result["servers"][0]["reason"] == "HTTP 503: quota used up"
+
+
 def test_a_hub_that_stays_away_is_told_of_at_the_end() -> None:
     hub = hub_with(PENDING)
 
@@ -469,3 +527,44 @@ def test_a_start_by_somebody_else_is_as_good(wait: bool) -> None:
     hub.on_write = written
     result = perform(hub, Wanted("alice", "", "started", wait=wait))
     assert (result["servers"][0]["state"], result.get("failed")) == ("ready", None)
+
+
+# What a refused look says of the request before it: nothing
+
+
+REFUSALS = [
+    MissingScope("The hub forbids GET.", "x", status=403, method="GET"),
+    NotFound("The hub has no user 'alice'.", "x", status=404, method="GET"),
+    RateLimited("The hub has no room.", "x", status=429, method="GET"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["403", "404", "429"])
+@pytest.mark.parametrize("state", ["started", "stopped"])
+def test_a_look_that_is_refused_does_not_undo_the_request(refusal: Exception, state: str) -> None:
+    hub = hub_with(READY if state == "stopped" else None)
+    hub.on_write = lambda *_request: hub.set_server(PENDING if state == "started" else STOPPING)
+
+    def look() -> None:
+        if hub.looks > 3:
+            raise refusal
+
+    hub.on_look = look
+    result = perform(hub, Wanted("alice", "", state, wait_timeout=0.3, on_timeout="leave"))
+    assert (result["failed"], result["changed"], result["servers"][0]["state"]) == (True, True, "pending")
+
+
+@pytest.mark.parametrize("state", ["started", "stopped"])
+def test_too_many_looks_are_no_reason_to_give_up(state: str) -> None:
+    hub = hub_with(READY if state == "stopped" else None)
+    hub.on_write = lambda *_request: hub.set_server(PENDING if state == "started" else STOPPING)
+
+    def look() -> None:
+        if 3 < hub.looks < 8:
+            raise REFUSALS[2]
+        if hub.looks == 8:
+            hub.set_server(READY if state == "started" else None)
+
+    hub.on_look = look
+    result = perform(hub, Wanted("alice", "", state))
+    assert (result["servers"][0]["state"], len(hub.writes)) == ("ready" if state == "started" else "stopped", 1)

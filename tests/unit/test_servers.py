@@ -13,11 +13,14 @@ import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
     HubError,
     HubFailure,
     Invalid,
     MissingScope,
     NotFound,
+    RateLimited,
+    UnexpectedAnswer,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
@@ -445,17 +448,18 @@ def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
     assert (item["reason"], error.result["changed"]) == ("no such profile", False)
 
 
-def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed() -> None:
-    """A spawner of JupyterHub 6 may answer 400 by itself."""
+@pytest.mark.parametrize("kind", [Invalid, MissingScope, NotFound, Conflict, RateLimited, UnexpectedAnswer])
+def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed(kind: type[HubError]) -> None:
+    """A spawner and its hooks may answer with any status by themselves."""
     hub = hub_with(None)
-    hub.last_stream = [failed_event("Spawn failed: no such profile")]
+    hub.last_stream = [failed_event("Spawn failed: HTTP 4xx: no such profile")]
 
     def posted(*_request: Any) -> None:
-        raise Invalid("The hub refuses.", "x", status=400, reason="no such profile")
+        raise kind("The hub refuses.", "x", status=400, method="POST", reason="no such profile")
 
     hub.on_write = posted
     error, item = failure(hub)
-    assert (error.code, item["reason"]) == ("spawn_failed", "no such profile")
+    assert (error.code, item["reason"], error.result["changed"]) == ("spawn_failed", "no such profile", True)
 
 
 def test_a_server_that_is_late_is_stopped() -> None:

@@ -8,6 +8,7 @@ What a server does wrong is chosen by its user_options:
     start_seconds    how long the start takes, with a progress event every half second
     never            never becomes ready (until start_timeout, or until it is stopped)
     fail             the start fails with this message, after start_seconds
+    fail_status      the failure is an HTTP error with this status
     fail_silently    the start runs into its timeout (after start_seconds, else 1 s): the hub gives an empty reason
     start_timeout    the timeout of this start, in seconds
     no_progress_key  progress events carry a message only
@@ -29,7 +30,7 @@ from jupyterhub import __version__
 from jupyterhub.spawner import Spawner
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
 EVENT_SECONDS = 0.5
 PHASES = ("waiting for a node", "pulling image", "mounting volumes", "starting container")
@@ -141,7 +142,8 @@ class LightSpawner(Spawner):
         await asyncio.sleep(pause)
         if self.option("fail"):
             self.alive = False
-            raise LightSpawnError(str(self.option("fail")))
+            status = int(self.seconds("fail_status"))
+            raise HTTPError(status, str(self.option("fail"))) if status else LightSpawnError(str(self.option("fail")))
         self.path = unquote(self.server.base_url).strip("/")
         LISTENER.servers[self.path] = self
         return LISTENER.url()
