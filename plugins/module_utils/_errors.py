@@ -141,8 +141,13 @@ class UnexpectedAnswer(HubError):
 
 
 def quoted(name: str) -> str:
-    """A name within a sentence. It is somebody else's: a line's end in it would begin a line that nobody wrote."""
-    return "'" + "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name) + "'"
+    """A name within a sentence."""
+    return f"'{printable(name)}'"
+
+
+def printable(text: str) -> str:
+    """Somebody else's words for a line of ours: a line's end in them would begin a line that nobody wrote."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def not_understood(error: Exception) -> HubError:

@@ -24,6 +24,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     NotFound,
     RateLimited,
 )
+    printable,
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import Spawn
@@ -172,7 +173,7 @@ class ServerFlow:
 
     def _say(self, text: str) -> None:
         if self._report is not None:
-            self._report(f"{self.name}: {text}")
+            self._report(f"{self.name}: {printable(text)}")
 
     def _state_after(self, error: HubError) -> str:
         """The state of one that did not come to the desired one."""

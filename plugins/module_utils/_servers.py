@@ -8,6 +8,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Set
 from concurrent.futures import TimeoutError as NotInTime
@@ -80,6 +81,13 @@ class Wanted:
 
     def __post_init__(self) -> None:
         api_path(*path_of(self.user, self.name))  # a name that cannot be is told before anything is asked
+        try:
+            json.dumps(self.user_options, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Invalid(
+                f"The user_options of the {self.title} cannot travel as JSON: {error}.",
+                "Write them with text, numbers, lists and dictionaries. A date is text when it is quoted.",
+            ) from None
         if self.state == "absent" and not self.name:
             raise Invalid(
                 f"The {self.title} is a default server, which a hub cannot remove.",

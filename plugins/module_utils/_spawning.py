@@ -8,10 +8,12 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
+from html import unescape
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
@@ -175,7 +177,7 @@ class Spawn:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
         path = path_of(self._wanted.user, self._wanted.name)
         for event in self._hub.events(*path, "progress", deadline=self._deadline):
-            message = str(event.get("message") or "")
+            message = _words(event)
             if event.get("failed"):
                 return message
             self._note(event.get("progress"), message)
@@ -264,3 +266,8 @@ class Spawn:
         except HubError as error:
             return f"It could not be stopped: {error.message}", {"state": "failed"}
         return "It was stopped.", {"changed": True, "state": "failed"}
+
+
+def _words(event: dict[str, Any]) -> str:
+    """What an event of the stream says. Some spawners say it in HTML only."""
+    return str(event.get("message") or "") or unescape(re.sub("<[^>]*>", "", str(event.get("html_message") or "")))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -252,6 +253,21 @@ def test_an_event_without_progress_and_one_without_message() -> None:
     events = perform(hub, lines=lines)["servers"][0]["events"]
     assert [(each["progress"], each["message"]) for each in events[:2]] == [(None, "no percent"), (7, "")]
     assert lines[0] == "server of user 'alice': no percent"
+
+
+def test_what_a_spawner_says_is_one_line_and_no_command_to_the_terminal() -> None:
+    hub, lines = hub_with(PENDING), list[str]()
+    said, html = event(10, "one\ntwo \x1b[2J"), {"progress": 30, "html_message": "<b>Pulling</b> a &amp; b"}
+    hub.streams = [[said, html, lambda: hub.set_server(READY), READY_EVENT]]
+    events = perform(hub, lines=lines)["servers"][0]["events"]
+    assert [each["message"] for each in events[:2]] == ["one\ntwo \x1b[2J", "Pulling a & b"]
+    assert lines[:2] == [f"server of user 'alice': {text}" for text in (r"10% one\ntwo \x1b[2J", "30% Pulling a & b")]
+
+
+@pytest.mark.parametrize("value", [date(2026, 11, 24), float("nan"), {1, 2}])
+def test_options_that_cannot_travel_are_told_before_any_request(value: Any) -> None:
+    with pytest.raises(Invalid, match="user_options of the server of user 'alice'"):
+        Wanted("alice", "", "started", user_options={"until": [value]})
 
 
 def test_a_stream_that_begins_again_tells_nothing_twice() -> None:
