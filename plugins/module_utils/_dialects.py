@@ -41,6 +41,12 @@ class Dialect:
         wraps = self.wraps_user_options if follows_hub else options_format == "wrapped"
         return {"user_options": user_options} if wraps else user_options
 
+    def kept(self, user_options: dict[str, Any] | None, options_format: str = "auto") -> dict[str, Any] | None:
+        """What these hubs show of the options when they have been sent so; None where none are."""
+        body = self.body(user_options, options_format)
+        inside = body.get("user_options") if self.wraps_user_options and body is not None else None
+        return inside if isinstance(inside, dict) else body
+
     def scope(self, scope: str) -> str:
         """A scope of today's hubs in the words of this one."""
         name, bang, restriction = scope.partition("!")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
@@ -23,8 +24,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     MissingScope,
     NotFound,
     RateLimited,
-)
     printable,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import Spawn
@@ -34,6 +35,9 @@ _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent
 
 _REFUSALS = (Invalid, MissingScope, NotFound, RateLimited)
 """Failures of a request that has changed nothing."""
+
+_QUICK = 1.0
+"""Seconds. A server that has not answered for longer was given its time."""
 
 Present = Callable[[str], dict[str, Server]]
 """What the hub has of a user's servers, by name. Raises `HubError`."""
@@ -67,6 +71,13 @@ class ServersFlow:
         return self._many.plan()
 
     def apply(self, plan: Plan) -> dict[str, Any]:
+        result = self._applied(plan)
+        # One that turns out to be there already, or that the hub refuses, has been planned and not done.
+        pairs = zip(plan.parts, result["servers"], strict=True)
+        done = [part.actions for part, item in pairs if isinstance(part, Plan) and item["changed"]]
+        return {**result, "actions": [asdict(action) for actions in done for action in actions]}
+
+    def _applied(self, plan: Plan) -> dict[str, Any]:
         if len(self._items) < 2:
             return self._many.apply(plan)
         words = {_DONE[one.state] for one in self._wanted}
@@ -114,15 +125,18 @@ class ServerFlow:
 
     def plan(self) -> Plan:
         """Start what does not run, stop what does; what is under way already is only waited for."""
-        wanted, hub = self._wanted, self._hub
+        wanted = self._wanted
         try:
             found = self._found = self._present(wanted.user).get(wanted.name) or self._found
+            # What the hub shows of options is compared with what it would show of these.
+            kept = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
+            wanted = replace(wanted, user_options=kept)
             asks = wanted.state == "started" and found.state == "ready"
             began = time.monotonic()
             # Half of the time is left for the start that follows where it does not answer.
-            answers = not asks or hub.by(began + wanted.wait_timeout / 2).answers(found.url)
+            answers = not asks or self._answers(found.url, began + wanted.wait_timeout / 2)
             self._spent = time.monotonic() - began
-            actions = _servers.steps(wanted, found, answers, hub.dialect.cancels_starts)
+            actions = _servers.steps(wanted, found, answers, self._hub.dialect.cancels_starts)
         except HubError as error:
             error.result = self._answer(self._found, state="failed", reason=error.message)
             raise
@@ -133,12 +147,25 @@ class ServerFlow:
         self._began = time.monotonic() - self._spent
         with self.counter.one() if self.counter else nullcontext():
             try:
-                return self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
+                answer = self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
+                ran = self._spawn is not None and self._spawn.ran_already
+                return {**answer, "changed": False} if ran and not self._stopped else answer
             except HubError as error:
                 changed = plan.changed and (self._stopped or not _is_refused(error))
-                told = self._answer(self._found, state=self._state_after(error), reason=error.reason or error.message)
+                last = self._spawn.last if self._spawn is not None else self._found
+                told = self._answer(last, state=self._state_after(error), reason=error.reason or error.message)
                 error.result = {"changed": changed, **told, **error.result}
                 raise
+
+    def _answers(self, url: str, deadline: float) -> bool:
+        """Whether the server answers. A quick no, such as a proxy's that is busy, is not believed at once."""
+        hub, asked = self._hub.by(deadline), time.monotonic()
+        if hub.answers(url):
+            return True
+        if time.monotonic() - asked > _QUICK:
+            return False
+        time.sleep(_servers.PAUSE)
+        return hub.answers(url)
 
     def _run(self, plan: Plan) -> Server:
         wanted, found = self._wanted, self._found

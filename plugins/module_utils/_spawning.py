@@ -117,6 +117,12 @@ class Spawn:
             if self._reason is None:
                 self._reason = self._listen()
 
+    @property
+    def ran_already(self) -> bool:
+        """Whether the hub has refused to start it, and it runs: nothing was done then. Asked when it is ready."""
+        error = self._posted.exception() if self._posted is not None and self._posted.done() else None
+        return isinstance(error, Invalid) and not self._lost
+
     # How it is asked for
 
     def _post(self) -> None:
@@ -132,7 +138,8 @@ class Spawn:
         waits = self._wanted.wait
         if waits and isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
             self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
-            time.sleep(error.retry_after)
+            # Whole seconds are told: 0 is "soon", and not "again and again without a pause".
+            time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
         elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
@@ -262,9 +269,11 @@ class Spawn:
             if posted is not None:
                 # A request to start that is still on its way would otherwise arrive after the one to stop.
                 until(lambda: posted.done() or self._look().state != "stopped", over)
-            _servers.stop(self._hub, wanted.user, wanted.name, max(1.0, round(over - time.monotonic())))
+            left = max(1.0, round(over - time.monotonic()))
+            self.last = _servers.stop(self._hub, wanted.user, wanted.name, left)
         except HubError as error:
-            return f"It could not be stopped: {error.message}", {"state": "failed"}
+            state = "pending" if self.last.pending else "failed"
+            return f"It could not be stopped: {error.message}", {"state": state}
         return "It was stopped.", {"changed": True, "state": "failed"}
 
 

@@ -53,7 +53,8 @@ options:
       - What happens to a server that runs or starts with other O(user_options) than those that are given, as the hub
         shows them. V(ignore) leaves it, V(restart) stops it and starts it with the new ones, V(fail) fails and leaves
         it.
-      - With a spawner that changes the options that it is given, V(restart) restarts at every run.
+      - What O(options_format) makes of them is compared, as the hub keeps it. With a spawner that changes the options
+        that it is given, V(restart) restarts at every run.
     type: str
     choices: [ignore, restart, fail]
     default: ignore
@@ -134,7 +135,8 @@ notes:
   - A hub that has no room for another start may say when to come back (its C(concurrent_spawn_limit)), and is asked
     again then, if O(wait) and O(wait_timeout) allow. Where it does not say when (its C(active_server_limit)), the
     start fails.
-  - A hub that does not answer during a wait, because it is started again, is waited for, up to O(wait_timeout).
+  - A hub that does not answer during a wait, because it is started again, or that asks not to be asked so often, is
+    waited for, up to O(wait_timeout).
   - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
     module.
 extends_documentation_fragment:

@@ -157,10 +157,12 @@ def test_a_spawner_that_fails_with_a_status_of_its_own(hub: str, request: pytest
     servers = [{"user": user, "server_name": f"s{place}", "user_options": one} for place, one in enumerate(each)]
     with cutting_proxy(at.hub.url) as proxy:
         result = at.through(proxy.url)("hub_server", servers=servers)
+    found = at.api("GET", f"users/{user}?include_stopped_servers=1").json()["servers"]
     assert len([one for one in proxy.exchanges if one.method == "POST"]) == len(servers)
     for one in result["servers"]:
         assert (one["state"], one["changed"], one["failure"]["code"]) == ("failed", True, "spawn_failed")
         assert "quota used up" in one["reason"]
+        assert one["user_options"] == found[one["server_name"]]["user_options"]
 
 
 def test_a_failed_start_whose_answer_came_too_late_is_not_begun_again(at: At) -> None:

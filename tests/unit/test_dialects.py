@@ -36,6 +36,25 @@ def test_the_body_that_starts_a_server(version: str, options: Any, options_forma
 
 
 @pytest.mark.parametrize(
+    ("version", "options", "options_format", "kept"),
+    [
+        ("6.1.1", {"a": 1}, "auto", FLAT),
+        ("6.1.1", {"a": 1}, "wrapped", FLAT),
+        ("6.1.1", {"a": 1}, "flat", FLAT),
+        ("6.1.1", WRAPPED, "flat", FLAT),
+        ("6.1.1", WRAPPED, "auto", WRAPPED),
+        ("5.5.4", {"a": 1}, "auto", FLAT),
+        ("5.5.4", {"a": 1}, "wrapped", WRAPPED),
+        ("5.5.4", WRAPPED, "auto", WRAPPED),
+        *((version, {}, "wrapped", {}) for version in ("6.1.1", "5.5.4")),
+        ("6.1.1", None, "auto", None),
+    ],
+)
+def test_what_the_hub_then_shows_of_the_options(version: str, options: Any, options_format: str, kept: Any) -> None:
+    assert dialect_of(version).kept(options, options_format) == kept
+
+
+@pytest.mark.parametrize(
     ("version", "said"),
     [
         ("7.0", "start:servers!user"),

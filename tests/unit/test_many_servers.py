@@ -319,6 +319,18 @@ def test_a_hub_that_says_when_to_come_back_is_asked_again_then() -> None:
     assert "server of user 'alice': the hub has no room, and asks to come back in 0.1 s" in lines
 
 
+def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.1)
+    hub = hub_with()
+
+    def written(*_request: Any) -> None:
+        raise no_room(0.0)
+
+    hub.on_write = written
+    perform(hub, Wanted("alice", "", "started", wait_timeout=0.5))
+    assert len(hub.writes) <= 7
+
+
 @pytest.mark.parametrize("retry_after", [None, 60.0])
 @pytest.mark.parametrize("wait", [True, False])
 def test_a_hub_that_does_not_or_too_late_is_not_waited_for(retry_after: float | None, wait: bool) -> None:

@@ -281,6 +281,42 @@ def test_a_stream_that_begins_again_tells_nothing_twice() -> None:
     assert len(lines) == len(events) == 4
 
 
+def test_a_server_that_gives_no_answer_once_is_not_started() -> None:
+    hub, probes = hub_with(READY), list[str]()
+
+    def answers(url: str) -> bool:
+        probes.append(url)
+        return len(probes) > 1
+
+    hub.answers = answers  # type: ignore[method-assign]
+    result = perform(hub)
+    assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
+
+
+def test_a_server_that_the_hub_refuses_to_start_as_it_runs_is_no_change() -> None:
+    hub = hub_with(READY)
+    hub.answering = False
+
+    def posted(*_request: Any) -> None:
+        hub.answering = True
+        raise Invalid("The hub refuses POST.", "x", status=400, method="POST", reason="alice is already running")
+
+    hub.on_write = posted
+    result = perform(hub)
+    assert (result["servers"][0]["state"], result["servers"][0]["changed"]) == ("ready", False)
+    assert (result["changed"], result["actions"]) == (False, [])
+
+
+def test_options_that_are_sent_otherwise_are_compared_as_the_hub_shows_them() -> None:
+    sent = {"user_options": {"a": 1}}
+    hub = hub_with({**READY, "user_options": sent})
+    hub.dialect = DIALECTS[1]
+    wanted = {"user_options": {"a": 1}, "options_format": "wrapped", "on_options_change": "fail"}
+    assert perform(hub, **wanted)["changed"] is False
+    hub.set_server(None)
+    assert perform(hub, check_mode=True, **wanted)["servers"][0]["user_options"] == sent
+
+
 # Starting that fails
 
 
@@ -487,6 +523,29 @@ def test_a_server_that_is_late_is_stopped() -> None:
     assert error.message.endswith("it is pending; last message: Still pulling. It was stopped.")
     assert hub.writes == [START, STOP]
     assert item["state"] == "failed"
+
+
+def test_a_server_that_is_late_and_cannot_be_stopped_is_still_starting() -> None:
+    """JupyterHub 4 cannot cancel a start."""
+    hub = hub_with(None)
+
+    def written(method: str, *_request: Any) -> None:
+        hub.set_server(PENDING)
+        if method == "DELETE":
+            raise MissingScope("The token lacks the scope 'delete:servers'.", "x", status=403, method=method)
+
+    hub.on_write = written
+    error, item = failure(hub, wait_timeout=0.15)
+    assert (error.code, item["state"]) == ("timeout", "pending")
+
+
+def test_a_failed_server_has_the_options_that_the_hub_keeps_of_it() -> None:
+    hub, options = hub_with(None), {"a": 1}
+    kept = {"ready": False, "pending": None, "url": "", "user_options": options}
+    hub.on_write = lambda *_request: hub.set_server({**PENDING, "user_options": options})
+    hub.streams = [[lambda: hub.set_server(kept), failed_event("Spawn failed: no GPU is free")]]
+    _error, item = failure(hub, user_options=options)
+    assert (item["state"], item["user_options"]) == ("failed", options)
 
 
 def test_a_server_that_is_late_is_left_alone_if_so_wanted() -> None:
