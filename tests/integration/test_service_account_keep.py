@@ -12,7 +12,7 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,33 @@ def test_without_kubernetes_core_nothing_is_minted(site: Site) -> None:
     passed(site.run("service_account", accounts=accounts, env=env))
 
 
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut-vault": lambda whole: whole[:-20],
+    "zeroed-vault": lambda whole: whole[:-20] + bytes(20),
+    "hit-kubernetes": lambda whole: whole[:-12] + b"!!!!" + whole[-8:],
+    "half-kubernetes": lambda whole: whole[: len(whole) // 2],
+}
+
+
+def test_a_damaged_file_is_made_anew(site: Site) -> None:
+    """As a disk that was full leaves it, or a machine that lost its power. Nothing of it is applied."""
+    names = [user.partition("-")[0] for user in DAMAGES]
+    accounts = [account for name in names for account in site.everywhere(name) if account["user"] in DAMAGES]
+    paths = {user: site.files(name)[user] for name, user in zip(names, DAMAGES, strict=True)}
+    passed(site.run("service_account", accounts=accounts))
+    for user, path in paths.items():
+        path.write_bytes(DAMAGES[user](path.read_bytes()))
+    passed(site.run("rotate_tokens", accounts=accounts, service_account_kubernetes_apply=True))
+    for name, (user, path) in zip(names, paths.items(), strict=True):
+        in_vault = user.endswith("vault")
+        secret = site.unvaulted(path)[f"{name}_token"] if in_vault else site.secrets_of(name, "kubernetes")
+        assert whose(site.hub, secret) == user
+        assert len(tokens(site.hub, user)) == 1
+    manifests = [paths[user].read_text().strip() for user in ("hit-kubernetes", "half-kubernetes")]
+    assert [call["definition"].strip() for call in site.applied()] == manifests
+    passed(site.run("rotate_tokens", accounts=accounts), changed=0)
+
+
 def test_tasks_that_do_not_keep_the_secret_are_found_out(site: Site) -> None:
     """The old token works on, and what was minted in vain is revoked by the next run that works."""
     accounts = site.everywhere("lazy")[3:]
@@ -321,6 +348,8 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
     (site.folder / "plain.yml").write_text("vault_token: x\n")
     (site.folder / "other.yml").write_text(manifest.read_text().replace("host", "guest"))
     (site.folder / "more.yml").write_text(manifest.read_text() + '  "password": "c2VjcmV0"\n')
+    (site.folder / "cut.yml").write_text(manifest.read_text().replace('"token": "', '"password": "')[:-10])
+    (site.folder / "long.yml").write_text(vault.read_text()[:-20] * 3)
     in_vault = {"keep": "vault", "vault_variable": "host_token"}
     in_manifest = {"keep": "kubernetes", "kubernetes_namespace": "hub", "kubernetes_name": "host"}
     cases: dict[str, tuple[dict[str, Any], str]] = {
@@ -329,6 +358,8 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         "renamed": ({**in_vault, "vault_path": str(vault), "vault_variable": "other"}, "holds something else than"),
         "no-folder": ({**in_vault, "vault_path": "plain.yml/below/vault.yml"}, "plain.yml"),
         "is-folder": ({**in_vault, "vault_path": "store"}, "is not a file, or cannot be read"),
+        "long": ({**in_vault, "vault_path": "long.yml"}, "cannot be decrypted with service_account_vault_password"),
+        "cut": ({**in_manifest, "manifest_path": "cut.yml"}, "holds something else than the Secret"),
         "other": ({**in_manifest, "manifest_path": "other.yml"}, "holds something else than the Secret"),
         "more": ({**in_manifest, "manifest_path": "more.yml"}, "holds something else than the Secret"),
         "broken": (
