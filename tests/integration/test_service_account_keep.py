@@ -210,11 +210,31 @@ def test_tasks_that_do_not_keep_the_secret_are_found_out(site: Site) -> None:
     played = site.run("service_account", accounts=[{**rotated[0], "keep_tasks": "idle.yml"}])
     assert played.status == 2
     assert "what is kept is another one" in played.stdout
+    assert "If another run kept its own at the same time, run this once more." in played.stdout
     assert whose(site.hub, old) == "lazy-tasks"
     assert len(tokens(site.hub, "lazy-tasks")) == 2
     passed(site.run("service_account", accounts=rotated))
     assert whose(site.hub, site.secrets_of("lazy", "tasks")) == "lazy-tasks"
     assert len(tokens(site.hub, "lazy-tasks")) == 1
+
+
+def test_another_run_that_revokes_the_new_token_meanwhile(site: Site) -> None:
+    """It cannot know whose the token is. Here the tasks stand for it."""
+    [account] = site.everywhere("race")[3:]
+    other = """
+- name: Take the token for one that was lost
+  hubops.jupyterhub.hub_token:
+    user: "{{ service_account.user }}"
+    note: "{{ service_account.note }}"
+    state: absent
+"""
+    (site.folder / "both.yml").write_text((site.folder / "keep.yml").read_text() + other)
+    played = site.run("service_account", accounts=[{**account, "keep_tasks": "both.yml"}])
+    assert played.status == 2
+    assert "If another run replaced it at the same time, run this once more." in played.stdout
+    passed(site.run("rotate_tokens", accounts=[account]))
+    assert whose(site.hub, site.secrets_of("race", "tasks")) == "race-tasks"
+    assert len(tokens(site.hub, "race-tasks")) == 1
 
 
 def test_a_single_account_takes_the_variables_of_the_role(site: Site) -> None:
