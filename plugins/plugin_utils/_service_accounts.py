@@ -297,13 +297,16 @@ def _doubt(hub: Mapping[str, Any]) -> str:
     if name and not has_section:
         return (
             f"not checked whether the hub's authenticator, {name}, asks refresh_user_hook. It does if it is derived "
-            "from OAuthenticator of oauthenticator 17.3 or newer, and needs it with enable_auth_state."
+            "from OAuthenticator of oauthenticator 17.3 or newer, and needs it with enable_auth_state. Set a "
+            "hook of your own as c.OAuthenticator.refresh_user_hook: in the section of its own class it may win over "
+            "that of these accounts."
         )
     if not has_section or not _version(version):
         return (
             "not checked whether the hub's authenticator asks refresh_user_hook, for the role's token may not see "
-            "which one it is (read:hub). An OAuthenticator asks it since oauthenticator 17.3, and needs it with "
-            "enable_auth_state."
+            "which one it is. Let it have read:hub, and run again. An OAuthenticator asks the hook since "
+            "oauthenticator 17.3, and needs it with enable_auth_state. In the section of a class of "
+            "another package, a hook of your own may win over that of these accounts."
         )
     if _version(version) < (17, 3):
         return (

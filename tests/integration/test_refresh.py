@@ -18,9 +18,9 @@ import pytest
 import requests
 from hub_configs import render
 from hubs import Hub, running_hub
-from oidc import Provider, log_in, oauth_config, running_provider
+from oidc import Provider, log_in, oauth_config, oidc_python, running_provider
 
-from playbooks import api, mint
+from playbooks import api, environment, mint, run
 
 BOT, SITES_BOT, PERSON = "verify-bot", "sites-bot", "person"
 GENERIC = "oauthenticator.generic.GenericOAuthenticator"
@@ -96,6 +96,58 @@ def test_jupyterhub_4_gives_a_role_to_a_user_who_is_not_there_yet(provider: Prov
     config = oauth_config(provider) + "c.Authenticator.allowed_users = {'person'}\n" + rendered.as_subconfig()
     with running_hub(tmp_path, "4.1", config=config) as hub:
         assert "service-account-cull-bot" in api(hub, "GET", "users/cull-bot")["roles"]
+
+
+# What a hub makes of its authenticators' hooks, in as little of it as that takes. The configuration is loaded first.
+LOADING = """
+import sys
+
+from traitlets.config import Application
+
+app = Application()
+app.load_config_file("config.py", path=sys.argv[1])
+
+from oauthenticator.generic import GenericOAuthenticator, LocalGenericOAuthenticator
+from oauthenticator.github import GitHubOAuthenticator
+from oauthenticator.oauth2 import OAuthenticator
+
+class User:
+    def __init__(self, name):
+        self.name = name
+
+[site] = [found for found in OAuthenticator.__subclasses__() if found.__name__ == "SiteOAuthenticator"]
+for cls in (GenericOAuthenticator, LocalGenericOAuthenticator, GitHubOAuthenticator, site):
+    hook = cls(parent=app).refresh_user_hook
+    print(cls.__name__, *(hook(None, User(name), None) for name in ("verify-bot", "person")))
+"""
+HOOKS = """
+from oauthenticator.oauth2 import OAuthenticator
+
+class SiteOAuthenticator(OAuthenticator):
+    pass
+
+class lower_case(OAuthenticator):
+    pass
+
+c.OAuthenticator.refresh_user_hook = lambda *_: "all's"
+c.GenericOAuthenticator.refresh_user_hook = lambda *_: "generic"
+c.SiteOAuthenticator.refresh_user_hook = lambda *_: "site's"
+"""
+
+
+def test_a_hook_in_a_section_that_nobody_told_the_role_of(tmp_path: Path) -> None:
+    """As without read:hub. What load_subconfig loads does not see what is set before."""
+    about = {"version": "6.1.1", "scope_names": {}, "authenticator": None}
+    rendered = render(tmp_path, [{"user": BOT}], about=about)
+    assert rendered.changed == 2
+    (tmp_path / "config.py").write_text(HOOKS + rendered.as_subconfig())
+    loaded = run([oidc_python(), "-c", LOADING, tmp_path], tmp_path, environment(tmp_path))
+    assert loaded.stdout.splitlines() == [
+        "GenericOAuthenticator True generic",
+        "LocalGenericOAuthenticator True generic",
+        "GitHubOAuthenticator True all's",
+        "SiteOAuthenticator True site's",
+    ], loaded.output
 
 
 AUTHENTICATORS = {

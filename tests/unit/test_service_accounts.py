@@ -419,7 +419,7 @@ def test_capitals_are_in_the_way_of_a_role_alone() -> None:
     assert obstacle.endswith("Give the account a name without capitals.")
 
 
-UNTOLD = "may not see which one"
+UNTOLD = "may not see which one it is. Let it have read:hub, and run again."
 
 
 @pytest.mark.parametrize(
