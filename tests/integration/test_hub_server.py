@@ -150,7 +150,7 @@ def test_a_spawn_that_fails(any_version: At, seconds: int) -> None:
 
 def test_a_spawn_that_fails_while_somebody_else_waits_for_it(light: At) -> None:
     user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"fail": "the disk is full", "start_seconds": 4}})
+    light.api("POST", f"users/{user}/server", {"user_options": {"fail": "the disk is full", "start_seconds": 7}})
     result = light("hub_server", user=user)
     failed(result, "spawn_failed", "the disk is full")
     assert result["changed"] is False
