@@ -1,7 +1,7 @@
 # Everything is built under .build; `make clean` removes it. The recipes live in tools/, one file each.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help verify test lint sanity unit integration molecule test-slurm bench lock clean
+.PHONY: help verify check test lint sanity unit integration molecule test-slurm bench lock clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
@@ -9,8 +9,11 @@ help: ## This list
 verify: ## Verify a real JupyterHub: an embedded one, or yours (JUPYTERHUB_URL and JUPYTERHUB_API_TOKEN)
 	@tools/verify
 
-test: ## Every check below, in this order
-	@tools/check lint sanity unit integration molecule slurm
+check: ## In a minute: lint, the unit tests, and each module once through both doors
+	@tools/check lint unit smoke
+
+test: ## Every check below
+	@tools/check integration --beside lint sanity unit molecule slurm
 
 lint: ## Style, types, YAML, playbooks and roles, changelog, documentation, the installed artifact
 	@tools/check lint

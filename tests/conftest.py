@@ -7,7 +7,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import fork_server
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,3 +20,10 @@ sys.path.insert(0, collections)
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = collections
 os.environ["ANSIBLE_CONFIG"] = str(ROOT / "tools" / "ansible.cfg")
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hypothesis"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_servers() -> Iterator[None]:
+    """The processes that fork Ansible's runs end with the tests."""
+    yield
+    fork_server.close_all()

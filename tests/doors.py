@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module tasks through a chosen door, as a user runs them: `ansible-playbook` in a process of its own.
+"""Module tasks through a chosen door, as a user runs them: `ansible-playbook`, in a process that `fork_server` forks.
 
     at = At("controller", hub)
     result = at("hub_user", user="alice")
@@ -17,7 +17,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from hubs import Hub
@@ -208,10 +208,9 @@ def watch(
     """Run a program of the Ansible under test and take in its lines as they come; ``together`` is a shell's 2>&1."""
     ran = Run()
     ours, theirs = os.pipe()
-    with tempfile.TemporaryFile("w+") as stderr, os.fdopen(ours) as stdout:
-        process = subprocess.Popen(
-            command, env=env, stdout=theirs, stderr=theirs if together else stderr, stdin=subprocess.DEVNULL
-        )
+    with open(os.devnull) as nothing, tempfile.TemporaryFile("w+") as stderr, os.fdopen(ours) as stdout:
+        streams = (nothing.fileno(), theirs, theirs if together else stderr.fileno())
+        process = fork_server.start([str(ansible_bin() / command[0]), *command[1:]], Path.cwd(), env, streams)
         os.close(theirs)
         limit = threading.Timer(DEADLINE, process.kill)
         limit.start()

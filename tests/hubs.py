@@ -5,6 +5,8 @@
 
 with running_hub(tmp_path) as hub:
     requests.get(hub.api + "/users", headers=hub.headers)
+
+Most tests share hubs: ``HubPool`` starts each configuration once, and a test brings users of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +36,7 @@ __all__ = [
     "HOME",
     "IMPATIENT",
     "Hub",
+    "HubPool",
     "crash",
     "hub_install",
     "hub_processes",
@@ -107,6 +111,44 @@ def running_hub(
         )
     finally:
         local_hub.perform(local_hub.parse(["stop", "--state", str(state)]))
+
+
+class HubPool:
+    """The hubs that the tests of one worker share: each configuration is started once, and ends with the run.
+
+    A test that takes one of them brings users of its own, and looks at nothing that is another test's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(8)
+        self._hubs: dict[tuple[str, str, str, str], tuple[contextlib.AbstractContextManager[Hub], Future[Hub]]] = {}
+
+    def start(
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+    ) -> Future[Hub]:
+        """Begin to start this hub, unless it is there, without waiting for it."""
+        key = (version, spawner, base_url, config)
+        if key not in self._hubs:
+            folder = self._folder / f"{len(self._hubs)}-{version}-{spawner}"
+            folder.mkdir()
+            running = running_hub(folder, version, spawner, base_url, config)
+            self._hubs[key] = running, self._threads.submit(running.__enter__)
+        return self._hubs[key][1]
+
+    def get(
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+    ) -> Hub:
+        """This hub, once it is healthy."""
+        return self.start(version, spawner, base_url, config).result()
+
+    def close(self) -> None:
+        """Stop them all, side by side."""
+        started = [running for running, future in self._hubs.values() if future.exception() is None]
+        stopped = [self._threads.submit(running.__exit__, None, None, None) for running in started]
+        self._threads.shutdown()
+        for each in stopped:
+            each.result()
 
 
 def crash(hub: Hub) -> None:

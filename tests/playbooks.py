@@ -19,9 +19,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import monotonic, sleep
 from typing import Any
 
+import fork_server
 import requests
 from hubs import REPOSITORY, Hub, venv
 
@@ -89,6 +91,22 @@ def run(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> Pla
     return Played(done.returncode, done.stdout, done.stderr)
 
 
+def run_forked(command: Sequence[str | Path], folder: Path, env: dict[str, str]) -> Played:
+    """The same for one of Ansible's programs, without its start."""
+    with open(os.devnull) as nothing, TemporaryFile() as stdout, TemporaryFile() as stderr:
+        streams = (nothing.fileno(), stdout.fileno(), stderr.fileno())
+        process = fork_server.start([str(word) for word in command], folder, env, streams)
+        try:
+            status = process.wait(DEADLINE)
+        finally:
+            process.kill()
+        texts = []
+        for stream in (stdout, stderr):
+            stream.seek(0)
+            texts.append(stream.read().decode(errors="replace"))
+        return Played(status, *texts)
+
+
 def play(
     playbook: str | Path,
     *arguments: str,
@@ -97,8 +115,12 @@ def play(
     variables: dict[str, Any] | None = None,
     hosts: dict[str, dict[str, Any]] | None = None,
     bin_folder: Path | None = None,
+    cold: str = "",
 ) -> Played:
-    """Run a playbook in this folder. ``hosts`` are an inventory; without it there is none, as on a new machine."""
+    """Run a playbook in this folder. ``hosts`` are an inventory; without it there is none, as on a new machine.
+
+    ``cold`` says why the program is started for it, and not forked.
+    """
     more: list[str] = []
     if hosts is not None:
         inventory = folder / "inventory.json"
@@ -108,7 +130,7 @@ def play(
         more += ["-e", json.dumps(variables)]
     programs = bin_folder or ansible_bin()
     command = [programs / "ansible-playbook", playbook, *more, *arguments]
-    return run(command, folder, environment(folder, programs) | (env or {}))
+    return (run if cold else run_forked)(command, folder, environment(folder, programs) | (env or {}))
 
 
 def copy_checkout(target: Path) -> None:

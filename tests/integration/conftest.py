@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hubs of the tests, each started when a test first asks for it, and the doors to reach them through."""
+"""The hubs that tests share, and the doors to reach them through."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from doors import DOORS, At
-from hubs import IMPATIENT, Hub, running_hub
+from hubs import Hub, HubPool
 from misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
 
 
@@ -19,28 +19,38 @@ def door(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def hub_61(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("6.1"), base_url="/jhub/", config=IMPATIENT) as hub:
-        yield hub
+def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPool]:
+    """The hubs that the tests of this worker share. The first test to ask has all versions started, side by side."""
+    hubs = HubPool(tmp_path_factory.mktemp("hubs"))
+    used = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    try:
+        for version in ("6.1", "5.5", "4.1"):
+            if used & {"hub_" + version.replace(".", ""), "any_version"}:
+                hubs.start(version)
+        yield hubs
+    finally:
+        hubs.close()
 
 
 @pytest.fixture(scope="session")
-def hub_55(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("5.5"), version="5.5") as hub:
-        yield hub
+def hub_61(pool: HubPool) -> Hub:
+    return pool.get()
 
 
 @pytest.fixture(scope="session")
-def hub_41(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("4.1"), version="4.1") as hub:
-        yield hub
+def hub_55(pool: HubPool) -> Hub:
+    return pool.get("5.5")
 
 
 @pytest.fixture(scope="session")
-def real_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def hub_41(pool: HubPool) -> Hub:
+    return pool.get("4.1")
+
+
+@pytest.fixture(scope="session")
+def real_hub(pool: HubPool) -> Hub:
     """One with real servers: jupyter-server, kernels and all."""
-    with running_hub(tmp_path_factory.mktemp("real"), spawner="server") as hub:
-        yield hub
+    return pool.get(spawner="server")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 What a server does wrong is chosen by its user_options:
 
     start_seconds    how long the start takes, with a progress event every half second
+    start_gate       the path of a file: after that the start goes on only when the file is there
     never            never becomes ready (until start_timeout, or until it is stopped)
     fail             the start fails with this message, after start_seconds
     fail_status      the failure is an HTTP error with this status
@@ -14,6 +15,7 @@ What a server does wrong is chosen by its user_options:
     no_progress_key  progress events carry a message only
     dead             the hub says ready, but the server's URL does not answer
     stop_seconds     how long the stop takes
+    stop_gate        the path of a file: after that the stop goes on only when the file is there
     stop_fails       the stop raises
 
 A value may come as it is, as text, or as a list of one (HTML forms send lists).
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from urllib.parse import unquote
 
@@ -33,6 +36,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 EVENT_SECONDS = 0.5
+LOOK_SECONDS = 0.05  # between two looks whether the file of a gate is there
 PHASES = ("waiting for a node", "pulling image", "mounting volumes", "starting container")
 
 
@@ -125,6 +129,12 @@ class LightSpawner(Spawner):
         except (TypeError, ValueError):
             raise LightSpawnError(f"{name} must be a number of seconds, not {value!r}") from None
 
+    async def pass_gate(self, name: str) -> None:
+        """Wait for the file of this gate; without one there is nothing to wait for."""
+        path = self.option(name)
+        while path and not os.path.exists(str(path)):
+            await asyncio.sleep(LOOK_SECONDS)
+
     # What the hub calls
 
     def start(self):
@@ -140,6 +150,7 @@ class LightSpawner(Spawner):
         if pause == math.inf:
             await asyncio.Event().wait()
         await asyncio.sleep(pause)
+        await self.pass_gate("start_gate")
         if self.option("fail"):
             self.alive = False
             status = int(self.seconds("fail_status"))
@@ -165,6 +176,7 @@ class LightSpawner(Spawner):
 
     async def stop(self, now: bool = False) -> None:
         await asyncio.sleep(self.seconds("stop_seconds"))
+        await self.pass_gate("stop_gate")
         if self.flag("stop_fails"):
             raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
         self.alive = False
