@@ -13,6 +13,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,24 @@ from urllib3 import HTTPResponse
 HUB = "https://hub.example.org/jhub/"
 API = HUB + "hub/api/"
 TOKEN = "s3cr3t-0123456789"
+
+
+class Clock:
+    """In place of the module `time` of those under test: it goes on only while somebody sleeps, or a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self._lock = threading.Lock()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.now += seconds
+            self.slept.append(seconds)
+        time.sleep(0.001)  # what goes on in other threads goes on meanwhile
 
 
 @dataclass(frozen=True)
@@ -106,15 +125,18 @@ class MisbehavingServer:
     url: str
     seen: list[str] = field(default_factory=list)
     """The first line of each request that came in."""
+    listen: Callable[[], None] = lambda: None
+    """From then on it takes connections, if it has not done so from the beginning."""
 
 
 @contextmanager
-def misbehaving_server(*answers: bytes | None, listens_after: float = 0.0) -> Iterator[MisbehavingServer]:
+def misbehaving_server(*answers: bytes | None, listens: bool = True) -> Iterator[MisbehavingServer]:
     """Gives each connection its answer and closes it: empty means not a word, None hangs without one.
 
-    The last answer is for all connections that follow. Before ``listens_after`` seconds connections are refused.
+    The last answer is for all connections that follow. Where it does not listen, connections are refused until it is
+    told to.
     """
-    ended = threading.Event()
+    ended, listening = threading.Event(), threading.Event()
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         served = MisbehavingServer(f"http://127.0.0.1:{server.getsockname()[1]}/")
@@ -128,12 +150,14 @@ def misbehaving_server(*answers: bytes | None, listens_after: float = 0.0) -> It
                 served.seen.append(asked.decode(errors="replace").partition(" HTTP/")[0])
                 connection.sendall(answer or b"")
                 if answer is None or isinstance(answer, Held):
-                    ended.wait(10)
+                    ended.wait(600)
+
+        def listen() -> None:
+            server.listen()
+            listening.set()
 
         def serve() -> None:
-            if listens_after:
-                ended.wait(listens_after)
-                server.listen()
+            listening.wait()
             left = list(answers)
             while not ended.is_set():
                 try:
@@ -143,19 +167,21 @@ def misbehaving_server(*answers: bytes | None, listens_after: float = 0.0) -> It
                 answer = left.pop(0) if len(left) > 1 else left[0]
                 threading.Thread(target=one, args=(connection, answer), daemon=True).start()
 
-        if not listens_after:
-            server.listen()
+        served.listen = listen
+        if listens:
+            listen()
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
             yield served
         finally:
             ended.set()
+            listening.set()
             try:
                 server.shutdown(socket.SHUT_RDWR)  # wakes `accept`
             except OSError:
                 pass  # it never listened
-            thread.join(5)
+            thread.join(60)
 
 
 Model = dict[str, Any]

@@ -30,8 +30,9 @@ from hubs import hub_processes, local_hub
 
 USERS = ("nobody", "root")  # accounts that every Debian has, so that none is made and left
 ATTEMPTS = 5  # with other ports, when somebody took ours between our choice and the daemons' start
-START_SECONDS = 60.0
-CANCEL_SECONDS = 20.0  # for all jobs at the end: KillWait, and what Slurm takes to notice
+START_SECONDS = 120.0
+POLITE_SECONDS = 1.0  # for the jobs at the end; the rest is killed, which Slurm itself does after 5 s at the earliest
+CANCEL_SECONDS = 60.0  # for Slurm to notice
 
 # `config_overrides` has it believe in four CPUs wherever it runs. No cgroups, and no accounting: they would need more
 # of the system than its root. CommunicationParameters keep both daemons on the loopback.
@@ -89,6 +90,11 @@ class Cluster:
         """The homes on this cluster, each named as its user: those of the accounts are left alone."""
         return self.folder / "homes"
 
+    @property
+    def watchful(self) -> Path:
+        """A file: while it is there, the hubs look by themselves what has become of their jobs."""
+        return self.folder / "watchful"
+
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run one of Slurm's programs as the cluster's admin, whatever comes of it."""
         return subprocess.run(
@@ -114,6 +120,15 @@ class Cluster:
     def queue(self) -> list[str]:
         """The numbers of the jobs that run or wait."""
         return self.run("squeue", "--noheader", "--format=%i").split()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """The hubs find out by themselves what has become of their jobs, within the block."""
+        self.watchful.touch()
+        try:
+            yield
+        finally:
+            self.watchful.unlink()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -207,12 +222,26 @@ def end(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
     try:
         if not ended(daemons) and cluster.ask("squeue").returncode == 0 and cluster.queue():
             cluster.run("scancel", *cluster.queue())
-            hub_processes.wait_until(lambda: not cluster.queue(), CANCEL_SECONDS)
+            if not hub_processes.wait_until(lambda: not cluster.queue(), POLITE_SECONDS):
+                for process in processes_of_jobs(cluster):
+                    process.kill(signal.SIGKILL)
+                hub_processes.wait_until(lambda: not cluster.queue(), CANCEL_SECONDS)
     finally:
         hub_processes.end_all(cluster.folder, None)
         for daemon in daemons:
             daemon.wait()
         daemons.clear()
+
+
+def processes_of_jobs(cluster: Cluster) -> list[hub_processes.Process]:
+    """What runs as a job, whoever has submitted it. A job gets the environment of its sbatch, and a number."""
+    mark, found = os.fsencode(f"SLURM_CONF={cluster.config}"), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            if mark in environment and any(each.startswith(b"SLURM_JOB_ID=") for each in environment):
+                found.append(hub_processes.Process.find(int(entry.name)))
+    return [process for process in found if process]
 
 
 def output_of(cluster: Cluster) -> str:

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from hubs import Hub, local_hub, running_hub, venv
+from hubs import Hub, HubPool, local_hub, venv
 from slurm.cluster import Cluster, running_cluster
 
 HERE = Path(__file__).resolve().parent
+StartHub = Callable[[str], Future[Hub]]
 
 
 @pytest.fixture(scope="session")
@@ -24,34 +26,46 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@contextlib.contextmanager
-def slurm_hub(cluster: Cluster, folder: Path, version: str) -> Iterator[Hub]:
+@pytest.fixture(scope="session")
+def start_hub(
+    cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartHub]:
+    """Begin to start the hub of a version, once. All that this run is going to need start side by side."""
+    hubs = HubPool(tmp_path_factory.mktemp("hubs"))
+    start = functools.partial(hubs.start, spawner="server", base_url="/", config=hub_config(cluster))
+    try:
+        for version in ("6.1", "5.5"):
+            if any(version in item.name for item in request.session.items):
+                start(version)
+        yield start
+    finally:
+        hubs.close()
+
+
+def hub_config(cluster: Cluster) -> str:
     machine = venv("slurm")
     [packages] = machine.glob("lib/python3*/site-packages")
     tiny_server = cluster.folder / "tiny_server.py"  # where any user's job can read it
     tiny_server.write_text((HERE / tiny_server.name).read_text())
     tiny_server.chmod(0o644)
-    config = f"""
+    return f"""
 import sys
 
 sys.path += [{str(HERE)!r}, {str(packages)!r}]  # last: only what the hub's own environment lacks comes from there
 import flat_spawner
 
 flat_spawner.configure(
-    c, {str(cluster.config)!r}, {str(cluster.homes)!r}, {str(machine / "bin")!r}, {str(tiny_server)!r}
+    c, {str(cluster.config)!r}, {str(cluster.homes)!r}, {str(machine / "bin")!r}, {str(tiny_server)!r},
+    {str(cluster.watchful)!r},
 )
 """
-    with running_hub(folder, version=version, spawner="server", config=config) as hub:
-        yield hub
 
 
 @pytest.fixture(scope="session")
-def hub_61(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with slurm_hub(cluster, tmp_path_factory.mktemp("6.1"), "6.1") as hub:
-        yield hub
+def hub_61(start_hub: StartHub) -> Hub:
+    return start_hub("6.1").result()
 
 
 @pytest.fixture(scope="session")
-def hub_55(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with slurm_hub(cluster, tmp_path_factory.mktemp("5.5"), "5.5") as hub:
-        yield hub
+def hub_55(start_hub: StartHub) -> Hub:
+    return start_hub("5.5").result()

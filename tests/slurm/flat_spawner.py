@@ -15,6 +15,7 @@ import shlex
 from typing import Any
 
 from batchspawner import JobStatus, SlurmSpawner
+from tornado.ioloop import PeriodicCallback
 from tornado.web import HTTPError
 from traitlets import Unicode, default
 
@@ -24,6 +25,8 @@ OPTIONS = {
     "reservation": r"[A-Za-z0-9_-]*",
     "runtime": r"(\d\d:\d\d:\d\d)?",
 }
+LOOK_SECONDS = 0.1  # between two looks at a job that is about to change
+CANCEL_LOOKS = 10
 SCRIPT = """#!/bin/sh
 #SBATCH --job-name=jupyter
 #SBATCH --output={{homedir}}/job-%j.log
@@ -55,6 +58,7 @@ class FlatSlurmSpawner(SlurmSpawner):
     homes = Unicode(help="The folder with the users' homes on the cluster.").tag(config=True)
     jupyter = Unicode(help="The folder with the programs of a real server, which root gets.").tag(config=True)
     tiny_server = Unicode(help="The program that everybody else gets.").tag(config=True)
+    watchful = Unicode(help="The path of a file: only while it is there does the hub look by itself.").tag(config=True)
 
     @default("req_homedir")
     def _homedir(self) -> str:
@@ -77,23 +81,45 @@ class FlatSlurmSpawner(SlurmSpawner):
         # there is no such job: it forgets the job, which stays in the queue for ever. So squeue comes to its end.
         return await asyncio.shield(super().query_job_status())
 
+    async def cancel_batch_job(self) -> None:
+        # batchspawner looks right after its scancel, and then a second later. Most jobs take some milliseconds to end.
+        job_id = self.job_id
+        await super().cancel_batch_job()
+        for _look in range(CANCEL_LOOKS):
+            if self.job_id != job_id or await self.query_job_status() != JobStatus.RUNNING:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def start_polling(self) -> None:
+        """At its poll_interval, but only while a test wants the hub to find out what has become of the servers."""
+        self.stop_polling()
+        self._poll_callback = PeriodicCallback(self._poll_if_watchful, self.poll_interval * 1000)
+        self._poll_callback.start()
+
+    async def _poll_if_watchful(self) -> None:
+        if os.path.exists(self.watchful):
+            await self.poll_and_notify()
+
     async def _get_batch_script(self, **variables: Any) -> str:
         # batchspawner lets user_options replace every variable as they are, lists as well as the command itself.
         own = {**variables, **self.get_req_subvars(), "cmd": self.cmd_formatted_for_batch()}
         return await super()._get_batch_script(**own)
 
 
-def configure(c: Any, slurm_config: str, homes: str, jupyter: str, tiny_server: str) -> None:
+def configure(c: Any, slurm_config: str, homes: str, jupyter: str, tiny_server: str, watchful: str) -> None:
     """Settings of a hub that runs as root and has each user's jobs run as the account of that name."""
     os.environ["SLURM_CONF"] = slurm_config
     c.JupyterHub.spawner_class = FlatSlurmSpawner
     c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
     c.Spawner.apply_user_options = apply_user_options
     c.Spawner.env_keep = [*c.Spawner.env_keep, "SLURM_CONF"]
-    c.Spawner.poll_interval = 5
-    c.Spawner.start_timeout = 120
+    c.Spawner.poll_interval = 1
+    c.Spawner.start_timeout = 300
+    c.Spawner.http_timeout = 120
+    c.BatchSpawnerBase.startup_poll_interval = LOOK_SECONDS
     c.BatchSpawnerBase.exec_prefix = "runuser -u {username} --"
     c.SlurmSpawner.batch_script = SCRIPT
     c.FlatSlurmSpawner.homes = homes
     c.FlatSlurmSpawner.jupyter = jupyter
     c.FlatSlurmSpawner.tiny_server = tiny_server
+    c.FlatSlurmSpawner.watchful = watchful

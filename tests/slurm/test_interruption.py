@@ -32,10 +32,10 @@ def interrupted(process: subprocess.Popen, number: signal.Signals) -> Iterator[N
         with contextlib.suppress(ProcessLookupError):  # it ended by itself, which the caller is to find
             os.killpg(process.pid, number)
         try:
-            process.wait(60)
+            process.wait(180)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)  # what this was to prove it did not, but it is to end all the same
-            process.wait(60)
+            process.wait(180)
             raise
 
 
@@ -58,7 +58,7 @@ def test_a_cluster_that_is_interrupted_is_gone(number: signal.Signals) -> None:
         cluster = Cluster(Path(said.removeprefix("export SLURM_CONF=")).parent)
         submit = ["runuser", "-u", "nobody", "--", "sbatch"]
         subprocess.run(submit, input=stubborn, env=cluster.environment, cwd="/", check=True, text=True)
-        eventually(lambda: runs(cluster.folder, "munged ", "slurmctld ", "slurmd ", "slurmstepd", "/slurm_script"))
+        eventually(lambda: runs(cluster.folder, "munged ", "slurmctld ", "slurmd ", "slurmstepd", "/slurm_script"), 180)
     assert process.returncode == 0
     assert processes_of(cluster.folder) == {}
     assert not cluster.folder.exists()
@@ -66,7 +66,15 @@ def test_a_cluster_that_is_interrupted_is_gone(number: signal.Signals) -> None:
 
 def test_nothing_is_left_of_a_run_after_ctrl_c(tmp_path: Path, hub_61: Hub) -> None:
     """The command of `make test-slurm`, while a server runs as a job. Our own hub has installed what it needs."""
-    command = [*HEEDFUL, "tools/slurm", "tests/slurm/test_slurm.py", "-k", "seed", "--basetemp", str(tmp_path / "run")]
+    command = [
+        *HEEDFUL,
+        "tools/slurm",
+        "tests/slurm/test_slurm.py",
+        "-k",
+        "left_out and 6.1",
+        "--basetemp",
+        str(tmp_path / "run"),
+    ]
     log = tmp_path / "run.log"
     with (
         log.open("w") as output,
@@ -76,7 +84,7 @@ def test_nothing_is_left_of_a_run_after_ctrl_c(tmp_path: Path, hub_61: Hub) -> N
         interrupted(process, signal.SIGINT),
     ):
         wanted = ("jupyterhub --config", "configurable-http-proxy", "tiny_server.py")
-        eventually(lambda: runs(tmp_path, *wanted) or process.poll() is not None, 120)
+        eventually(lambda: runs(tmp_path, *wanted) or process.poll() is not None, 300)
         assert process.returncode is None, log.read_text()
         folder = Path(re.search(r"/tmp/hubops-slurm-\w+", "".join(processes_of(tmp_path).values()))[0])
         assert runs(folder, "munged ", "slurmctld ", "slurmd ")

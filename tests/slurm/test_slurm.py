@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count
@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import requests
-from doors import At, failed, until
+from doors import At, failed
+from doors import until as until_within
 from slurm.cluster import USERS, Cluster
 
 SEED = {"reservation": [""], "account": ["test-group"], "runtime": ["00:05:00"]}
@@ -23,6 +24,11 @@ REFUSED = "sbatch: error: Batch job submission failed: Requested reservation is 
 VANISHED = "The Jupyter batch job has disappeared while pending in the queue or died immediately after starting"
 
 _numbers = count(1)
+
+
+def until(done: Callable[[], Any]) -> Any:
+    """A job takes milliseconds to come or to go, and many seconds on a machine that is busy with other things."""
+    return until_within(done, 180)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Server:
     def waited_for(self, **options: Any) -> Iterator[Future[dict[str, Any]]]:
         """Somebody starts it and waits, while the block does something else."""
         with ThreadPoolExecutor() as pool:
-            yield pool.submit(self, wait_timeout=60, **options)
+            yield pool.submit(self, wait_timeout=300, **options)
 
     def listed(self) -> dict[str, Any] | None:
         """The hub's own picture, if the server runs or is about to."""
@@ -103,7 +109,7 @@ def test_the_options_of_the_seed(server: Server) -> None:
     assert (job["Account"], job["TimeLimit"], job["Partition"]) == ("test-group", "00:05:00", "normal")
     assert (job["JobState"], job["UserId"].partition("(")[0]) == ("RUNNING", server.user)
     # It is that job which answers at the server's address.
-    assert requests.get(item(started)["url"], timeout=30).json()["SLURM_JOB_ID"] == job["JobId"]
+    assert requests.get(item(started)["url"], timeout=120).json()["SLURM_JOB_ID"] == job["JobId"]
     # batchspawner's messages come without a number.
     told = {event["message"]: event["progress"] for event in item(started)["events"]}
     assert (told.pop("Server requested"), told.pop("Server ready at /user/nobody/")) == (0, 100)
@@ -166,7 +172,7 @@ def test_an_option_that_the_hub_refuses(server: Server) -> None:
 def test_a_job_that_waits_in_the_queue_and_is_stopped(server: Server) -> None:
     told = server(user_options=CLOSED, wait=False)
     assert (told["changed"], item(told)["state"], item(told)["url"]) == (True, "pending", None)
-    job = server.job()
+    job = until(lambda: (job := server.job())["Reason"] != "None" and job)
     assert (job["JobState"], job["Reason"]) == ("PENDING", "PartitionDown")
     assert server.stop()["actions"][0]["why"] == "it is pending"
     assert server.finds(job) == "CANCELLED"
@@ -193,11 +199,15 @@ def test_a_job_that_waits_in_the_queue_and_then_runs(server: Server) -> None:
 
 
 def test_a_job_that_waits_in_the_queue_for_too_long(server: Server) -> None:
-    left = server(user_options=CLOSED, wait_timeout=4, on_timeout="leave")
-    failed(left, "timeout", "4 s", "last message: Pending in queue...", "It was left as it is")
+    for seconds in (2, 8, 32, 128):  # as long as this machine takes until the hub tells of the queue
+        left = server(user_options=CLOSED, wait_timeout=seconds, on_timeout="leave")
+        if "last message: Pending in queue..." in left["msg"]:
+            break
+        server(state="stopped")
+    failed(left, "timeout", f"{seconds} s", "last message: Pending in queue...", "It was left as it is")
     job = server.job()
     assert job["JobState"] == "PENDING"
-    failed(server(wait_timeout=2), "timeout", "It was stopped")
+    failed(server(wait_timeout=1), "timeout", "It was stopped")
     assert server.finds(job) == "CANCELLED"
     assert server.listed() is None
 
@@ -221,7 +231,8 @@ def test_a_job_that_is_cancelled_under_a_running_server(server: Server, seen: bo
     server.cluster.run("scancel", first["JobId"])
     until(lambda: server.cluster.queue() == [])
     if seen:
-        until(lambda: server.listed() is None)
+        with server.cluster.watched():
+            until(lambda: server.listed() is None)
         assert server(state="stopped")["changed"] is False
     started = server()
     assert (started["changed"], item(started)["state"]) == (True, "ready")

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import urllib3.util.retry
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -19,7 +21,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
-from scripted_hub import Held, MisbehavingServer, http, misbehaving_server
+from scripted_hub import Clock, Held, MisbehavingServer, http, misbehaving_server
 
 GOOD = http("200 OK", {"name": "alice"})
 BUSY = http("503 Service Unavailable", {"message": "starting"})
@@ -28,12 +30,21 @@ HANGS = None
 GET, POST, DELETE = ("GET /hub/api/users/alice",), ("POST /hub/api/users/alice",), ("DELETE /hub/api/users/alice",)
 
 
+LONG = 60.0
+"""Seconds. Whoever waits for what does not come takes many times that here, and the others far less."""
+
+
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The client's own clock, and its library's, with which nobody waits for their pauses."""
+    clock = Clock()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(_client, "time", clock)
+    monkeypatch.setattr(urllib3.util.retry, "time", clock)
+    return clock
 
 
-def client(server: MisbehavingServer, request_timeout: float = 5.0) -> HubClient:
+def client(server: MisbehavingServer, request_timeout: float = LONG) -> HubClient:
     return HubClient(Connection(server.url, "token", request_timeout=request_timeout))
 
 
@@ -84,16 +95,26 @@ def test_what_may_have_reached_the_hub_is_not_sent_again(method: str, answer: by
     assert server.seen == [f"{method} /hub/api/users/alice"]
 
 
-def test_a_post_that_never_left_is_sent_again() -> None:
-    with misbehaving_server(http("201 Created", {}), listens_after=0.2) as server, client(server) as hub:
+def test_a_post_that_never_left_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+    with misbehaving_server(http("201 Created", {}), listens=False) as server, client(server) as hub:
+
+        def pause(_retry: object, *_more: object) -> None:
+            """In place of the library's own pause between two tries: the hub is there for the third."""
+            refused.append(list(server.seen))
+            if len(refused) == 2:
+                server.listen()
+
+        monkeypatch.setattr(urllib3.util.retry.Retry, "sleep", pause)
         assert write(hub, "POST") == (201, {})
-    assert server.seen == list(POST)
+    assert (server.seen, refused) == (list(POST), [[], []])
 
 
-def test_in_the_end_the_hub_s_own_answer_counts() -> None:
+def test_in_the_end_the_hub_s_own_answer_counts(clock: Clock) -> None:
     with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure, match=r"503.*starting"):
         get(hub)
     assert server.seen == list(GET * 4)
+    assert clock.slept == [0.2, 0.4, 0.8]
 
 
 @pytest.mark.parametrize("call", [get, lambda hub: write(hub, "POST")], ids=["GET", "POST"])
@@ -106,13 +127,14 @@ def test_a_hub_that_never_answers_is_a_timeout(call: object) -> None:
         call(hub)  # type: ignore[operator]
 
 
-def test_a_time_to_come_back_that_is_longer_than_a_request_may_take_is_told_not_slept_through() -> None:
-    later = http("429 Too Many Requests", None, "Retry-After: 4")
-    began = time.monotonic()
-    with misbehaving_server(later, GOOD) as server, client(server, 0.5) as hub, pytest.raises(RateLimited) as error:
+def test_a_time_to_come_back_that_is_longer_than_a_request_may_take_is_told_not_slept_through(
+    clock: Clock,
+) -> None:
+    later = http("429 Too Many Requests", None, "Retry-After: 64")
+    with misbehaving_server(later, GOOD) as server, client(server, 60.0) as hub, pytest.raises(RateLimited) as error:
         get(hub)
-    assert time.monotonic() - began < 2
-    assert "4 s" in error.value.hint
+    assert (clock.slept, len(server.seen)) == ([], 1)
+    assert "64 s" in error.value.hint
 
 
 @pytest.fixture
@@ -144,11 +166,12 @@ def test_an_answer_that_is_no_http() -> None:
         hub.version  # noqa: B018
 
 
-def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open() -> None:
+def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "_STREAM_SILENCE", 600.0)
     began = time.monotonic()
     with misbehaving_server(HANGS) as server, client(server) as hub:
         assert list(hub.events("users", "alice", "server", "progress", deadline=began + 0.2)) == []
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < LONG
 
 
 @pytest.mark.parametrize(
@@ -158,15 +181,18 @@ def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open() -> None:
         b'Transfer-Encoding: chunked\r\n\r\n17\r\ndata: {"progress": 1}\n\n\r\n',
     ],
 )
-def test_an_event_comes_when_it_is_said_not_when_there_are_enough_of_them(said: bytes) -> None:
+def test_an_event_comes_when_it_is_said_not_when_there_are_enough_of_them(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_client, "_STREAM_SILENCE", 600.0)
     began = time.monotonic()
     with misbehaving_server(Held(b"HTTP/1.1 200 OK\r\n" + said)) as server, client(server) as hub:
-        assert next(hub.events("users", "alice", "server", "progress", deadline=began + 5)) == {"progress": 1}
-    assert time.monotonic() - began < 2
+        assert next(hub.events("users", "alice", "server", "progress", deadline=began + 600)) == {"progress": 1}
+    assert time.monotonic() - began < LONG
 
 
 def test_a_stream_that_breaks_is_one_that_ended() -> None:
     cut = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\ndata: {"progress": 1}\r\n2\r\n\n\n\r\n9\r\nda'
     with misbehaving_server(cut) as server, client(server) as hub:
-        found = list(hub.events("users", "alice", "server", "progress", deadline=time.monotonic() + 5))
+        found = list(hub.events("users", "alice", "server", "progress", deadline=time.monotonic() + LONG))
     assert found == [{"progress": 1}]

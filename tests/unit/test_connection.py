@@ -17,11 +17,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection impo
     seconds,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 # A machine that is busy with other things is no reason to fail.
-UNHURRIED = settings(deadline=None)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SECRET = "s3cr3t"
 

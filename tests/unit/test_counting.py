@@ -13,7 +13,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import
 
 def test_what_is_done_failed_and_under_way_is_counted() -> None:
     lines: list[str] = []
-    with Counter(lines.append, 5, "ready", failed=1) as counter:
+    with Counter(lines.append, 5, "ready", failed=1, seconds=600) as counter:
         assert counter.line == "0/5 ready, 1 failed, 0 pending"
         with counter.one(), counter.one():
             assert counter.line == "0/5 ready, 1 failed, 2 pending"
@@ -33,7 +33,7 @@ def test_a_line_every_few_seconds_and_none_afterwards() -> None:
             third.set()
 
     with Counter(report, 1, "stopped", seconds=0.01) as counter, counter.one():
-        assert third.wait(10)
+        assert third.wait(60)
     assert set(lines[:-1]) == {"0/1 stopped, 0 failed, 1 pending"}
     assert lines[-1] == "1/1 stopped, 0 failed, 0 pending"
     assert not counter._thread.is_alive()

@@ -19,13 +19,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import T
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Wanted
-from scripted_hub import PENDING, READY, STOPPING, Model, StandInHub, http, hub_with, misbehaving_server
+from scripted_hub import PENDING, READY, STOPPING, Clock, Model, StandInHub, http, hub_with, misbehaving_server
 
 HANGS = None
 BUSY = http("503 Service Unavailable", {"message": "starting"})
-LATER = http("429 Too Many Requests", None, "Retry-After: 20")
-LONG = 5.0
-"""Seconds. Whoever does not mind a deadline takes longer than that here, and who does far less on any machine."""
+LATER = http("429 Too Many Requests", None, "Retry-After: 200")
+LONG = 60.0
+"""Seconds. Whoever does not mind a deadline takes many times that here, and who does far less on any machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,17 +46,19 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["hangs", "hangs at the end", "429", "503"],
 )
 def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
-    answer: bytes | None, left: float, failure: type[HubError]
+    answer: bytes | None, left: float, failure: type[HubError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if answer is not HANGS:
+        monkeypatch.setattr(_client, "_LAST", LONG)  # it comes at once, on a machine that has nothing else to do
     began = time.monotonic()
-    with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token")) as hub:
+    with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token", request_timeout=600)) as hub:
         with pytest.raises(failure):
             hub.by(began + left).get("users", "alice", scope="read:users", what="user 'alice'")
         assert answer is HANGS or len(server.seen) == 1
     assert time.monotonic() - began < LONG
 
 
-@pytest.mark.parametrize("probe", [0.2, 60.0])
+@pytest.mark.parametrize("probe", [0.2, 600.0], ids=["0.2", "60.0"])
 def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client, "_PROBE", probe)
     began = time.monotonic()
@@ -81,23 +83,29 @@ def perform(hub: StandInHub, state: str, *, check_mode: bool = False, **more: An
     return run(ServersFlow(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def holding(released: threading.Event, name: str = "") -> StandInHub:
-    """A hub that begins to stop a server at once, and says so only when it is released."""
-    hub = hub_with(READY, name)
+def holding(released: threading.Event, name: str = "", gone_at: int | None = None) -> StandInHub:
+    """A hub that begins to stop a server at once, and says so only when it is released. A look may see it gone."""
+    hub, begun = hub_with(READY, name), threading.Event()
 
     def written(*_request: Any) -> None:
         hub.set_server(STOPPING, name)
-        released.wait(30)
+        begun.set()
+        released.wait(600)
 
-    hub.on_write = written
+    def looked() -> None:
+        if hub.looks > 1:  # the first one is for the plan; what follows comes after the request, also on a slow machine
+            begun.wait(LONG)
+        if hub.looks == gone_at:
+            hub.set_server(None)
+
+    hub.on_write, hub.on_look = written, looked
     return hub
 
 
 def test_a_stop_is_looked_after_while_the_hub_holds_its_answer(released: threading.Event) -> None:
-    hub = holding(released)
-    hub.on_look = lambda: hub.set_server(None) if hub.looks == 6 else None
+    hub = holding(released, gone_at=6)
     began = time.monotonic()
-    assert perform(hub, "stopped")["servers"][0]["state"] == "stopped"
+    assert perform(hub, "stopped", wait_timeout=500.0)["servers"][0]["state"] == "stopped"
     assert (time.monotonic() - began < LONG, len(hub.writes)) == (True, 1)
 
 
@@ -114,7 +122,7 @@ def test_the_time_for_a_stop_is_over_though_the_hub_holds_its_answer(released: t
 def test_without_a_wait_a_look_that_shows_the_stop_is_enough(state: str, released: threading.Event) -> None:
     hub = holding(released, "lab")
     began = time.monotonic()
-    result = perform(hub, state, name="lab", wait=False)
+    result = perform(hub, state, name="lab", wait=False, wait_timeout=500.0)
     assert time.monotonic() - began < LONG
     assert (result["changed"], result["servers"][0]["state"], len(hub.writes)) == (True, "pending", 1)
 
@@ -169,12 +177,18 @@ def test_who_has_no_time_to_come_back_is_told_at_once(
     assert (result["failure"]["code"], result["changed"], len(hub.writes)) == ("rate_limited", False, 1)
 
 
-def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub() -> None:
-    hub = hub_with(READY)
+def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, clock = hub_with(READY), Clock()
+    monkeypatch.setattr(_servers, "time", clock)
+    monkeypatch.setattr(_servers, "_QUICK", LONG)
+    monkeypatch.setattr(_servers, "PAUSE", 1.0)
+    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 4.0)
 
     def written(*_request: Any) -> None:
         raise HubFailure("The hub failed with 502.", "x", status=502, method="DELETE")
 
     hub.on_write = written
-    assert perform(hub, "stopped", wait_timeout=0.3)["failure"]["code"] == "hub_error"
-    assert 1 < len(hub.writes) < 60
+    assert perform(hub, "stopped", wait_timeout=60.0)["failure"]["code"] == "hub_error"
+    # With these pauses, 1, 1.5, 2.25 and so on up to 4 s, there is room for so many.
+    assert len(hub.writes) == 17
+    assert clock.slept[:3] == [1.0, 1.5, 2.25]

@@ -21,12 +21,12 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import ExecFlow, Output, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with
 
 # A machine that is busy with other things is no reason to fail.
-UNHURRIED = settings(deadline=None)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 OURS = "our request"
 RED = "\x1b[0;31m"
@@ -198,7 +198,7 @@ def execute(hub: StandInHub, monkeypatch: pytest.MonkeyPatch, *script: Any, chec
 
     monkeypatch.setattr(ExecFlow, "_connect", connect)
     monkeypatch.setattr(_kernels, "_PAUSE", 0.001)
-    flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=5.0), lambda line: None)  # type: ignore[arg-type]
+    flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=500.0), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
 
@@ -219,7 +219,7 @@ def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pyt
         ([stream("stdout", "so far"), status("dead", "")], HubFailure, r"died \(dead\)"),
         ([stream("stdout", "so far"), ""], HubFailure, "connection was closed"),
         ([stream("stdout", "so far"), OSError("reset")], HubFailure, "connection broke: reset"),
-        ([stream("stdout", "so far"), websocket.WebSocketTimeoutException()], TimedOut, "within 5 s"),
+        ([stream("stdout", "so far"), websocket.WebSocketTimeoutException()], TimedOut, "within 500 s"),
     ],
 )
 def test_each_end_that_is_none_is_a_failure_with_the_output_so_far_and_no_kernel_left(

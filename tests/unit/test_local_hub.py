@@ -28,7 +28,7 @@ def sleeper():
     """Starts processes that do nothing, and ends them after the test."""
     started = []
 
-    def start(command=("sleep", "60"), **environment):
+    def start(command=("sleep", "600"), **environment):
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE)
         started.append(process)
         return process
@@ -55,14 +55,14 @@ def test_a_process_is_told_from_a_later_one_of_the_same_id(sleeper):
 def test_a_zombie_has_ended(sleeper):
     child = sleeper(["true"])
     # Nobody waits for the child: without a look at its state it would be found for ever.
-    assert wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split(") ")[1].startswith("Z"), 5)
+    assert wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split(") ")[1].startswith("Z"), 60)
     assert Process.find(child.pid) is None
 
 
 def test_a_process_may_have_any_name(sleeper, tmp_path):
     shutil.copy(shutil.which("sleep"), tmp_path / "a) Z 1 (b")
-    child = sleeper([str(tmp_path / "a) Z 1 (b"), "60"])
-    assert wait_until(lambda: "a) Z 1 (b" in Path(f"/proc/{child.pid}/stat").read_text(), 5)
+    child = sleeper([str(tmp_path / "a) Z 1 (b"), "600"])
+    assert wait_until(lambda: "a) Z 1 (b" in Path(f"/proc/{child.pid}/stat").read_text(), 60)
     assert Process.find(child.pid).alive()
 
 
@@ -70,26 +70,35 @@ def test_only_the_processes_of_this_very_folder_are_found(sleeper, tmp_path):
     mine = sleeper(**{MARK: str(tmp_path)})
     sleeper(**{MARK: f"{tmp_path}2"})
     sleeper(OTHER=f"{MARK}={tmp_path}")
-    assert wait_until(lambda: [process.pid for process in marked(tmp_path)] == [mine.pid], 5)
+    assert wait_until(lambda: [process.pid for process in marked(tmp_path)] == [mine.pid], 60)
 
 
-def test_what_ignores_the_polite_signal_is_killed(sleeper, tmp_path):
+def test_what_ignores_the_polite_signal_is_killed(sleeper, tmp_path, monkeypatch):
     script = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     )
     child = sleeper([sys.executable, "-c", script], **{MARK: str(tmp_path)})
     assert child.stdout.readline() == b"deaf\n"
+    waited = []
+
+    def wait(condition, seconds):
+        """The polite signal is in vain, and need not be waited for; what is killed gets as long as it takes."""
+        waited.append(seconds)
+        return wait_until(condition, 0.1 if len(waited) == 1 else 60)
+
+    monkeypatch.setattr(hub_processes, "wait_until", wait)
     assert end_all(tmp_path, None)
-    assert child.wait(5) == -signal.SIGKILL
+    assert waited[0] == 3
+    assert child.wait(60) == -signal.SIGKILL
     assert not end_all(tmp_path, None)
 
 
 def test_what_a_hub_has_started_ends_with_it_whatever_its_environment(sleeper, tmp_path):
     """As its services, to which a hub gives nothing of its own."""
     service = (
-        "import subprocess; print(subprocess.Popen(['sleep', '60'], env={}, start_new_session=True).pid, flush=True)"
+        "import subprocess; print(subprocess.Popen(['sleep', '600'], env={}, start_new_session=True).pid, flush=True)"
     )
-    child = sleeper([sys.executable, "-c", f"{service}; import time; time.sleep(60)"], **{MARK: str(tmp_path)})
+    child = sleeper([sys.executable, "-c", f"{service}; import time; time.sleep(600)"], **{MARK: str(tmp_path)})
     grandchild = Process.find(int(child.stdout.readline()))
     assert [process.pid for process in marked(tmp_path)] == [child.pid]
     assert end_all(tmp_path, Process.find(child.pid))
@@ -99,7 +108,7 @@ def test_what_a_hub_has_started_ends_with_it_whatever_its_environment(sleeper, t
 def test_a_record_of_another_process_is_no_hub(sleeper, tmp_path):
     process = Process.find(sleeper(**{MARK: str(tmp_path)}).pid)
     record = {"pid": process.pid, "started": process.started}
-    assert wait_until(lambda: local_hub.hub_process(tmp_path, record) == process, 5)
+    assert wait_until(lambda: local_hub.hub_process(tmp_path, record) == process, 60)
     assert local_hub.hub_process(tmp_path, {**record, "started": 1}) is None
     assert local_hub.hub_process(tmp_path, {**record, "pid": os.getpid()}) is None
     assert local_hub.hub_process(tmp_path, {}) is None
@@ -214,7 +223,7 @@ def test_the_second_installer_waits_for_the_first(tmp_path):
         thread.start()
         thread.join(0.2)
         order.append("first")
-    thread.join(5)
+    thread.join(60)
     assert order == ["first", "second"]
 
 

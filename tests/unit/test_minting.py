@@ -230,7 +230,7 @@ def test_two_runs_that_keep_a_secret_in_one_place_come_one_after_the_other(path:
         plan = first.plan()
         assert wait([second], 0.3).not_done
         first.apply(plan)
-    assert second.result(30)["changed"] is False
+    assert second.result(120)["changed"] is False
     assert (hub.ids, path.read_text()) == (["a1"], "secret-of-a1\n")
     assert os.listdir(path.parent) == ["alice.token"]
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own, split
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 # A machine that is busy with other things is no reason to fail.
-UNHURRIED = settings(deadline=None)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 words = st.text("abcdefgh:", min_size=1)
 scopes = st.builds(

@@ -251,7 +251,7 @@ def test_two_come_one_after_the_other_wherever_they_write_the_same_folder(path: 
         assert wait([other], 0.3).not_done
         with _secrets.alone([str(path.parent / "link" / ".." / "elsewhere")]):  # another folder
             pass
-    other.result(30)
+    other.result(120)
 
 
 def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
