@@ -22,6 +22,16 @@ os.environ["ANSIBLE_CONFIG"] = str(ROOT / "tools" / "ansible.cfg")
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hypothesis"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After Ctrl-C a worker has some seconds only, and then leaves its hubs to us."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED and not hasattr(session.config, "workerinput"):
+        from hubs import local_hub
+
+        for file in session.config._tmp_path_factory.getbasetemp().rglob("parameters.json"):
+            local_hub.stop(file.parent, check=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _fork_servers() -> Iterator[None]:
     """The processes that fork Ansible's runs end with the tests."""

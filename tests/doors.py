@@ -35,7 +35,7 @@ from hubs import Hub
 DOORS = ("controller", "module")
 PLUGINS = Path(__file__).resolve().parent / "doors_plugins"
 CONNECTIONS = {"controller": "local", "module": "next_door"}
-DEADLINE = 120.0  # seconds, for a whole playbook: a hang is to end in a failure that shows the output
+DEADLINE = 300.0  # seconds, for a whole playbook: a hang is to end in a failure that shows the output
 
 
 @dataclass
@@ -93,7 +93,7 @@ class At:
     def works(self) -> bool:
         """Whether the hub accepts the token."""
         headers = {"Authorization": f"token {self.token}"}
-        return requests.get(f"{self.hub.api}/user", headers=headers, timeout=30).ok
+        return requests.get(f"{self.hub.api}/user", headers=headers, timeout=120).ok
 
     def through(self, url: str) -> At:
         """The same hub by another address."""
@@ -102,7 +102,7 @@ class At:
     # What a test does at the hub itself, as its admin
 
     def api(self, method: str, path: str, body: Any = None) -> requests.Response:
-        return requests.request(method, f"{self.hub.api}/{path}", json=body, headers=self.hub.headers, timeout=30)
+        return requests.request(method, f"{self.hub.api}/{path}", json=body, headers=self.hub.headers, timeout=120)
 
     def new_user(self, admin: bool = False) -> str:
         name = f"user{next(_numbers)}"
@@ -139,7 +139,7 @@ def failed(result: dict[str, Any], code: str, *says: str) -> dict[str, Any]:
     return failure
 
 
-def until(done: Callable[[], Any], seconds: float = 30) -> Any:
+def until(done: Callable[[], Any], seconds: float = 120) -> Any:
     """Look until there is something to see, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := done()):

@@ -89,7 +89,7 @@ def running_hub(
     spawner: str = "light",
     base_url: str = "/",
     config: str = "",
-    timeout: float = 120,
+    timeout: float = 300,
 ) -> Iterator[Hub]:
     """A healthy hub for the time of the block; `config` is the text of more configuration, read last, with `c`."""
     state = tmp_path / "hub"
@@ -156,7 +156,7 @@ def crash(hub: Hub) -> None:
     process = local_hub.hub_process(hub.state, local_hub.read_record(hub.state))
     assert process, "it runs no more"
     process.kill(signal.SIGKILL)
-    assert hub_processes.wait_until(lambda: not process.alive(), 10)
+    assert hub_processes.wait_until(lambda: not process.alive(), 120)
 
 
 def start_again(hub: Hub) -> None:
@@ -168,4 +168,4 @@ def start_again(hub: Hub) -> None:
             process.kill(signal.SIGKILL)
     (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
     installed = hub_install.install(HOME, record["wanted"]["version"])
-    assert local_hub.launch(hub.state, record["wanted"], installed, 120, hub.ports), "somebody took its ports"
+    assert local_hub.launch(hub.state, record["wanted"], installed, 300, hub.ports), "somebody took its ports"

@@ -27,7 +27,7 @@ import fork_server
 import requests
 from hubs import REPOSITORY, Hub, venv
 
-DEADLINE = 300.0  # seconds, for one program: a hang is to end in a failure that shows the output
+DEADLINE = 600.0  # seconds, for one program: a hang is to end in a failure that shows the output
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d.*)$", re.MULTILINE)
 
 
@@ -160,7 +160,7 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
-def eventually(look: Callable[[], Any], seconds: float = 30) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 120) -> Any:
     """Look until there is something to see, and return it."""
     deadline = monotonic() + seconds
     while not (seen := look()):
@@ -174,7 +174,7 @@ def eventually(look: Callable[[], Any], seconds: float = 30) -> Any:
 
 def api(hub: Hub, method: str, path: str, body: Any = None) -> Any:
     """One request that must succeed; the answer's JSON, None where it has none."""
-    answer = requests.request(method, f"{hub.api}/{path}", json=body, headers=hub.headers, timeout=60)
+    answer = requests.request(method, f"{hub.api}/{path}", json=body, headers=hub.headers, timeout=120)
     assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
     return answer.json() if answer.content else None
 
@@ -187,7 +187,7 @@ def least_scopes(hub: Hub) -> list[str]:
 
 def mint(hub: Hub, user: str, scopes: Sequence[str] | None = None) -> str:
     """A token for a user, who is created where needed. Without scopes, with the least ones of the role verify."""
-    requests.post(f"{hub.api}/users/{user}", headers=hub.headers, timeout=60)
+    requests.post(f"{hub.api}/users/{user}", headers=hub.headers, timeout=120)
     wanted = least_scopes(hub) if scopes is None else list(scopes)
     return str(api(hub, "POST", f"users/{user}/tokens", {"note": "of a test", "scopes": wanted})["token"])
 
@@ -202,4 +202,4 @@ def servers(hub: Hub, user: str) -> dict[str, dict[str, Any]]:
 def start_server(hub: Hub, user: str) -> dict[str, Any]:
     """A running default server of this user, as the hub lists it."""
     api(hub, "POST", f"users/{user}/server")
-    return eventually(lambda: next((found for found in servers(hub, user).values() if found["ready"]), None), 60)
+    return eventually(lambda: next((found for found in servers(hub, user).values() if found["ready"]), None))

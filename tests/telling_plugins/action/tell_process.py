@@ -21,6 +21,11 @@ from ansible.utils.collection_loader import AnsibleCollectionConfig
 from ansible.utils.display import Display
 
 
+def shown(value):
+    """As text, without the order of sets, which no two processes have in common."""
+    return repr(sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value)
+
+
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         display = Display()
@@ -46,19 +51,14 @@ class ActionModule(ActionBase):
             "limits": {"recursion": sys.getrecursionlimit(), "gc": gc.get_threshold(), "collects": gc.isenabled()},
             "threads": threading.active_count(),
             "leads": os.getsid(0) == os.getpid(),
-            "settings": {name: repr(value) for name, value in vars(constants).items() if name.isupper()},
-            "command_line": {name: repr(value) for name, value in context.CLIARGS.items()},
+            "settings": {name: shown(value) for name, value in vars(constants).items() if name.isupper()},
+            "command_line": {name: shown(value) for name, value in context.CLIARGS.items()},
             "loaders": {
-                name: [each.config, each._extra_dirs, [*each._searched_paths]]
+                name: [each.config, each._extra_dirs, sorted(each._searched_paths)]
                 for name, each in vars(loader).items()
                 if isinstance(each, loader.PluginLoader)
             },
             "collections": [AnsibleCollectionConfig.collection_paths, AnsibleCollectionConfig.playbook_paths],
-            "loaded": sorted(
-                (name, [*getattr(module, "__path__", [])])
-                for name, module in sys.modules.items()
-                if name.count(".") == 0 and name == "ansible_collections"
-            ),
             "display": [display.columns, display.verbosity],
         }
         with open(self._task.args["path"], "w") as file:
