@@ -35,7 +35,7 @@ class Provider:
 
     def revoke(self, person: str) -> None:
         """Whatever tokens this person was given are void, as after a long time."""
-        requests.post(f"{self.url}/users/{quote(person, safe='')}/revoke-tokens", timeout=30).raise_for_status()
+        requests.post(f"{self.url}/users/{quote(person, safe='')}/revoke-tokens", timeout=60).raise_for_status()
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def running_provider(folder: Path) -> Iterator[Provider]:
                 cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:
-            eventually(lambda port=port, process=process: process.poll() is not None or local_hub.listens(port))
+            eventually(lambda port=port, process=process: process.poll() is not None or local_hub.listens(port), 120)
             if process.poll() is None:
                 yield Provider(f"http://127.0.0.1:{port}")
                 return
@@ -93,10 +93,10 @@ def log_in(hub: Hub, person: str) -> requests.Session:
     """The person's browser: through the provider's form and back into the hub."""
     browser = requests.Session()
     form = browser.get(
-        f"{hub.url}hub/oauth_login", params={"next": "/hub/home"}, timeout=30
+        f"{hub.url}hub/oauth_login", params={"next": "/hub/home"}, timeout=60
     )  # without it a server starts
     assert "/oauth2/authorize?" in form.url, form.text
-    answer = browser.post(form.url, data={"sub": person}, timeout=30)
+    answer = browser.post(form.url, data={"sub": person}, timeout=60)
     came = f"{answer.url}: {answer.status_code} {answer.text}"
     assert answer.ok, came
     assert answer.url.startswith(hub.url), came

@@ -22,12 +22,12 @@ import requests
 import yaml
 from hubs import Hub
 
-from playbooks import Played, ansible_bin, api, environment, hub_environment, play
-from playbooks import run as run_program
+from playbooks import Played, ansible_bin, api, environment, hub_environment, play, run_forked
 
 TESTS = Path(__file__).resolve().parent
 NOTE = "hubops.jupyterhub service account"
 MARK = re.compile(r" \[hubops [0-9a-f]{12}-[0-9a-f]{8}\]$")
+LOOK = {"look": "of-a-test"}
 PASSWORD = 'nobody\'s "own" words'
 STORE = """
 - name: Keep the secret of {{ service_account.user }}
@@ -46,14 +46,29 @@ def passed(played: Played, changed: int | None = None, host: str = "localhost") 
     assert found > 0 if changed is None else found == changed, played.output
 
 
-def writes(hub: Hub, position: int) -> list[str]:
-    """What the hub was asked to change since this place in its log."""
-    return re.findall(r"\b(?:POST|PUT|PATCH|DELETE) /\S*hub/api/\S+", hub.log.read_text()[position:])
+def settle(hub: Hub) -> None:
+    """Have all that was answered so far in the hub's log: it may log a request a moment after its answer, but before
+    it takes up another one."""
+    for _ in range(2):
+        requests.get(hub.api, params=LOOK, timeout=60).raise_for_status()
 
 
 def logged(hub: Hub) -> int:
     """A place in the hub's log."""
+    settle(hub)
     return hub.log.stat().st_size
+
+
+def asked(hub: Hub, position: int) -> list[str]:
+    """What the hub was asked since this place in its log. Our own look at it is among that."""
+    settle(hub)
+    log = hub.log.read_bytes()[position:].decode()
+    return re.findall(r"\b(?:GET|HEAD|POST|PUT|PATCH|DELETE) /\S*hub/api\S*", log)
+
+
+def writes(hub: Hub, position: int) -> list[str]:
+    """What the hub was asked to change since this place in its log."""
+    return [request for request in asked(hub, position) if not request.startswith(("GET ", "HEAD "))]
 
 
 def tokens(hub: Hub, user: str) -> list[dict[str, Any]]:
@@ -63,13 +78,22 @@ def tokens(hub: Hub, user: str) -> list[dict[str, Any]]:
 
 
 def exists(hub: Hub, user: str) -> bool:
-    return requests.get(f"{hub.api}/users/{user}", headers=hub.headers, timeout=30).ok
+    return requests.get(f"{hub.api}/users/{user}", headers=hub.headers, timeout=60).ok
 
 
 def whose(hub: Hub, secret: str) -> str | None:
     """The owner of the token, None where it does not work."""
-    answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {secret}"}, timeout=30)
+    answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {secret}"}, timeout=60)
     return str(answer.json()["name"]) if answer.ok else None
+
+
+def kubernetes(calls: Path) -> dict[str, str]:
+    """The environment in which kubernetes.core is a recorder, which writes into this file.
+
+    It is found at one and the same place in all runs: they share what Ansible has loaded.
+    """
+    found = f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{TESTS / 'recording_collections'}"
+    return {"ANSIBLE_COLLECTIONS_PATH": found, "RECORDED_KUBERNETES": str(calls)}
 
 
 @dataclass(frozen=True)
@@ -83,9 +107,6 @@ class Site:
         (self.folder / "store").mkdir()
         (self.folder / "password").write_text(PASSWORD + "\n")
         (self.folder / "keep.yml").write_text(STORE.replace("SITE", str(self.folder)))
-        core = self.folder / "collections" / "ansible_collections" / "kubernetes" / "core"
-        core.parent.mkdir(parents=True)
-        core.symlink_to(TESTS / "recording_kubernetes")
 
     def run(
         self,
@@ -113,14 +134,13 @@ class Site:
         name = playbook if playbook.endswith(".yml") else f"hubops.jupyterhub.{playbook}"
         return play(
             name, "-e", "@variables.yml", *arguments, folder=self.folder, hosts=hosts,
-            env=hub_environment(self.hub, token or self.hub.admin_token) | self.kubernetes() | (env or {}),
+            env=hub_environment(self.hub, token or self.hub.admin_token) | kubernetes(self.calls) | (env or {}),
         )  # fmt: skip
 
-    def kubernetes(self) -> dict[str, str]:
-        return {
-            "ANSIBLE_COLLECTIONS_PATH": f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{self.folder / 'collections'}",
-            "RECORDED_KUBERNETES": str(self.folder / "calls"),
-        }
+    @property
+    def calls(self) -> Path:
+        """Where the recorder notes what it is asked to apply."""
+        return self.folder / "calls"
 
     def everywhere(self, name: str, **more: Any) -> list[dict[str, Any]]:
         """Four accounts, one for each place where a token can be kept."""
@@ -171,7 +191,7 @@ class Site:
 
     def unvaulted(self, path: Path) -> dict[str, str]:
         command = [ansible_bin() / "ansible-vault", "view", "--vault-password-file", self.folder / "password", path]
-        viewed = run_program(command, self.folder, environment(self.folder))
+        viewed = run_forked(command, self.folder, environment(self.folder))
         assert viewed.status == 0, viewed.output
         found = yaml.safe_load(viewed.stdout)
         assert isinstance(found, dict)
@@ -179,8 +199,7 @@ class Site:
 
     def applied(self) -> list[dict[str, Any]]:
         """What the recorder was asked to apply, check mode included."""
-        path = self.folder / "calls"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in self.calls.read_text().splitlines()] if self.calls.exists() else []
 
     def secrets_of(self, name: str, keep: str) -> str:
         """What one of these places keeps, of an account that was declared without the others."""

@@ -27,12 +27,23 @@ from documents import Block, blocks
 from hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
 from service_accounts import MARK, tokens, whose
 
-from playbooks import Played, ansible_bin, api, copy_checkout, environment, hub_environment, play, run, servers
+from playbooks import (
+    Played,
+    ansible_bin,
+    api,
+    copy_checkout,
+    environment,
+    hub_environment,
+    play,
+    run,
+    run_forked,
+    servers,
+)
 
 MODULES = sorted(file.stem for file in (REPOSITORY / "plugins/modules").glob("hub_*.py"))
 ROLES = sorted(folder.name for folder in (REPOSITORY / "roles").iterdir() if (folder / "meta").is_dir())
 # Parts that may run elsewhere, but not inside of these tests, which they would begin anew.
-CHECKS = ["lint", "sanity", "unit", "integration", "molecule", "slurm"]
+CHECKS = ["integration", "--beside", "lint", "sanity", "unit", "molecule", "slurm"]
 
 SERVICE_TOKEN = "5e27ce0000000000000000000000cafe"
 # No server starts while this file is there.
@@ -45,16 +56,21 @@ def room(spawner):
         raise error
 
 c.Spawner.pre_spawn_hook = room
+c.Spawner.http_timeout = 300
 """
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where the reader of the documents sits: a folder, with a hub of their own and another one."""
+    """Where the reader of the documents sits: a folder, with a hub of their own and another one.
+
+    What a shell runs is started as the reader starts it. Playbooks are forked, where no command is shown.
+    """
 
     folder: Path
     hub: Hub
     other: Hub
+    light: Hub  # for what starts many servers, and runs nothing in them
 
     def shell(self, code: str, folder: Path | None = None, **more: str) -> Played:
         """Run a block as it stands there, and stop at the first command that fails."""
@@ -65,14 +81,14 @@ class Desk:
         assert done.status == 0, done.output
         return done
 
-    def play(self, code: str, token: str, *arguments: str) -> Played:
+    def play(self, code: str, token: str, *arguments: str, hub: Hub | None = None) -> Played:
         playbook = self.folder / "playbook.yml"
         playbook.write_text(code)
-        return play(playbook, *arguments, folder=self.folder, env=hub_environment(self.hub, token))
+        return play(playbook, *arguments, folder=self.folder, env=hub_environment(hub or self.hub, token))
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder, away = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("other")
     (folder / "hubops.token").write_text(SERVICE_TOKEN + "\n")
     [service] = [block.code for block in blocks("README.md") if block.language == "python"]
@@ -81,7 +97,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         running_hub(folder, spawner="server", config=config) as hub,
         running_hub(away, version="5.5", spawner="server", base_url="/jhub/", config=config) as other,
     ):
-        yield Desk(folder, hub, other)
+        yield Desk(folder, hub, other, hub_61)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +173,7 @@ def install(block: Block, desk: Desk, account: Path) -> None:
 def load_roles(block: Block, desk: Desk, account: Path) -> None:
     """Both hubs of the desk have read it, and let the service do this much."""
     for hub in (desk.hub, desk.other):
-        answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {SERVICE_TOKEN}"}, timeout=30)
+        answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {SERVICE_TOKEN}"}, timeout=60)
         assert (answer.json()["kind"], answer.json()["name"]) == ("service", "hubops")
         assert "tokens!user=verify-bot" in answer.json()["scopes"]
         # Limited to that one user, whatever it is.
@@ -168,7 +184,7 @@ def load_roles(block: Block, desk: Desk, account: Path) -> None:
 def service_account(block: Block, desk: Desk, account: Path) -> None:
     assert account.stat().st_mode & 0o777 == 0o600
     header = {"Authorization": f"token {token_of(account)}"}
-    assert requests.get(f"{desk.hub.api}/user", headers=header, timeout=30).json()["name"] == "verify-bot"
+    assert requests.get(f"{desk.hub.api}/user", headers=header, timeout=60).json()["name"] == "verify-bot"
 
 
 @rule("README.md", 'export JUPYTERHUB_API_TOKEN="$(cat verify-bot.token)"')
@@ -416,7 +432,7 @@ def test_the_readme_lists_every_module() -> None:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     def ask(*arguments: str) -> str:
         folder = tmp_path_factory.mktemp("pages")
-        done = run([ansible_bin() / "ansible-doc", *arguments], folder, environment(folder))
+        done = run_forked([ansible_bin() / "ansible-doc", *arguments], folder, environment(folder))
         assert done.status == 0, done.output
         return re.sub(r"\x1b\[\d*m", "", done.stdout)
 
@@ -484,13 +500,13 @@ def test_the_roles_share_one_connection() -> None:
 # Examples of the modules
 
 
-def play_examples(desk: Desk, module: str, *arguments: str) -> dict[str, int]:
+def play_examples(desk: Desk, hub: Hub, module: str, *arguments: str) -> dict[str, int]:
     """The numbers of the play recap."""
     found = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}")
     tasks = yaml.safe_load(found.EXAMPLES)
     assert tasks
     playbook = [{"name": module, "hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-    done = desk.play(json.dumps(playbook), desk.hub.admin_token, *arguments)
+    done = desk.play(json.dumps(playbook), hub.admin_token, *arguments, hub=hub)
     assert done.status == 0, done.output
     numbers = done.recap["localhost"]
     assert (numbers["ok"] + numbers["skipped"], numbers["failed"], numbers["ignored"]) == (len(tasks), 0, 0)
@@ -499,26 +515,27 @@ def play_examples(desk: Desk, module: str, *arguments: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"hub_token"}))
 def test_the_examples_of_a_module_run(desk: Desk, module: str) -> None:
-    with_users(desk, *([] if module == "hub_user" else ["alice"]))  # it creates alice itself
-    assert play_examples(desk, module)["skipped"] == 0
+    hub = desk.light if module == "hub_server" else desk.hub
+    with_users(hub, *([] if module == "hub_user" else ["alice"]))  # it creates alice itself
+    assert play_examples(desk, hub, module)["skipped"] == 0
     # Nothing that an example starts is left, but for what the one on code leaves to its reader to stop.
     if module == "hub_exec":
-        api(desk.hub, "DELETE", "users/alice/server")
+        api(hub, "DELETE", "users/alice/server")
     elif module != "hub_user":
-        assert servers(desk.hub, "alice") == {}
+        assert servers(hub, "alice") == {}
 
 
 def test_the_examples_of_hub_token_run_every_hour(desk: Desk) -> None:
-    with_users(desk, "alice", "bob")
+    with_users(desk.hub, "alice", "bob")
     password = desk.folder / "password"
     password.write_text("of-the-vault\n")
     requests.post(f"{desk.hub.api}/users/bob/tokens", json={"note": "reports"}, headers=desk.hub.headers, timeout=60)
     given = ["-e", "vault_password=of-the-vault"]
-    first = play_examples(desk, "hub_token", *given)
+    first = play_examples(desk, desk.hub, "hub_token", *given)
     assert (first["changed"], first["skipped"]) == (6, 0)
     secrets = {user: (desk.folder / f"reports-{user}.token").read_text().strip() for user in ("alice", "bob")}
     vault = ["-e", f"@{desk.folder}/alice.vault.yml", "--vault-password-file", str(password)]
-    again = play_examples(desk, "hub_token", *given, *vault)
+    again = play_examples(desk, desk.hub, "hub_token", *given, *vault)
     # The vault's token works, and is not kept anew. Only what is minted or revoked whatever there is changes something.
     assert (again["changed"], again["skipped"]) == (3, 1)
     assert (desk.folder / "reports-alice.token").read_text().strip() == secrets["alice"]
@@ -529,9 +546,9 @@ def test_the_examples_of_hub_token_run_every_hour(desk: Desk) -> None:
     assert [MARK.sub("", note) for note in notes["bob"]] == ["reports"]
 
 
-def with_users(desk: Desk, *names: str) -> None:
+def with_users(hub: Hub, *names: str) -> None:
     """Of those in the examples only these, and they are new."""
     for name in ("alice", "bob"):
-        requests.delete(f"{desk.hub.api}/users/{name}", headers=desk.hub.headers, timeout=60)
+        requests.delete(f"{hub.api}/users/{name}", headers=hub.headers, timeout=60)
         if name in names:
-            api(desk.hub, "POST", f"users/{name}")
+            api(hub, "POST", f"users/{name}")

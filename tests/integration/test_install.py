@@ -1,18 +1,20 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection as a user has it: built, installed, and run from there."""
+"""The collection as a user has it: built, installed, and run from there.
+
+Each program is started, and not forked: that it finds its collection by itself is the subject.
+"""
 
 from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hubs import Hub, running_hub
+from hubs import Hub
 
 from playbooks import Played, ansible_bin, copy_checkout, environment, hub_environment, mint, run, servers
 
@@ -63,12 +65,6 @@ def installed(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     return here
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("hub"), spawner="server") as hub:
-        yield hub
-
-
 def test_the_artifact_holds_what_a_user_needs_and_nothing_else(artifact: Path) -> None:
     with tarfile.open(artifact) as tar:
         names = [name for name in tar.getnames() if name]
@@ -78,39 +74,41 @@ def test_the_artifact_holds_what_a_user_needs_and_nothing_else(artifact: Path) -
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".tar.gz"))]
 
 
-def test_a_hub_is_verified_from_what_is_installed(installed: Installed, hub: Hub) -> None:
-    token = mint(hub, "installed")
-    done = installed("ansible-playbook", "hubops.jupyterhub.verify", "-vv", **hub_environment(hub, token))
+def test_a_hub_is_verified_from_what_is_installed(installed: Installed, real_hub: Hub) -> None:
+    token = mint(real_hub, "installed-user")
+    done = installed("ansible-playbook", "hubops.jupyterhub.verify", "-vv", **hub_environment(real_hub, token))
     assert done.status == 0, done.output
     assert f"task path: {installed.path}/ansible_collections/hubops/jupyterhub/roles/verify/tasks/" in done.stdout
     report = json.loads((installed.folder / "verify-report" / "report.json").read_text())
     assert report["verdict"] == "passed"
-    assert servers(hub, "installed") == {}
+    assert servers(real_hub, "installed-user") == {}
 
 
-def test_a_service_account_is_provided_from_what_is_installed(installed: Installed, hub: Hub) -> None:
-    env = hub_environment(hub, hub.admin_token)
-    done = installed("ansible-playbook", "hubops.jupyterhub.service_account", "-e", "service_account_user=bot", **env)
+def test_a_service_account_is_provided_from_what_is_installed(installed: Installed, real_hub: Hub) -> None:
+    env = hub_environment(real_hub, real_hub.admin_token)
+    done = installed(
+        "ansible-playbook", "hubops.jupyterhub.service_account", "-e", "service_account_user=installed-bot", **env
+    )
     assert done.status == 0, done.output
-    assert (installed.folder / "localhost-bot.token").stat().st_mode & 0o777 == 0o600
+    assert (installed.folder / "localhost-installed-bot.token").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_question_needs_no_playbook(installed: Installed, hub: Hub) -> None:
-    mint(hub, "somebody")
+def test_one_question_needs_no_playbook(installed: Installed, real_hub: Hub) -> None:
+    mint(real_hub, "somebody")
     arguments = ("localhost", "-m", "hubops.jupyterhub.hub_info", "-a", "gather=users")
-    done = installed("ansible", *arguments, **hub_environment(hub, hub.admin_token))
+    done = installed("ansible", *arguments, **hub_environment(real_hub, real_hub.admin_token))
     assert done.status == 0, done.output
     said, _sign, answer = done.stdout.partition(" => ")
     assert said == "localhost | SUCCESS"
     found = json.loads(answer)
     assert "somebody" in [user["name"] for user in found["users"]]
-    assert (found["hub"]["url"], found["hub"]["version"]) == (hub.url, hub.version)
+    assert (found["hub"]["url"], found["hub"]["version"]) == (real_hub.url, real_hub.version)
     assert found["changed"] is False
 
 
-def test_one_question_without_a_token_says_what_is_missing(installed: Installed, hub: Hub) -> None:
+def test_one_question_without_a_token_says_what_is_missing(installed: Installed, real_hub: Hub) -> None:
     arguments = ("localhost", "-m", "hubops.jupyterhub.hub_info", "-a", "gather=users")
-    done = installed("ansible", *arguments, JUPYTERHUB_URL=hub.url)
+    done = installed("ansible", *arguments, JUPYTERHUB_URL=real_hub.url)
     assert done.status == 2
     assert "JUPYTERHUB_API_TOKEN" in done.output
     assert "Traceback" not in done.output

@@ -24,6 +24,8 @@ from playbooks import api, environment, mint, run
 
 BOT, SITES_BOT, PERSON = "verify-bot", "sites-bot", "person"
 GENERIC = "oauthenticator.generic.GenericOAuthenticator"
+# The hub answers when a server is there, or gone, and never that this takes its time.
+PATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120, "slow_stop_timeout": 120}\n'
 
 # The hook of somebody who already knew: it lets an account of theirs pass, and is awaited.
 SITES_HOOK = f"""
@@ -43,7 +45,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 def start(hub: Hub, user: str, token: str) -> int:
     """The status with which the hub answers to this token's wish for a server; it is stopped again."""
     server, headers = f"{hub.api}/users/{user}/server", {"Authorization": f"token {token}"}
-    answer = requests.post(server, headers=headers, timeout=60)
+    answer = requests.post(server, headers=headers, timeout=180)
     if answer.ok:
         api(hub, "DELETE", f"users/{user}/server")
     return answer.status_code
@@ -55,7 +57,7 @@ def accounts_work_and_people_log_in(hub: Hub, provider: Provider, tokens: dict[s
         assert start(hub, bot, hub.admin_token) == 201
 
     browser = log_in(hub, PERSON)
-    assert f'"{PERSON}"' in browser.get(f"{hub.url}hub/home", timeout=30).text
+    assert f'"{PERSON}"' in browser.get(f"{hub.url}hub/home", timeout=60).text
     token = mint(hub, PERSON)
     assert start(hub, PERSON, token) == 201
     provider.revoke(PERSON)
@@ -66,7 +68,7 @@ def accounts_work_and_people_log_in(hub: Hub, provider: Provider, tokens: dict[s
 
 @pytest.mark.parametrize("version", ["5.5", "6.1"])
 def test_a_service_account_is_refused_until_the_hub_knows_it(version: str, provider: Provider, tmp_path: Path) -> None:
-    oauth = oauth_config(provider)
+    oauth = PATIENT + oauth_config(provider)
     with running_hub(tmp_path, version, config=oauth + SITES_HOOK.format(section="OAuthenticator")) as hub:
         tokens = {bot: mint(hub, bot) for bot in (BOT, SITES_BOT)}
         assert start(hub, BOT, tokens[BOT]) == 403

@@ -12,35 +12,23 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hubs import Hub, running_hub
-from service_accounts import PASSWORD, TESTS, Site, exists, logged, passed, tokens, whose, writes
-
-
-@pytest.fixture(scope="module")
-def new_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("new"), base_url="/jhub/") as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def old_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("old"), version="5.5") as hub:
-        yield hub
+from hubs import Hub
+from service_accounts import PASSWORD, TESTS, Site, asked, exists, logged, passed, tokens, whose, writes
 
 
 @pytest.fixture
-def site(new_hub: Hub, tmp_path: Path) -> Site:
-    return Site(new_hub, tmp_path)
+def site(hub_61: Hub, tmp_path: Path) -> Site:
+    return Site(hub_61, tmp_path)
 
 
 @pytest.fixture(params=["new_hub", "old_hub"])
 def any_site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    return Site(request.getfixturevalue(request.param), tmp_path)
+    return Site(request.getfixturevalue({"new_hub": "hub_61", "old_hub": "hub_55"}[request.param]), tmp_path)
 
 
 def states(site: Site, name: str) -> dict[str, tuple[bytes, int]]:
@@ -342,7 +330,6 @@ UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("playbook", ["service_account", "rotate_tokens"])
 def test_an_unsound_declaration_is_told_before_any_request(site: Site, playbook: str) -> None:
     position = logged(site.hub)
-    log = site.hub.log.read_text()
     hosts = {name: variables for name, (variables, _said) in UNSOUND.items()}
     played = site.run(playbook, hosts=hosts)
     assert played.status == 2
@@ -357,13 +344,12 @@ def test_an_unsound_declaration_is_told_before_any_request(site: Site, playbook:
     wanted = {name: said for name, (_variables, said) in UNSOUND.items()}
     missing = {name: failures[name] for name, said in wanted.items() if not re.search(said, failures[name])}
     assert not missing
-    assert not writes(site.hub, position)
-    assert site.hub.log.read_text() == log
+    [ours] = set(asked(site.hub, position))
+    assert "?look=" in ours
 
 
 def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site) -> None:
-    accounts = site.everywhere("host")
-    passed(site.run("service_account", accounts=accounts))
+    passed(site.run("service_account", accounts=site.everywhere("host")[1:3]))
     vault, manifest = (site.files("host")[f"host-{keep}"] for keep in ("vault", "kubernetes"))
     (site.folder / "plain.yml").write_text("vault_token: x\n")
     (site.folder / "other.yml").write_text(manifest.read_text().replace("host", "guest"))

@@ -7,6 +7,7 @@ What a server does wrong is chosen by its user_options:
 
     start_seconds    how long the start takes, with a progress event every half second
     start_gate       the path of a file: after that the start goes on only when the file is there
+    start_told       a number: after that the start goes on only when so many listeners were told all of its progress
     never            never becomes ready (until start_timeout, or until it is stopped)
     fail             the start fails with this message, after start_seconds
     fail_status      the failure is an HTTP error with this status
@@ -107,6 +108,7 @@ class LightSpawner(Spawner):
     path = ""
     alive = False
     hung_up = False
+    told = 0  # listeners, all of the progress
 
     # What was asked for
 
@@ -120,14 +122,14 @@ class LightSpawner(Spawner):
         value = self.option(name)
         return value.lower() in ("true", "yes", "on", "1") if isinstance(value, str) else bool(value)
 
-    def seconds(self, name: str, default: float = 0) -> float:
+    def number(self, name: str, default: float = 0) -> float:
         value = self.option(name)
         if value is None or value == "":
             return default
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise LightSpawnError(f"{name} must be a number of seconds, not {value!r}") from None
+            raise LightSpawnError(f"{name} must be a number, not {value!r}") from None
 
     async def pass_gate(self, name: str) -> None:
         """Wait for the file of this gate; without one there is nothing to wait for."""
@@ -139,11 +141,11 @@ class LightSpawner(Spawner):
 
     def start(self):
         # Not a coroutine: the hub reads start_timeout as soon as this returns, before the first step of a coroutine.
-        silent, pause = self.flag("fail_silently"), self.seconds("start_seconds")
-        timeout = self.seconds("start_timeout", (pause or 1) if silent else 0)
+        silent, pause = self.flag("fail_silently"), self.number("start_seconds")
+        timeout = self.number("start_timeout", (pause or 1) if silent else 0)
         if timeout:
             self.start_timeout = max(1, math.ceil(timeout))
-        self.began, self.alive, self.hung_up = time.monotonic(), True, False
+        self.began, self.alive, self.hung_up, self.told = time.monotonic(), True, False, 0
         return self.become_ready(math.inf if silent or self.flag("never") else pause)
 
     async def become_ready(self, pause: float) -> str:
@@ -151,9 +153,11 @@ class LightSpawner(Spawner):
             await asyncio.Event().wait()
         await asyncio.sleep(pause)
         await self.pass_gate("start_gate")
+        while self.told < self.number("start_told"):
+            await asyncio.sleep(LOOK_SECONDS)
         if self.option("fail"):
             self.alive = False
-            status = int(self.seconds("fail_status"))
+            status = int(self.number("fail_status"))
             raise HTTPError(status, str(self.option("fail"))) if status else LightSpawnError(str(self.option("fail")))
         self.path = unquote(self.server.base_url).strip("/")
         LISTENER.servers[self.path] = self
@@ -161,7 +165,7 @@ class LightSpawner(Spawner):
 
     async def progress(self):
         """Every event since the start, then the next ones as they come: a late listener misses nothing."""
-        steps = max(1, math.ceil(self.seconds("start_seconds") / EVENT_SECONDS))
+        steps = max(1, math.ceil(self.number("start_seconds") / EVENT_SECONDS))
         if self.flag("never") or self.flag("fail_silently"):
             steps = max(steps, math.ceil(self.start_timeout / EVENT_SECONDS))
         for step in range(1, steps + 1):
@@ -170,12 +174,13 @@ class LightSpawner(Spawner):
             if not self.flag("no_progress_key"):
                 event["progress"] = 90 * step // steps
             yield event
+        self.told += 1  # the hub asks for one more when it has passed on the last
 
     async def poll(self) -> int | None:
         return None if self.alive else 0
 
     async def stop(self, now: bool = False) -> None:
-        await asyncio.sleep(self.seconds("stop_seconds"))
+        await asyncio.sleep(self.number("stop_seconds"))
         await self.pass_gate("stop_gate")
         if self.flag("stop_fails"):
             raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
