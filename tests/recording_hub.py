@@ -53,12 +53,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a DELETE is answered, after so many ``seconds``. A server whose stop is answered with 202 goes then, and
-    is pending for as long as it ``lasts``; from 400 on nothing happens to it."""
+    """What a DELETE is answered, after so many ``seconds``, and not before so many were under way ``at_once``. A server
+    whose stop is answered with 202 goes then, and is pending for as long as it ``lasts``; from 400 on nothing happens
+    to it."""
 
     status: int = 204
     seconds: float = 0
     lasts: float = 0
+    at_once: int = 0
 
 
 @dataclass
@@ -71,7 +73,7 @@ class RecordingHub:
     at_once: int = 0
     most_at_once: int = 0
     """So many DELETEs were under way at the same time."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
     going: dict[tuple[str, str], tuple[float, bool]] = field(default_factory=dict)
     """Servers that are being stopped: when (`time.monotonic`) they are, and whether they are removed then."""
 
@@ -151,6 +153,8 @@ class RecordingHub:
 
     def delete(self, path: Path, remove: bool) -> tuple[int, Any]:
         reply = self.replies.get(path, Reply())
+        with self.lock:
+            self.lock.wait_for(lambda: self.most_at_once >= reply.at_once, 120)
         time.sleep(reply.seconds)
         with self.lock:
             self.settle()
@@ -187,6 +191,7 @@ class RecordingHub:
         with self.lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
+            self.lock.notify_all()
         try:
             yield
         finally:

@@ -345,12 +345,16 @@ def test_a_user_whose_server_is_slow_to_stop(peer: Peer, fake: RecordingHub) -> 
 
 def test_stops_one_after_another(peer: Peer, fake: RecordingHub) -> None:
     owners = [f"user-{number}" for number in range(8)]
-    slow = {("users", owner, "server"): Reply(seconds=0.3) for owner in owners}
     hub = [user(owner, server(idle=IDLE)) for owner in owners]
-    fake.show(*hub, replies=slow)
+
+    def slow(at_once: int) -> dict[Path, Reply]:
+        """Time for one more, where so many are allowed."""
+        return {("users", owner, "server"): Reply(seconds=0.1, at_once=at_once) for owner in owners}
+
+    fake.show(*hub, replies=slow(1))
     assert theirs(peer, fake, concurrency=8) == []
     assert (len(fake.stops), fake.most_at_once) == (8, 1)
     for concurrency in (8, 3):
-        fake.show(*hub, replies=slow)
+        fake.show(*hub, replies=slow(concurrency))
         assert len(ours(fake, concurrency=concurrency)["culled"]) == 8
         assert fake.most_at_once == concurrency

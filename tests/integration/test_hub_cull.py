@@ -1,76 +1,53 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hub_cull on real hubs with light servers. A pass is over a whole hub, so these hubs are nobody else's."""
+"""hub_cull on real hubs with light servers. A pass is over a whole hub: each test has one that is empty."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from doors import At, failed, until
-from hubs import IMPATIENT, Hub, running_hub
+from hub_clock import CLOCK, HOUR, empty, later
+from hubs import Hub, HubPool, running_hub
 from misbehaving_hub import html_page, misbehaving_hub
 
 # One that is used: a hub takes an activity of up to an hour ahead.
 SOON = timedelta(minutes=50)
-
-
-@pytest.fixture(scope="module")
-def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Hub]]:
-    """Each is started when a test first asks for it."""
-    started: dict[str, Any] = {}
-
-    class Hubs(dict[str, Hub]):
-        def __missing__(self, version: str) -> Hub:
-            folder = tmp_path_factory.mktemp(version)
-            started[version] = running_hub(folder, version=version, config=IMPATIENT)
-            self[version] = started[version].__enter__()
-            return self[version]
-
-    try:
-        yield Hubs()
-    finally:
-        for each in started.values():
-            each.__exit__(None, None, None)
-
+HOLD = {"start_timeout": 600}
+"""Of a start that waits at a gate, so that it does not end by itself."""
 
 DOORS = [pytest.param((door, "6.1"), id=f"{door}-6.1", marks=pytest.mark.doors) for door in ("controller", "module")]
 OLDER = [pytest.param(("program", version), id=f"program-{version}") for version in ("5.5", "4.1")]
 
 
 @pytest.fixture(params=[*DOORS, *OLDER])
-def at(request: pytest.FixtureRequest, hubs: dict[str, Hub]) -> Iterator[At]:
+def at(request: pytest.FixtureRequest, pool: HubPool) -> Iterator[At]:
     """A hub without users, in each supported version in turn, the newest through both doors."""
+    for version in ("6.1", "5.5", "4.1"):
+        pool.start(version, config=CLOCK)
     door, version = request.param
-    yield from _empty(At(door, hubs[version]))
+    yield from _emptied(At(door, pool.get(version, config=CLOCK)))
 
 
 @pytest.fixture
-def newest(hubs: dict[str, Hub]) -> Iterator[At]:
+def newest(pool: HubPool) -> Iterator[At]:
     """JupyterHub 6.1, where neither the door nor the version matters."""
-    yield from _empty(At("program", hubs["6.1"]))
+    yield from _emptied(At("program", pool.get(config=CLOCK)))
 
 
-def _empty(at: At) -> Iterator[At]:
-    yield at
-    for user in at.api("GET", "users").json():
-        until(lambda user=user: _delete(at, user) or _stop(at, user), 60)
-
-
-def _delete(at: At, user: dict[str, Any]) -> bool:
-    return at.api("DELETE", f"users/{user['name']}").status_code in (204, 404)
-
-
-def _stop(at: At, user: dict[str, Any]) -> bool:
-    for name in at.servers(user["name"]):
-        at.api("DELETE", f"users/{user['name']}/servers/{name}" if name else f"users/{user['name']}/server")
-    return False
+def _emptied(at: At) -> Iterator[At]:
+    empty(at.hub)  # of what another file left there
+    try:
+        yield at
+    finally:
+        empty(at.hub)
 
 
 def start(at: At, user: str, name: str = "", **options: Any) -> str:
@@ -78,7 +55,7 @@ def start(at: At, user: str, name: str = "", **options: Any) -> str:
     body = {"user_options": options} if at.hub.version.startswith("6") else options
     answer = at.api("POST", f"users/{user}/servers/{name}" if name else f"users/{user}/server", body)
     assert answer.status_code in (201, 202), answer.text
-    if "start_seconds" not in options:
+    if "start_gate" not in options:
         until(lambda: (at.servers(user).get(name) or {}).get("ready"))
     return user
 
@@ -95,6 +72,21 @@ def use_hub(at: At, user: str) -> None:
     assert at.api("POST", f"users/{user}/activity", {"last_activity": stamp}).status_code == 200
 
 
+def end_at_a_gate(at: At, user: str, gate: Path, meanwhile: Callable[[], Any]) -> threading.Thread:
+    """Once the user's server is being stopped: does this, and lets the server go."""
+
+    def wait() -> None:
+        try:
+            until(lambda: (at.servers(user).get("") or {}).get("pending") == "stop", 120)
+            meanwhile()
+        finally:
+            gate.touch()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
 def running(at: At) -> set[str]:
     return {f"{user['name']}/{name}" for user in at.api("GET", "users").json() for name in user["servers"]}
 
@@ -107,20 +99,19 @@ def kept(result: dict[str, Any], noun: str = "kept_count") -> dict[str, int]:
     return {reason: number for reason, number in result[noun].items() if number}
 
 
-def test_idle_ones_go_and_the_others_stay(at: At) -> None:
+def test_idle_ones_go_and_the_others_stay(at: At, tmp_path: Path) -> None:
     idle, used, starting, both = at.new_user(), at.new_user(), at.new_user(), at.new_user()
+    gate = {"start_gate": str(tmp_path / "go"), **HOLD}
     start(at, idle)
     start(at, used)
-    use(at, used)
     start(at, both)
     start(at, both, "lab")
-    use(at, both)
     start(at, starting)
-    start(at, starting, "slow", start_seconds=25)  # JupyterHub 4 cannot cancel a start
-    only = start(at, at.new_user(), start_seconds=25)
-    time.sleep(1.1)
-    options = {"idle_timeout": "1s", "remove_named_servers": True}
-    foreseen = at.check("hub_cull", **options)
+    start(at, starting, "slow", **gate)
+    only = start(at, at.new_user(), **gate)
+    later(at.hub, 2 * HOUR)
+    use(at, used)
+    use(at, both)
     assert running(at) == {
         f"{idle}/",
         f"{used}/",
@@ -130,7 +121,10 @@ def test_idle_ones_go_and_the_others_stay(at: At) -> None:
         f"{starting}/slow",
         f"{only}/",
     }
-    done = at("hub_cull", **options)
+    # That the preview has changed nothing is seen by what the pass finds.
+    options = {"idle_timeout": "1h", "remove_named_servers": True}
+    one = at.task("hub_cull", **options)
+    foreseen, done, again = at.run([at.task("hub_cull", {"check_mode": True}, **options), one, one]).results
     assert running(at) == {f"{used}/", f"{both}/", f"{starting}/slow", f"{only}/"}
     assert names(done["culled"]) == names(foreseen["culled"]) == [f"{idle}/", f"{starting}/", f"{both}/lab"]
     for result in (foreseen, done):
@@ -139,50 +133,59 @@ def test_idle_ones_go_and_the_others_stay(at: At) -> None:
         assert [action["verb"] for action in result["actions"]] == ["stop", "stop", "remove"]
         assert (result["failures"], result["users_deleted"]) == ([], [])
         assert result["culled"][0]["rule"] is None
-        assert result["culled"][0]["reason"].endswith("s, limit 1 s")
+        assert result["culled"][0]["reason"].startswith("idle 2 h")
+        assert result["culled"][0]["reason"].endswith(", limit 1 h")
     assert foreseen["summary"].startswith("3 of 7 servers would be culled, 4 servers kept, 0 failed, in ")
     assert done["summary"].startswith("3 of 7 servers culled, 4 servers kept, 0 failed, in ")
     # Removed, not only stopped.
     assert "lab" not in at.api("GET", f"users/{both}?include_stopped_servers=1").json()["servers"]
-    again = at("hub_cull", **options)
     assert (again["changed"], again["culled"], kept(again)["active"]) == (False, [], 2)
 
 
-def test_users_go_once_their_servers_have(at: At) -> None:
+def test_users_go_once_their_servers_have(at: At, tmp_path: Path) -> None:
     with_server, without, slow, admin, used, back = (at.new_user(admin=number == 3) for number in range(6))
     start(at, with_server)
-    start(at, slow, stop_seconds=3)  # longer than the hub waits: it answers 202
+    start(at, slow, stop_gate=str(tmp_path / "go"))
     start(at, used, "lab")
+    later(at.hub, 2 * HOUR)
     use(at, used, "lab")
     use_hub(at, back)
-    time.sleep(1.1)
-    options = {"idle_timeout": "1s", "cull_users": True, "cull_admin_users": False}
-    foreseen = at.check("hub_cull", **options)
-    done = at("hub_cull", **options)
+    options = {"idle_timeout": "1h", "cull_users": True, "cull_admin_users": False}
+    one = at.task("hub_cull", **options)
+    # It stops for longer than the hub holds its answer, which is 202 then.
+    logged = len(at.hub.log.read_text())
+    thread = end_at_a_gate(
+        at, slow, tmp_path / "go", lambda: until(lambda: f"{slow}: server is slow to stop" in log(at, logged), 60)
+    )
+    foreseen, done, again = at.run([at.task("hub_cull", {"check_mode": True}, **options), one, one]).results
+    thread.join()
     assert {user["name"] for user in at.api("GET", "users").json()} == {admin, used, back}
     for result in (foreseen, done):
         assert set(names(result["culled"])) == {f"{with_server}/", f"{slow}/"}
         assert set(names(result["users_deleted"])) == {with_server, without, slow}
         assert kept(result, "users_kept_count") == {"active": 1, "admin": 1, "has_servers": 1}
-    assert at("hub_cull", **options)["changed"] is False
+    assert again["changed"] is False
 
 
-def test_what_is_used_between_the_list_and_its_stop_stays(at: At) -> None:
+def log(at: At, position: int) -> str:
+    """What the hub has logged since."""
+    return at.hub.log.read_text()[position:]
+
+
+def test_what_is_used_between_the_list_and_its_stop_stays(at: At, tmp_path: Path) -> None:
     slow, used, gone = at.new_user(), at.new_user(), at.new_user()
-    start(at, slow, stop_seconds=3)
+    start(at, slow, stop_gate=str(tmp_path / "go"))
     start(at, used)
     start(at, gone)
-    time.sleep(1.1)
+    later(at.hub, 2 * HOUR)
 
     def meanwhile() -> None:
         # The hub knows that the first one is stopping: the list has been read.
-        until(lambda: (at.servers(slow).get("") or {}).get("pending") == "stop")
         use(at, used)
         at.api("DELETE", f"users/{gone}/server")
 
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    done = at("hub_cull", idle_timeout="1s", concurrency=1)
+    thread = end_at_a_gate(at, slow, tmp_path / "go", meanwhile)
+    done = at("hub_cull", idle_timeout="1h", concurrency=1)
     thread.join()
     assert names(done["culled"]) == [f"{slow}/"]
     assert kept(done) == {"used": 1, "gone": 1}
@@ -190,12 +193,12 @@ def test_what_is_used_between_the_list_and_its_stop_stays(at: At) -> None:
     assert [action["object"] for action in done["actions"]] == [f"server of user '{slow}'"]
 
 
-def test_one_that_does_not_stop_fails_the_pass_at_its_end(at: At) -> None:
+def test_one_that_does_not_stop_fails_the_pass_at_its_end(at: At, tmp_path: Path) -> None:
     slow, quick = at.new_user(), at.new_user()
-    start(at, slow, stop_seconds=5)
+    start(at, slow, stop_gate=str(tmp_path / "go"))
     start(at, quick)
-    time.sleep(1.1)
-    done = at("hub_cull", idle_timeout="1s", stop_timeout="2s", cull_users=True)
+    later(at.hub, 2 * HOUR)
+    done = at("hub_cull", idle_timeout="1h", stop_timeout="2s", cull_users=True)
     failed(done, "timeout", f"server of user '{slow}'", "stop_timeout")
     assert done["changed"] is True
     assert names(done["culled"]) == [f"{quick}/"]
@@ -208,17 +211,22 @@ def test_one_that_does_not_stop_fails_the_pass_at_its_end(at: At) -> None:
 
 def test_a_policy_that_takes_too_many_takes_none(at: At) -> None:
     users = [start(at, at.new_user()) for _number in range(2)]
+    later(at.hub, 2 * HOUR)
     use(at, users[0])
-    time.sleep(1.1)
-    for result in (
-        at("hub_cull", idle_timeout="1s", max_culls="49%"),
-        at.check("hub_cull", idle_timeout="1s", max_culls=0),
-    ):
+    refused, foreseen, done = at.run(
+        [
+            at.task("hub_cull", idle_timeout="1h", max_culls="49%"),
+            at.task("hub_cull", {"check_mode": True}, idle_timeout="1h", max_culls=0),
+            # Both are still there: one of two is half of them.
+            at.task("hub_cull", idle_timeout="1h", max_culls="50%"),
+        ]
+    ).results
+    for result in (refused, foreseen):
         failed(result, "conflict", "1 of 2 servers", "max_culls")
         assert result["changed"] is False
         assert names(result["culled"]) == [f"{users[1]}/"]
-    assert len(running(at)) == 2
-    assert names(at("hub_cull", idle_timeout="1s", max_culls="50%")["culled"]) == [f"{users[1]}/"]
+    assert done["summary"].startswith("1 of 2 servers culled")
+    assert names(done["culled"]) == [f"{users[1]}/"]
 
 
 def test_rules_by_what_a_hub_knows(newest: At) -> None:
@@ -231,31 +239,31 @@ def test_rules_by_what_a_hub_knows(newest: At) -> None:
     start(at, admin)
     start(at, other)
     start(at, member, "batch-7")
-    time.sleep(1.1)
+    later(at.hub, 2 * HOUR)
     rules = [
         {"name": "teachers", "groups": ["teach*"], "keep": True},
-        {"name": "gpu", "user_options": {"profile": "gpu-*"}, "max_age": "1s", "idle_timeout": "never"},
-        {"name": "batch", "servers": ["batch-*"], "idle_timeout": "1h"},
+        {"name": "gpu", "user_options": {"profile": "gpu-*"}, "max_age": "1h", "idle_timeout": "never"},
+        {"name": "batch", "servers": ["batch-*"], "idle_timeout": "1d"},
         {"name": "admins", "admins": True, "idle_timeout": "1d"},
         {"name": "no such role", "properties": {"roles": "nobody"}, "keep": True},
     ]
-    done = at("hub_cull", idle_timeout="1s", rules=rules)
+    done = at("hub_cull", idle_timeout="1h", rules=rules)
     assert names(done["culled"]) == [f"{gpu}/", f"{gpu}/lab", f"{other}/"]
     assert [item["rule"] for item in done["culled"]] == ["gpu", None, None]
-    assert done["culled"][0]["reason"].startswith("age ")
-    assert done["culled"][0]["reason"].endswith(", limit 1 s, rule gpu")
+    assert done["culled"][0]["reason"].startswith("age 2 h")
+    assert done["culled"][0]["reason"].endswith(", limit 1 h, rule gpu")
     assert kept(done) == {"rule": 1, "active": 2}
-    at("hub_cull", idle_timeout="1s", exclude_users=["*"])
+    at("hub_cull", idle_timeout="1h", exclude_users=["*"])
     assert running(at) == {f"{teacher}/", f"{admin}/", f"{member}/batch-7"}
 
 
 def test_the_least_scopes(at: At) -> None:
     bot, idle = at.new_user(), start(at, at.new_user())
-    time.sleep(1.1)
+    later(at.hub, 2 * HOUR)
     least = ("list:users", "read:users:activity", "read:servers", "delete:servers")
 
     def culls(*scopes: str, **options: Any) -> dict[str, Any]:
-        options = {"idle_timeout": "1s", "exclude_users": [bot], **options}
+        options = {"idle_timeout": "1h", "exclude_users": [bot], **options}
         return replace(at, door="program", token=at.mint("admin-of-tests", *scopes))("hub_cull", **options)
 
     assert at.api("POST", "users/admin-of-tests", {"admin": True}).status_code == 201
@@ -268,7 +276,7 @@ def test_the_least_scopes(at: At) -> None:
     failed(culls(*least, **asks), "missing_scope", "read:users:groups")
     assert kept(culls(*least, "read:users:groups", max_culls="100%", **asks)) == {}
     assert running(at) == set()
-    time.sleep(1.1)  # the stop was an activity of the user
+    later(at.hub, 2 * HOUR, idle)  # the stop was an activity of the user
     failed(culls(*least, cull_users=True), "missing_scope", "delete:users")
     assert names(culls(*least, "delete:users", cull_users=True)["users_deleted"]) == [idle]
 
@@ -278,13 +286,13 @@ def test_what_is_shown(at: At) -> None:
     """The preview with its reasons, and a line that counts where the door can show one."""
     idle, used = start(at, at.new_user()), start(at, at.new_user())
     start(at, used, "lab")
+    later(at.hub, 2 * HOUR)
     use(at, used)
-    time.sleep(1.1)
-    looks = at.run([at.task("hub_cull", {"check_mode": True}, idle_timeout="1s")], arguments=["--diff"])
-    assert f"- server of user '{idle}' goes: idle " in looks.stdout
-    assert f"- server 'lab' of user '{used}' goes: idle " in looks.stdout
-    assert f"  server of user '{used}' stays: idle 0 s, limit 1 s" in looks.stdout
-    done = at.run([at.task("hub_cull", idle_timeout="1s")])
+    looks = at.run([at.task("hub_cull", {"check_mode": True}, idle_timeout="1h")], arguments=["--diff"])
+    assert f"- server of user '{idle}' goes: idle 2 h" in looks.stdout
+    assert f"- server 'lab' of user '{used}' goes: idle 2 h" in looks.stdout
+    assert f"  server of user '{used}' stays: idle 0 s, limit 1 h" in looks.stdout
+    done = at.run([at.task("hub_cull", idle_timeout="1h")])
     assert ("2/2 culled, 0 failed, 0 pending" in done.stderr) is (at.door == "controller")
 
 
@@ -324,7 +332,7 @@ def test_a_hub_whose_parts_speak_tls_to_each_other(tmp_path_factory: pytest.Temp
     """As jupyterhub-idle-culler does with --ssl-enabled: at the hub's own address, with the hub's own certificates."""
     folder = tmp_path_factory.mktemp("internal-ssl")
     certificates = folder / "certs"
-    config = f"""
+    config = f"""{CLOCK}
 c.JupyterHub.internal_ssl = True
 c.JupyterHub.internal_certs_location = {str(certificates)!r}
 c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")
@@ -334,8 +342,8 @@ c.JupyterHub.hub_bind_url = c.JupyterHub.hub_bind_url.replace("http:", "https:")
         inner = f"https://127.0.0.1:{hub.ports['hub']}/hub/api"
         at = At("program", hub)
         user = start(at, at.new_user())
-        time.sleep(1.1)
-        trusting = {"hub_url": inner, "ca_path": str(certificates / "hub-ca" / "hub-ca.crt"), "idle_timeout": "1s"}
+        later(hub, 2 * HOUR)
+        trusting = {"hub_url": inner, "ca_path": str(certificates / "hub-ca" / "hub-ca.crt"), "idle_timeout": "1h"}
         failed(at("hub_cull", **trusting), "tls")
         own = certificates / "hub-internal"
         certified = {"client_cert": str(own / "hub-internal.crt"), "client_key": str(own / "hub-internal.key")}

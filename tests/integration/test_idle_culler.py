@@ -8,60 +8,63 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hubs import IMPATIENT, Hub, running_hub
+from hub_clock import CLOCK, HOUR, empty, later
+from hubs import Hub, HubPool
 from systemd_stand_in import start
 
 from playbooks import (
     Played,
     ansible_bin,
     api,
+    eventually,
     hub_environment,
     mint,
     oldest_ansible_bin,
     play,
     servers,
-    start_server,
 )
 
 CULL = "hubops.jupyterhub.cull"
 SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
-IDLE = 2.0
 
 
-@pytest.fixture(scope="module")
-def new_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """Nobody else's, for a pass is over a whole hub."""
-    with running_hub(tmp_path_factory.mktemp("new"), config=IMPATIENT) as hub:
-        yield hub
+@pytest.fixture
+def new_hub(pool: HubPool) -> Iterator[Hub]:
+    """One that is empty before and after, for a pass is over a whole hub."""
+    yield from _emptied(pool.get(config=CLOCK))
 
 
-@pytest.fixture(scope="module")
-def old_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("old"), version="5.5") as hub:
-        yield hub
+@pytest.fixture
+def old_hub(pool: HubPool) -> Iterator[Hub]:
+    yield from _emptied(pool.get("5.5", config=CLOCK))
 
 
-def give(hub: Hub, *users: str) -> None:
-    """These users have a server that is idle for longer than `IDLE` seconds, and nobody else has one."""
-    for user in api(hub, "GET", "users?state=active"):
-        for name in user["servers"]:
-            api(hub, "DELETE", f"users/{user['name']}/servers/{name}" if name else f"users/{user['name']}/server")
+def _emptied(hub: Hub) -> Iterator[Hub]:
+    empty(hub)
+    yield hub
+    empty(hub)
+
+
+def give(hub: Hub, *users: str, second: str | None = None, **options: Any) -> None:
+    """These users have a server that has been idle for two hours; one of them has a second one. With these options."""
     for user in users:
         mint(hub, user, [])
-        start_server(hub, user)
-    time.sleep(IDLE)
+        api(hub, "POST", f"users/{user}/server", {"user_options": options} if options else None)
+    if second:
+        api(hub, "POST", f"users/{second}/servers/second")
+    eventually(lambda: all(server["ready"] for user in users for server in servers(hub, user).values()), 120)
+    later(hub, 2 * HOUR)
 
 
 def cull(
     hub: Hub, folder: Path, *arguments: str, token: str = "", bin_folder: Path | None = None, **variables: Any
 ) -> Played:
-    named = {f"idle_culler_{name}": value for name, value in {"idle_timeout": f"{IDLE:g}s", **variables}.items()}
+    named = {f"idle_culler_{name}": value for name, value in {"idle_timeout": "1h", **variables}.items()}
     env = hub_environment(hub, token or hub.admin_token) | {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
     return play(CULL, *arguments, folder=folder, variables=named, env=env, bin_folder=bin_folder)
 
@@ -93,7 +96,7 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
     preview = cull(new_hub, tmp_path, "--check", bin_folder=programs, rules=rules)
     assert preview.status == 0, preview.output
     goes, stays, kept, summary = said(preview)
-    assert re.fullmatch(r"- server of user 'alice' goes: idle \d+ s, limit 2 s", goes)
+    assert re.fullmatch(r"- server of user 'alice' goes: idle 2 h( \d+ min)?, limit 1 h", goes)
     assert stays == "  server of user 'bob' stays: rule staff keeps it"
     assert kept == "servers kept: 1 rule"
     assert summary.startswith("1 of 2 servers would be culled, 1 server kept, 0 failed")
@@ -102,8 +105,8 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
     assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once, although Ansible shows it as well
     done = cull(new_hub, tmp_path, bin_folder=programs, rules=rules)
     assert done.status == 0, done.output
-    assert [re.sub(r"\d+ s,", "2 s,", line) for line in said(done)[:2]] == [
-        "stopped: server of user 'alice', idle 2 s, limit 2 s",
+    assert [re.sub(r" \d+ min,", ",", line) for line in said(done)[:2]] == [
+        "stopped: server of user 'alice', idle 2 h, limit 1 h",
         "servers kept: 1 rule",
     ]
     assert (servers(new_hub, "alice"), len(servers(new_hub, "bob"))) == ({}, 1)
@@ -118,18 +121,16 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
 
 
 def test_each_variable_reaches_the_module(new_hub: Hub, tmp_path: Path) -> None:
-    give(new_hub, "carol", "dave")
-    api(new_hub, "POST", "users/carol/servers/second")
-    time.sleep(IDLE)
-    keeps = cull(new_hub, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1s")
+    give(new_hub, "carol", "dave", second="carol")
+    keeps = cull(new_hub, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1h")
     assert said(keeps)[-2] == "servers kept: 2 excluded, 1 switched_off"
     # As text, too, which is how -e gives it.
     named = ["-e", "idle_culler_cull_named_servers=no", "-e", "idle_culler_recheck=no", "-e", "idle_culler_page_size=1"]
     named += ["-e", "idle_culler_concurrency=1", "-e", "idle_culler_stop_timeout=10s"]
-    done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1s", exclude_users="dave")
+    done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1h", exclude_users="dave")
     assert done.status == 0, done.output
     assert list(servers(new_hub, "carol")) == ["second"]
-    time.sleep(IDLE)  # to have a server stopped is an activity of its user
+    later(new_hub, 2 * HOUR)  # to have a server stopped is an activity of its user
     gone = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
     assert gone.status == 0, gone.output
     assert "stopped and removed: server 'second' of user 'carol'" in gone.stdout
@@ -153,15 +154,13 @@ def test_the_scopes_of_the_purpose_do_and_what_is_missing_is_named(new_hub: Hub,
 
 
 def test_what_is_refused_or_fails_is_told_after_all(new_hub: Hub, tmp_path: Path) -> None:
-    give(new_hub, "frank", "grace")
+    give(new_hub, "grace")
+    give(new_hub, "frank", stop_gate=str(tmp_path / "go"))
     refused = cull(new_hub, tmp_path, max_culls="50%")
     assert refused.status == 2
     assert len([line for line in said(refused) if line.startswith("not stopped: server of user")]) == 2
     [mine] = numbers(refused).values()
     assert (mine["verdict"], mine["culled"]) == ("failed", 0)
-    api(new_hub, "DELETE", "users/frank/server")
-    api(new_hub, "POST", "users/frank/server", {"user_options": {"stop_seconds": 30}})
-    time.sleep(IDLE)
     failed = cull(new_hub, tmp_path, stop_timeout="2s")
     assert failed.status == 2
     lines = said(failed)
@@ -182,8 +181,8 @@ def test_an_inventory_of_hubs(new_hub: Hub, old_hub: Hub, tmp_path: Path) -> Non
     hosts = {}
     for name, hub in (("new", new_hub), ("old", old_hub)):
         give(hub, "heidi")
-        hosts[name] = {"hub_url": hub.url, "idle_culler_api_token": hub.admin_token, "idle_culler_idle_timeout": IDLE}
-    hosts["old"]["idle_culler_idle_timeout"] = "1h"
+        hosts[name] = {"hub_url": hub.url, "idle_culler_api_token": hub.admin_token, "idle_culler_idle_timeout": "1h"}
+    hosts["old"]["idle_culler_idle_timeout"] = "1d"
     played = play(CULL, folder=tmp_path, hosts=hosts, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
     assert played.status == 0, played.output
     assert {name: mine["culled"] for name, mine in numbers(played).items()} == {"new": 1, "old": 0}

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from hub_clock import CLOCK, HOUR, later
 from hub_configs import subconfig, unsafe, values
 from hubs import Hub, running_hub, venv
 
@@ -64,10 +64,10 @@ class Culled:
 
 @pytest.fixture(scope="module", params=["6.1-snippet", "5.5-values", "4.1-snippet"])
 def culled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Culled]:
-    """A hub whose service culls what is idle for four seconds; the older ones cull users, too."""
+    """A hub whose service culls what is idle for an hour; the older ones cull users, too."""
     version, form = request.param.split("-")
     folder, users = tmp_path_factory.mktemp("culled"), version != "6.1"
-    policy: dict[str, Any] = {"idle_timeout": "4s", "every": "1s", "cull_users": users, "remove_named_servers": True}
+    policy: dict[str, Any] = {"idle_timeout": "1h", "every": "1s", "cull_users": users, "remove_named_servers": True}
     if form == "snippet":
         # By the hub's own Python, which borrows the package from the environment that has it.
         [packages] = venv("culler").glob("lib/python*/site-packages")
@@ -78,7 +78,7 @@ def culled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         written = write(folder, values_path="values.yaml", service_python=python, **policy)
         loaded = values(folder / "values.yaml", {SERVICE: SERVICE_TOKEN}, {}) + NO_POD
     assert written.status == 0, written.output
-    with running_hub(folder, version, config=OF_THE_SITE + loaded + KNOWN) as hub:
+    with running_hub(folder, version, config=CLOCK + OF_THE_SITE + loaded + KNOWN) as hub:
         yield Culled(hub, users)
 
 
@@ -101,24 +101,30 @@ def test_it_culls_what_is_idle_and_leaves_what_is_not(culled: Culled) -> None:
     for user in ("busy", "idle", "never"):
         api(hub, "POST", f"users/{user}")
     start_server(hub, "busy")
-    soon = (datetime.now(timezone.utc) + timedelta(minutes=30)).isoformat()
-    api(hub, "POST", "users/busy/activity", {"last_activity": soon, "servers": {"": {"last_activity": soon}}})
     api(hub, "POST", "users/idle/servers/second")
     start_server(hub, "idle")
+    eventually(lambda: all(each["ready"] for each in servers(hub, "idle").values()), 120)
+    later(hub, 2 * HOUR, "idle", "never")
 
     def names() -> set[str]:
         return {user["name"] for user in api(hub, "GET", "users")}
 
     if culled.users:
         # One who was never active is idle since the user was made, which the service may see.
-        eventually(lambda: names() == {"busy"})
+        eventually(lambda: names() == {"busy"}, 120)
     else:
-        eventually(lambda: not servers(hub, "idle"))
+        eventually(lambda: not servers(hub, "idle"), 120)
         assert api(hub, "GET", "users/idle?include_stopped_servers=1")["servers"].keys() <= {""}
-        time.sleep(2)  # it has looked again
+        before = passes(hub)
+        eventually(lambda: passes(hub) > before + 1, 120)  # it has looked again, from its beginning to its end
         assert names() == {"busy", "idle", "never"}
     assert servers(hub, "busy")[""]["ready"]
     assert "] 403 " not in hub.log.read_text()  # it asks for nothing that it may not have
+
+
+def passes(hub: Hub) -> int:
+    """How often the service has asked the hub for its users."""
+    return len(re.findall(rf" GET /hub/api/users\?\S* \({SERVICE}@", hub.log.read_text()))
 
 
 def test_the_same_variables_write_the_same(tmp_path: Path) -> None:

@@ -15,15 +15,18 @@ from typing import Any
 import pytest
 import requests
 from doors import At, until
-from hubs import IMPATIENT, running_hub
+from hub_clock import CLOCK, empty
+from hubs import HubPool
 from recording_hub import TOKEN, RecordingHub, Reply, recording_hub
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Iterator[At]:
-    """A hub of its own: all of it is compared."""
-    with running_hub(tmp_path, config=IMPATIENT) as hub:
-        yield At("program", hub)
+def at(pool: HubPool) -> Iterator[At]:
+    """A hub that is empty, for all of it is compared."""
+    hub = pool.get(config=CLOCK)
+    empty(hub)
+    yield At("program", hub)
+    empty(hub)
 
 
 @pytest.fixture
@@ -32,14 +35,15 @@ def fake() -> Iterator[RecordingHub]:
         yield running
 
 
-def test_the_fake_answers_as_a_hub_does(at: At, fake: RecordingHub) -> None:
+def test_the_fake_answers_as_a_hub_does(at: At, fake: RecordingHub, tmp_path: Path) -> None:
     names = [at.new_user() for _number in range(7)]
+    gate = tmp_path / "go"  # of the stop of one, which takes its time
     starts = [(0, ""), (0, "lab"), (2, "lab"), (3, ""), (5, "")]
     for number, name in starts:
-        options = {"never": number == 3, "stop_seconds": 4 if number == 5 else 0}
+        options = {3: {"never": True, "start_timeout": 600}, 5: {"stop_gate": str(gate)}}.get(number, {})
         path = f"users/{names[number]}/" + (f"servers/{name}" if name else "server")
         assert at.api("POST", path, {"user_options": options}).status_code in (201, 202)
-    until(lambda: at.servers(names[5])[""]["ready"])
+    until(lambda: all(at.servers(names[number])[name]["ready"] for number, name in starts if number != 3))
     assert at.api("DELETE", f"users/{names[2]}/servers/lab").status_code == 204
     at.api("POST", "users/odd%3Fname")
     everybody = "users?limit=200&include_stopped_servers=1"
@@ -81,9 +85,9 @@ def test_the_fake_answers_as_a_hub_does(at: At, fake: RecordingHub) -> None:
     ):
         real, told = answers(method, path, body)
         assert told == real, (method, path)
-    # A stop that takes its time.
+    # A stop that is not over.
     slow = f"users/{names[5]}/server"
-    fake.replies = {tuple(slow.split("/")): Reply(202, lasts=60)}
+    fake.replies = {tuple(slow.split("/")): Reply(202, lasts=3600)}
     for method, path in (("DELETE", slow), ("GET", f"users/{names[5]}"), ("DELETE", slow)):
         real, told = answers(method, path)
         assert told == real, (method, path)

@@ -148,7 +148,7 @@ class Case:
         secret = self.path.read_text()
         assert secret.endswith("\n")
         answer = requests.get(
-            f"{self.at.hub.api}/user", headers={"Authorization": f"token {secret.strip()}"}, timeout=30
+            f"{self.at.hub.api}/user", headers={"Authorization": f"token {secret.strip()}"}, timeout=120
         )
         assert answer.status_code == 200, "the kept secret does not work"
         who: dict[str, Any] = answer.json()
@@ -232,7 +232,7 @@ def test_killed_at_each_moment_of_each_request(hub_61: Hub, tmp_path: Path, mort
         def watch(moment: str, exchange: Exchange) -> None:
             moments.append(f"{moment}: {exchange}")
             if len(moments) == number:
-                assert began.wait(30)
+                assert began.wait(120)
                 os.kill(mortal.pid, signal.SIGKILL)
                 raise ConnectionError  # the hub hears no more of it
 
