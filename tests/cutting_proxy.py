@@ -7,15 +7,20 @@
         ...  # proxy.url is the hub's address through it, and proxy.exchanges says what became of each request
         proxy.settle()  # until the hub has had everything that is still on its way
 
-What reaches the hub is answered by the hub itself; only the way there and back is bad.
+What reaches the hub is answered by the hub itself; only the way there and back is bad. As it sees what passes, it also
+tells when a light server is to go on:
+
+    proxy.watch = opens(gate, lambda moment, exchange: moment == "done" and exchange.method == "POST")
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import random
 import re
+import select
 import socket
 import struct
 import threading
@@ -23,6 +28,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 
@@ -33,10 +40,11 @@ class Fault:
     ``unheard``: the connection is cut before the request reaches the hub. ``unanswered``: after the hub has done it,
     before any of its answer. ``halved``: when the share ``at`` of the answer's head or body (``part``) has gone out.
     ``hung_up``: right after the whole answer. ``late``: the answer comes after ``seconds``. ``held``: the request
-    reaches the hub after ``seconds``, whether anybody still waits or not. A cut is a FIN, or a RST with ``reset``.
+    reaches the hub after ``seconds``, whether anybody still waits or not. With ``math.inf`` s both last until nobody
+    does: until whoever asked has hung up. A cut is a FIN, or a RST with ``reset``.
 
-    A stream of events is passed on as it comes. ``shortened``: it is cut after ``seconds``. ``buffered``: it is kept
-    back until it ends. Other cuts come before its first byte.
+    A stream of events is passed on as it comes. ``shortened``: it is cut after so many ``events``. ``buffered``: it is
+    kept back until it ends. Other cuts come before its first byte.
     """
 
     kind: str = "none"
@@ -44,6 +52,7 @@ class Fault:
     at: float = 0.5
     reset: bool = False
     seconds: float = 0.0
+    events: int = 0
 
     def __str__(self) -> str:
         where = f" at {self.at:.2f} of the {self.part}" if self.kind == "halved" else ""
@@ -65,7 +74,7 @@ class Exchange:
     status: int | None = None
     body: bytes = b""
     content: bytes = b""
-    """The body of the hub's answer."""
+    """The body of the hub's answer, as far as it has come."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.fault} -> {self.status}"
@@ -73,7 +82,8 @@ class Exchange:
 
 Plan = Callable[[Exchange], Fault]
 Watcher = Callable[[str, Exchange], None]
-"""Is told, and waited for, at each moment of an exchange: ``asked``, ``done`` by the hub, ``answered``."""
+"""Is told, and waited for, at each moment of an exchange: ``asked``, ``done`` by the hub, ``answered``; of a stream,
+``asked``, and ``told`` when some of it has come from the hub and, unless it is kept back, been passed on."""
 
 
 def dice(seed: int, share: float = 0.35, seconds: float = 0.0) -> Plan:
@@ -118,6 +128,28 @@ def every(method: str, end: str, fault: Fault, times: int = 1) -> Plan:
     return plan
 
 
+def at_first(when: Callable[[str, Exchange], Any], do: Callable[[], Any]) -> Watcher:
+    """Does this at the first such moment, and no second time."""
+    lock, left = threading.Lock(), [do]
+
+    def watch(moment: str, exchange: Exchange) -> None:
+        with lock:
+            if left and when(moment, exchange):
+                left.pop()()
+
+    return watch
+
+
+def opens(gate: Path, when: Callable[[str, Exchange], Any]) -> Watcher:
+    """Lets a light server go on that waits at this gate."""
+    return at_first(when, gate.touch)
+
+
+def told(text: str) -> Callable[[str, Exchange], bool]:
+    """The moment when a stream has told this."""
+    return lambda moment, exchange: moment == "told" and text.encode() in exchange.content
+
+
 @dataclass
 class CuttingProxy:
     url: str
@@ -135,7 +167,7 @@ class CuttingProxy:
         """Whether a request has met it."""
         return any(exchange.fault == fault for exchange in self.exchanges)
 
-    def settle(self, seconds: float = 30) -> None:
+    def settle(self, seconds: float = 120) -> None:
         """Wait until nothing is on its way any more."""
         deadline = time.monotonic() + seconds
         while self.under_way:
@@ -182,16 +214,17 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             if fault.kind == "unheard":
                 return cut(client, fault)
             if fault.kind == "held":
-                ended.wait(fault.seconds)
-            connection = http.client.HTTPConnection(str(home.hostname), home.port, timeout=30)
+                pause(client, fault)
+            connection = http.client.HTTPConnection(str(home.hostname), home.port, timeout=120)
             with contextlib.closing(connection):
-                answer, source = ask_the_hub(connection, exchange, headers)
-                if answer.headers.get_content_type() == "text/event-stream" and fault.kind != "buffered":
-                    return pass_on(client, answer, source, fault)
-                head, content = whole(exchange, answer)
+                answer = ask_the_hub(connection, exchange, headers)
+                streams = answer.headers.get_content_type() == "text/event-stream"
+                if streams and fault.kind != "buffered":
+                    return pass_on(client, exchange, answer)
+                head, content = whole(exchange, answer, streams)
             proxy.watch("done", exchange)
             if fault.kind == "late":
-                ended.wait(fault.seconds)
+                pause(client, fault)
             if fault.kind == "unanswered":
                 return cut(client, fault)
             answer = head + content
@@ -204,14 +237,20 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             proxy.watch("answered", exchange)
             return fault.kind not in CUTS or cut(client, fault)
 
+        def pause(client: socket.socket, fault: Fault) -> None:
+            if fault.seconds < math.inf:
+                ended.wait(fault.seconds)
+                return
+            while not ended.is_set() and not has_hung_up(client, 0.1):
+                pass
+
         def ask_the_hub(
             connection: http.client.HTTPConnection, exchange: Exchange, headers: dict[str, str]
-        ) -> tuple[http.client.HTTPResponse, socket.socket]:
+        ) -> http.client.HTTPResponse:
             connection.request(exchange.method, exchange.path, exchange.body or None, headers | {"Connection": "close"})
-            source = connection.sock
             answer = connection.getresponse()
             exchange.status = answer.status
-            return answer, source
+            return answer
 
         def head_of(answer: http.client.HTTPResponse, *more: str) -> bytes:
             lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
@@ -219,25 +258,31 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             lines += [f"{name}: {value}" for name, value in answer.getheaders() if name.lower() not in hop]
             return "\r\n".join([*lines, *more, "", ""]).encode("latin-1")
 
-        def whole(exchange: Exchange, answer: http.client.HTTPResponse) -> tuple[bytes, bytes]:
-            content = exchange.content = answer.read()
-            length = [f"Content-Length: {len(content)}"] if answer.status != 204 else []
-            return head_of(answer, *length), content
+        def whole(exchange: Exchange, answer: http.client.HTTPResponse, streams: bool) -> tuple[bytes, bytes]:
+            while some := answer.read1(65536):
+                exchange.content += some
+                if streams:
+                    proxy.watch("told", exchange)
+            length = [f"Content-Length: {len(exchange.content)}"] if answer.status != 204 else []
+            return head_of(answer, *length), exchange.content
 
-        def pass_on(
-            client: socket.socket, answer: http.client.HTTPResponse, source: socket.socket, fault: Fault
-        ) -> bool:
+        def pass_on(client: socket.socket, exchange: Exchange, answer: http.client.HTTPResponse) -> bool:
             """A stream, as it comes. Says that the connection does not go on."""
-            end = time.monotonic() + (fault.seconds if fault.kind == "shortened" else 3600)
+            fault = exchange.fault
             if fault.kind in CUTS:
                 return cut(client, fault)
-            with contextlib.suppress(OSError):  # it has come to the time of its cut, or nobody listens any more
+            end = fault.events if fault.kind == "shortened" else math.inf
+
+            def is_over() -> bool:
+                events = exchange.content.count(b"data:")
+                return events == end and (not events or exchange.content.endswith(b"\n\n"))
+
+            with contextlib.suppress(OSError):  # nobody listens any more, on one side or the other
                 client.sendall(head_of(answer, "Connection: close"))
-                while (left := end - time.monotonic()) > 0:
-                    source.settimeout(left)
-                    if not (some := answer.read1(65536)):
-                        break
+                while not is_over() and (some := answer.readline(65536)):
+                    exchange.content += some
                     client.sendall(some)
+                    proxy.watch("told", exchange)
             return cut(client, fault)
 
         def accept() -> None:
@@ -257,6 +302,15 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
             thread.join(5)
+
+
+def has_hung_up(client: socket.socket, seconds: float) -> bool:
+    """Whether the other side ends the connection, within so many seconds."""
+    readable, _writable, _special = select.select([client], [], [], seconds)
+    try:
+        return bool(readable) and client.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
 
 
 def cut(client: socket.socket, fault: Fault) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,7 +24,7 @@ class Secured:
     other_ca: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A hub with real servers, whose certificate is of a CA that no system trusts."""
     folder = tmp_path_factory.mktemp("tls")
@@ -41,9 +42,20 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield Secured(hub, str(folder / "ca.crt"), str(folder / "other.crt"))
 
 
-@pytest.mark.parametrize("shape", ["{}", "{}hub/api", "{}hub/api/", "{}hub/home", "{}hub/spawn/somebody", " {} "])
-def test_addresses_as_people_have_them(light: At, shape: str) -> None:
-    result = light("hub_info", hub_url=shape.format(light.hub.url))
+SHAPES = ["{}", "{}hub/api", "{}hub/api/", "{}hub/home", "{}hub/spawn/somebody", " {} "]
+
+
+@pytest.fixture(scope="module")
+def addressed(door: str, hub_61: Hub) -> dict[str, dict[str, Any]]:
+    """The results by the shape of the address."""
+    at = At(door, hub_61)
+    results = at.run([at.task("hub_info", hub_url=shape.format(hub_61.url)) for shape in SHAPES]).results
+    return dict(zip(SHAPES, results, strict=True))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_addresses_as_people_have_them(light: At, addressed: dict[str, dict[str, Any]], shape: str) -> None:
+    result = addressed[shape]
     assert (result["hub"]["url"], result["hub"]["version"]) == (light.hub.url, light.hub.version)
 
 

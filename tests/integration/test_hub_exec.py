@@ -24,7 +24,7 @@ def coder(real: At) -> At:
 
 
 def kernels(at: At) -> list[dict[str, Any]]:
-    return requests.get(f"{at.hub.url}user/{USER}/api/kernels", headers=at.hub.headers, timeout=10).json()
+    return requests.get(f"{at.hub.url}user/{USER}/api/kernels", headers=at.hub.headers, timeout=60).json()
 
 
 def execute(at: At, *codes: str, **options: Any) -> list[dict[str, Any]]:
@@ -76,10 +76,10 @@ def test_code_that_does_not_work(coder: At) -> None:
 
 
 def test_code_that_does_not_end(coder: At) -> None:
-    (result,) = execute(coder, "print('so far', flush=True)\nimport time; time.sleep(600)", timeout="4s")
-    failed(result, "timeout", "4 s", "timeout")
+    (result,) = execute(coder, "print('so far', flush=True)\nimport time; time.sleep(600)", timeout="12s")
+    failed(result, "timeout", "12 s", "timeout")
     assert result["stdout"] == "so far\n"
-    assert result["seconds"] < 30
+    assert result["seconds"] < 120
 
 
 @pytest.mark.doors
@@ -92,7 +92,8 @@ def test_a_kernel_that_dies(coder: At) -> None:
 
 def test_a_lot_of_output(coder: At) -> None:
     line = "0123456789" * 10
-    lots, too_much = execute(coder, *(f"for n in range({count}): print('{line}')" for count in (20_000, 80_000)))
+    # In one piece, or a slow machine would take its time for it.
+    lots, too_much = execute(coder, f"for n in range(20_000): print('{line}')", f"print('{line}' * 80_000)")
     assert len(lots["stdout"]) == 20_000 * (len(line) + 1)
     assert set(lots["stdout_lines"]) == {line}
     # A server lets 3 MB in 3 s pass, and says what it left out.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +12,7 @@ import misbehaving_hub as fakes
 import pytest
 import requests
 from doors import At, failed
-from hubs import Hub, running_hub
+from hubs import Hub, HubPool
 
 NAMES = ("a b", "x@y.org", "a+b", "100%", "%41", "zoë", "日本", "Ann", "q?r", "q#r", "~t;u")
 EVERYTHING = "Zoë a+b%41@日本.org"
@@ -36,7 +35,7 @@ def started(at: At, *wishes: dict[str, str]) -> list[dict[str, Any]]:
         assert (item["user"], item["server_name"], item["state"]) == (user, name, "ready")
         path = "".join(f"{quote(part, safe='@~')}/" for part in (user, name) if part)
         assert item["url"] == f"{at.hub.url}user/{path}"
-        who = requests.get(item["url"], timeout=10).json()
+        who = requests.get(item["url"], timeout=60).json()
         assert (who["user"], who["server_name"]) == (user, name)
         assert (second["changed"], second["servers"][0]["url"]) == (False, item["url"])
     stopped = at.run([at.task("hub_server", state="stopped", **wish) for wish in wishes]).results
@@ -56,10 +55,13 @@ def test_users(at: At) -> None:
 def test_the_progress_of_such_a_user(any_version: At) -> None:
     at, user = any_version, EVERYTHING + any_version.door
     _made, result = at.run(
-        [at.task("hub_user", user=user), at.task("hub_server", user=user, user_options={"start_seconds": 2})]
+        [
+            at.task("hub_user", user=user),
+            at.task("hub_server", user=user, user_options={"start_seconds": 1, "start_told": 1}),
+        ]
     ).results
     messages = [event["message"] for event in result["servers"][0]["events"]]
-    assert sum(message.startswith("Step ") for message in messages) == 4
+    assert sum(message.startswith("Step ") for message in messages) == 2
     assert messages[-1] == f"Server ready at {urlsplit(at.hub.url).path}user/{quote(user, safe='@')}/"
 
 
@@ -165,9 +167,8 @@ WHO = "import os; os.environ['JUPYTERHUB_USER'] + '/' + os.environ['JUPYTERHUB_S
 
 
 @pytest.fixture(scope="module")
-def real_55(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("real-5.5"), version="5.5", spawner="server") as hub:
-        yield hub
+def real_55(pool: HubPool) -> Hub:
+    return pool.get("5.5", spawner="server")
 
 
 @pytest.mark.parametrize(("hub", "server"), [("real_hub", "lab"), ("real_55", "My lab: 100%+ö")])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 import requests
 import trustme
 from doors import At, failed
-from hubs import IMPATIENT, REPOSITORY, Hub, running_hub
+from hubs import IMPATIENT, REPOSITORY, Hub, HubPool, running_hub
 from misbehaving_hub import Answer, Asked, misbehaving_hub, passes_on
 
 importlib.import_module("resolving_localhost.sitecustomize")  # for this process, too
@@ -64,11 +63,11 @@ class Secured:
         return f"https://{name}.hub.localhost:{port}/teams/hub/user/"
 
     def get(self, url: str) -> Any:
-        return requests.get(url, verify=self.ca, timeout=10).json()
+        return requests.get(url, verify=self.ca, timeout=60).json()
 
     def servers(self, user: str) -> set[str]:
         answer = requests.get(
-            f"{self.at.hub.api}/users/{user}", headers=self.at.hub.headers, verify=self.ca, timeout=10
+            f"{self.at.hub.api}/users/{user}", headers=self.at.hub.headers, verify=self.ca, timeout=60
         )
         return set(answer.json()["servers"])
 
@@ -110,7 +109,7 @@ def through(door: str, secured: Secured) -> Secured:
 @pytest.mark.doors
 def test_from_the_start_to_the_stop(door: str, light_one: Secured) -> None:
     place, user = through(door, light_one), "zoë"
-    options = {"start_seconds": 3, "of": door}
+    options = {"start_seconds": 2, "start_told": 1, "of": door}
     _made, started, again, lab, listed = place.run(
         place.task("hub_user", user=user),
         place.task("hub_server", user=user, user_options=options),
@@ -127,9 +126,9 @@ def test_from_the_start_to_the_stop(door: str, light_one: Secured) -> None:
     assert {server["url"] for server in listed["servers"]} == {url, url + "lab/"}
     # The progress came as it was, by a stream that trusts the same CA, and not all at the end.
     messages, times = zip(*((event["message"], event["seconds"]) for event in item["events"]), strict=True)
-    assert sum(message.startswith("Step ") for message in messages) == 6
+    assert sum(message.startswith("Step ") for message in messages) == 4
     assert messages[-1].startswith("Server ready at ")
-    assert times[-1] - times[1] > 2
+    assert times[-1] - times[1] > 0.5
     stopped = place.run(
         *(place.task("hub_server", user=user, server_name=name, state="stopped") for name in ("", "lab"))
     )
@@ -157,9 +156,8 @@ def test_without_the_ca_nothing_is_done(door: str, light_one: Secured) -> None:
 def test_a_certificate_that_does_not_name_the_server_s_host(door: str, light_one: Secured) -> None:
     """The hub is trusted and the server is not, which no wait would mend."""
     place = through(door, light_one)
-    began = time.monotonic()
     _made, started = place.run(place.task("hub_user", user="bob"), place.task("hub_server", user="bob"))
-    assert time.monotonic() - began < 20
+    assert started["servers"][0]["seconds"] < 60  # of the 300 that it may wait
     failed(started, "tls", "bob.hub.localhost", "certificate")
     assert "ca_path" not in started["msg"]  # it is the right one
     assert (started["changed"], started["servers"][0]["state"]) == (True, "failed")
@@ -193,34 +191,34 @@ def test_a_real_server(door: str, real_one: Secured) -> None:
 
 
 @pytest.mark.parametrize("version", ["6.1", "4.1"])
-def test_hosts_of_all_kinds_of_names(version: str, tmp_path: Path) -> None:
+def test_hosts_of_all_kinds_of_names(version: str, pool: HubPool) -> None:
     """What a name becomes as a host has changed with JupyterHub 5."""
     names = ["ann", "a b", "x@y.org", "a+b", "100%", "%41", "a?b", "a_b", "zoë", "日本"]
-    with running_hub(tmp_path, version=version, base_url="/jhub/", config=subdomains()) as hub:
-        at = At("program", hub, url=named(hub))
-        seen = set()
-        for name in names:
-            assert at("hub_user", user=name)["changed"] is True
-            (item,) = at("hub_server", user=name, wait_timeout="20s")["servers"]
-            assert item["state"] == "ready", item
-            parts = urlsplit(item["url"])
-            assert str(parts.hostname).endswith(".hub.localhost")
-            seen.add(parts.hostname)
-            assert requests.get(item["url"], timeout=10).json()["user"] == name
-            assert at("hub_server", user=name, state="stopped")["servers"][0]["state"] == "stopped"
-        assert len(seen) == len(names)
-        assert at.api("GET", "users?state=active").json() == []
+    hub = pool.get(version, config=subdomains())
+    at = At("program", hub, url=named(hub))
+    seen = set()
+    for name in names:
+        assert at("hub_user", user=name)["changed"] is True
+        (item,) = at("hub_server", user=name, wait_timeout="60s")["servers"]
+        assert item["state"] == "ready", item
+        parts = urlsplit(item["url"])
+        assert str(parts.hostname).endswith(".hub.localhost")
+        seen.add(parts.hostname)
+        assert requests.get(item["url"], timeout=60).json()["user"] == name
+        assert at("hub_server", user=name, state="stopped")["servers"][0]["state"] == "stopped"
+    assert len(seen) == len(names)
+    assert at.api("GET", "users?state=active").json() == []
 
 
-def test_a_host_that_the_hub_s_own_proxy_does_not_find(tmp_path: Path) -> None:
+def test_a_host_that_the_hub_s_own_proxy_does_not_find(pool: HubPool) -> None:
     """Since JupyterHub 5 the host of `Ann` is Ann.hub.localhost; HTTP clients ask for ann.hub.localhost, and the proxy
     tells them apart. Nobody reaches such a server, and so it is not said to be ready."""
-    with running_hub(tmp_path, config=subdomains()) as hub:
-        at = At("program", hub, url=named(hub))
-        at("hub_user", user="Ann")
-        result = at("hub_server", user="Ann", wait_timeout="3s")
-        failed(result, "timeout", "the hub says ready, but it does not answer")
-        assert at.servers("Ann") == {}
+    hub = pool.get(config=subdomains())
+    at = At("program", hub, url=named(hub))
+    at("hub_user", user="Ann")
+    result = at("hub_server", user="Ann", wait_timeout="4s")
+    failed(result, "timeout", "the hub says ready, but it does not answer")
+    assert at.servers("Ann") == {}
 
 
 def test_the_token_goes_to_the_hub_s_host_and_those_below_it(tmp_path: Path) -> None:

@@ -4,15 +4,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from cutting_proxy import Exchange, cutting_proxy, opens, told
 from doors import At, failed, until
 from hubs import Hub
 from misbehaving_hub import Misbehaving
 
 ITEM = {"user", "server_name", "state", "changed", "url", "seconds", "reason", "events", "user_options", "failure"}
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """For a light server's start or stop, which waits for it: it is open in the end at the latest."""
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
 
 
 def server(result: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +35,7 @@ def server(result: dict[str, Any]) -> dict[str, Any]:
 
 def seen_options(item: dict[str, Any]) -> dict[str, Any]:
     """The options as the spawner itself has them: a light server answers with them."""
-    return requests.get(item["url"], timeout=10).json()["user_options"]
+    return requests.get(item["url"], timeout=60).json()["user_options"]
 
 
 def test_start_and_stop(any_version: At) -> None:
@@ -36,7 +46,7 @@ def test_start_and_stop(any_version: At) -> None:
     assert (item["user"], item["server_name"], item["state"], item["reason"]) == (user, "", "ready", None)
     assert item["url"] == f"{at.hub.url}user/{user}/"
     assert item["seconds"] > 0
-    assert requests.get(item["url"], timeout=10).json()["user"] == user
+    assert requests.get(item["url"], timeout=60).json()["user"] == user
     pictures = [started["diff"][when]["servers"] for when in ("before", "after")]
     assert [[each["state"] for each in picture] for picture in pictures] == [["stopped"], ["ready"]]
     assert (again["changed"], again["actions"], server(again)["url"]) == (False, [], item["url"])
@@ -65,80 +75,97 @@ def test_a_named_server_beside_the_default_one(any_version: At) -> None:
 def test_user_options_reach_the_spawner(any_version: At) -> None:
     at, user = any_version, any_version.new_user()
     chosen = {"image": "ä:1", "cpus": 2, "nested": {"list": [1, None, True]}, "user_options": "a key of that name"}
-    stop = at.task("hub_server", user=user, state="stopped")
     seen = []
     for options in ({"user_options": chosen}, {}, {"user_options": {}}):
         # None given: the last ones are used again, on every version. Empty: none.
         assert at("hub_server", user=user, **options)["changed"] is True
         # A light server tells what it knows of itself.
         seen.append(requests.get(f"{at.hub.url}user/{user}/", timeout=30).json()["user_options"])
-        at.run([stop])
+        assert At("program", at.hub)("hub_server", user=user, state="stopped")["changed"] is True
     assert seen == [chosen, chosen, {}]
 
 
 @pytest.mark.doors
-def test_without_waiting_and_then_waiting_for_the_same_spawn(light: At) -> None:
+def test_without_waiting_and_then_waiting_for_the_same_spawn(light: At, gate: Path) -> None:
     user = light.new_user()
-    options = {"start_seconds": 4}
-    first, again, waited = light.run(
-        [
-            light.task("hub_server", user=user, user_options=options, wait=False),
-            light.task("hub_server", user=user, wait=False),
-            light.task("hub_server", user=user),
-        ]
-    ).results
+    options = {"start_gate": str(gate)}
+    with cutting_proxy(light.hub.url) as proxy:
+        # Only one who waits listens.
+        proxy.watch = opens(gate, told("Step 1"))
+        there = light.through(proxy.url)
+        first, again, waited = light.run(
+            [
+                there.task("hub_server", user=user, user_options=options, wait=False),
+                there.task("hub_server", user=user, wait=False),
+                there.task("hub_server", user=user),
+            ]
+        ).results
+        # It was the same spawn: the options of the first task are in it.
+        assert seen_options(server(waited)) == options
     assert (first["changed"], server(first)["state"], server(first)["url"]) == (True, "pending", None)
-    assert server(first)["seconds"] < 3
     assert (again["changed"], server(again)["state"]) == (False, "pending")
     assert (waited["changed"], server(waited)["state"]) == (False, "ready")
-    # It was the same spawn: the options of the first task are in it.
-    assert seen_options(server(waited)) == options
 
 
-def test_stop_without_waiting(light: At) -> None:
-    user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}})
-    told, waited = light.run(
-        [
-            light.task("hub_server", user=user, state="stopped", wait=False),
-            light.task("hub_server", user=user, state="stopped"),
-        ]
-    ).results
-    assert (told["changed"], server(told)["state"]) == (True, "pending")
+def test_stop_without_waiting(light: At, gate: Path) -> None:
+    user, second = light.new_user(), threading.Event()
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+
+    def look(line: str) -> None:
+        if "[Task 1]" in line:
+            second.set()
+
+    with cutting_proxy(light.hub.url) as proxy:
+        # When the second task has looked.
+        proxy.watch = opens(gate, lambda moment, exchange: moment == "answered" and second.is_set())
+        there = light.through(proxy.url)
+        told_to, waited = light.run(
+            [
+                there.task("hub_server", user=user, state="stopped", wait=False),
+                there.task("hub_server", user=user, state="stopped"),
+            ],
+            on_line=look,
+        ).results
+    assert (told_to["changed"], server(told_to)["state"]) == (True, "pending")
     assert (waited["changed"], server(waited)["state"]) == (False, "stopped")
     assert light.servers(user) == {}
 
 
 @pytest.mark.doors
-def test_events_of_a_slow_start(light: At) -> None:
-    user = light.new_user()
-    item = server(light("hub_server", user=user, user_options={"start_seconds": 3}))
+def test_events_of_a_slow_start(light: At, gate: Path) -> None:
+    user, options = light.new_user(), {"start_seconds": 2, "start_gate": str(gate)}
+    with cutting_proxy(light.hub.url) as proxy:
+        proxy.watch = opens(gate, told("Step 4 of 4"))
+        item = server(light.through(proxy.url)("hub_server", user=user, user_options=options))
     events = item["events"]
     messages = [event["message"] for event in events]
     assert messages[0] == "Server requested"
-    assert any(message.startswith("Step 1 of 6: ") for message in messages)
-    assert len(messages) == len(set(messages)) == 8
+    assert any(message.startswith("Step 1 of 4: ") for message in messages)
+    assert len(messages) == len(set(messages)) == 6
     times = [event["seconds"] for event in events]
     assert times == sorted(times)
-    # They were taken in as they came.
-    assert times[-1] - times[1] > 2
-    assert 3 < item["seconds"] < 8
+    # They were taken in as they came, the last step 1.5 s after the first. Taken in at the end, all have one time.
+    assert times[-1] - times[1] > 0.5
+    assert item["seconds"] > 1.5
 
 
-def test_events_without_a_number(light: At) -> None:
-    options = {"start_seconds": 1, "no_progress_key": True}
-    events = server(light("hub_server", user=light.new_user(), user_options=options))["events"]
+def test_events_without_a_number(light: At, gate: Path) -> None:
+    options = {"start_seconds": 1, "start_gate": str(gate), "no_progress_key": True}
+    with cutting_proxy(light.hub.url) as proxy:
+        proxy.watch = opens(gate, told("Step 2 of 2"))
+        there = light.through(proxy.url)
+        events = server(there("hub_server", user=light.new_user(), user_options=options))["events"]
     assert events[1]["message"].startswith("Step 1 of 2: ")
     assert events[1]["progress"] is None
 
 
-@pytest.mark.parametrize("seconds", [0, 3])
-def test_a_spawn_that_fails(any_version: At, seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [pytest.param(0, id="0"), pytest.param(1.5, id="3")])  # a hub answers after 1 s
+def test_a_spawn_that_fails(any_version: At, seconds: float) -> None:
     at, user = any_version, any_version.new_user()
     options = {"fail": "no node with a GPU is free", "start_seconds": seconds}
     # Twice: JupyterHub 6 answers 201 to a start that is pending, where the start before it failed.
     tasks = [at.task("hub_server", user=user, user_options=options)] * 2
-    for result in at.run([*tasks, at.task("hub_server", user=user, user_options={"start_seconds": 1})]).results[:2]:
+    for result in at.run([*tasks, at.task("hub_server", user=user, user_options={"start_seconds": 0.5})]).results[:2]:
         failed(result, "spawn_failed", f"user '{user}'", "no node with a GPU is free")
         item = server(result)
         assert (item["state"], item["reason"], item["url"]) == ("failed", "no node with a GPU is free", None)
@@ -148,10 +175,13 @@ def test_a_spawn_that_fails(any_version: At, seconds: int) -> None:
     assert at.servers(user)[""]["ready"] is True
 
 
-def test_a_spawn_that_fails_while_somebody_else_waits_for_it(light: At) -> None:
+def test_a_spawn_that_fails_while_somebody_else_waits_for_it(light: At, gate: Path) -> None:
     user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"fail": "the disk is full", "start_seconds": 7}})
-    result = light("hub_server", user=user)
+    fails = {"fail": "the disk is full", "start_gate": str(gate)}
+    light.api("POST", f"users/{user}/server", {"user_options": fails})
+    with cutting_proxy(light.hub.url) as proxy:
+        proxy.watch = opens(gate, told("Step 1"))
+        result = light.through(proxy.url)("hub_server", user=user)
     failed(result, "spawn_failed", "the disk is full")
     assert result["changed"] is False
 
@@ -168,12 +198,12 @@ def test_a_start_that_never_ends(light: At) -> None:
     user = light.new_user()
     stopped, left = light.run(
         [
-            light.task("hub_server", user=user, user_options={"never": True}, wait_timeout="2s"),
-            light.task("hub_server", user=user, server_name="lab", user_options={"never": True}, wait_timeout=2,
+            light.task("hub_server", user=user, user_options={"never": True}, wait_timeout="4s"),
+            light.task("hub_server", user=user, server_name="lab", user_options={"never": True}, wait_timeout=4,
                        on_timeout="leave"),
         ]
     ).results  # fmt: skip
-    failed(stopped, "timeout", "2 s", "It was stopped", "last message: Step", "wait_timeout")
+    failed(stopped, "timeout", "4 s", "It was stopped", "last message: Step", "wait_timeout")
     failed(left, "timeout", "It was left as it is")
     assert (server(stopped)["state"], server(left)["state"]) == ("failed", "pending")
     found = light.servers(user)
@@ -194,29 +224,37 @@ def test_ready_as_the_hub_says_but_dead(light: At) -> None:
 
 def test_a_slow_stop_is_waited_for(any_version: At) -> None:
     at, user = any_version, any_version.new_user()
-    at.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}, "stop_seconds": 3})
+    # Longer than the second within which these hubs answer.
+    at.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 1.5}, "stop_seconds": 1.5})
     result = at("hub_server", user=user, state="stopped")
     assert server(result)["state"] == "stopped"
-    assert server(result)["seconds"] > 2.5
+    assert server(result)["seconds"] > 1.4
     assert at.servers(user) == {}
 
 
-def test_a_stop_that_takes_too_long(light: At) -> None:
+def test_a_stop_that_takes_too_long(light: At, gate: Path) -> None:
     user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 15}})
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
     result = light("hub_server", user=user, state="stopped", wait_timeout=2)
     failed(result, "timeout", "2 s", "wait_timeout")
     assert server(result)["state"] == "pending"
 
 
-def test_a_start_right_after_a_stop(light: At) -> None:
+def test_a_start_right_after_a_stop(light: At, gate: Path) -> None:
     # A hub refuses to start what is still stopping.
     user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 3}})
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
     assert light.api("DELETE", f"users/{user}/server").status_code == 202
-    result = light("hub_server", user=user, user_options={"again": True})
+    with cutting_proxy(light.hub.url) as proxy:
+
+        def is_seen(moment: str, exchange: Exchange) -> bool:
+            return moment == "answered" and b'"pending": "stop"' in exchange.content
+
+        proxy.watch = opens(gate, is_seen)
+        result = light.through(proxy.url)("hub_server", user=user, user_options={"again": True})
+        assert seen_options(server(result)) == {"again": True}
+    assert gate.exists()
     assert (result["changed"], server(result)["state"]) == (True, "ready")
-    assert seen_options(server(result)) == {"again": True}
 
 
 def test_missing_scopes(any_version: At) -> None:
@@ -247,7 +285,7 @@ def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -
     user, busy = light.new_user(), light.new_user()
     light.api("POST", f"users/{busy}/server")
     wishes: list[dict[str, Any]] = [
-        {"user": user, "user_options": {"start_seconds": 1}},
+        {"user": user, "user_options": {"start_seconds": 0.2}},
         {"user": busy},
         {"user": busy, "state": "stopped"},
         {"user": user, "server_name": "never-was", "state": "stopped"},
@@ -264,39 +302,46 @@ def test_check_mode_predicts_and_writes_nothing(light: At, glass: Misbehaving) -
     assert [result["changed"] for result in done] == [True, False, True, False]
 
 
-def test_two_who_start_the_same_server(light: At) -> None:
+def test_two_who_start_the_same_server(light: At, gate: Path) -> None:
     user, results = light.new_user(), []
-    options = {"start_seconds": 2}
-    threads = [
-        threading.Thread(target=lambda: results.append(light("hub_server", user=user, user_options=options)))
-        for _number in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    options = {"start_gate": str(gate)}
+    with cutting_proxy(light.hub.url) as proxy:
+        there = light.through(proxy.url)
+
+        def both_listen(moment: str, exchange: Exchange) -> bool:
+            return sum(b"Step 1" in each.content for each in proxy.exchanges) >= 2
+
+        proxy.watch = opens(gate, both_listen)
+        threads = [
+            threading.Thread(target=lambda: results.append(there("hub_server", user=user, user_options=options)))
+            for _number in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert [server(result)["state"] for result in results] == ["ready", "ready"]
 
 
 @pytest.mark.doors
 @pytest.mark.parametrize("door", ["controller"], indirect=True)
-def test_progress_is_shown_while_the_spawn_runs(light: At) -> None:
+def test_progress_is_shown_while_the_spawn_runs(light: At, gate: Path) -> None:
     user = light.new_user()
     still_pending: list[bool] = []
 
     def look(line: str) -> None:
-        if "Step 2 of 8" in line:
+        if "Step " in line:
             still_pending.append(light.servers(user)[""]["pending"] == "spawn")
+        if "Step 4 of 4" in line:
+            gate.touch()
 
-    ran = light.run(
-        [light.task("hub_server", user=user, user_options={"start_seconds": 4})], on_line=look, together=True
-    )
-    assert still_pending == [True]
+    options = {"start_seconds": 2, "start_gate": str(gate)}
+    ran = light.run([light.task("hub_server", user=user, user_options=options)], on_line=look, together=True)
+    assert still_pending == [True] * 4
     shown = [(when, line) for when, line in ran.lines if "Step " in line]
-    assert len(shown) == 8
-    assert shown[-1][0] - shown[0][0] > 2.5
+    assert len(shown) == 4
     ready = next(when for when, line in ran.lines if line.startswith("changed:"))
-    assert ready - shown[0][0] > 3
+    assert ready > shown[-1][0]
     host = light.hub.url.partition("://")[2].rstrip("/")
     assert shown[0][1].startswith(f"{host}: server of user '{user}': ")
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from doors import At, failed
-from hubs import running_hub
+from hubs import Hub, HubPool
 from misbehaving_hub import Misbehaving
 
 
@@ -81,17 +81,20 @@ def test_absent_with_running_servers(any_version: At) -> None:
 def test_absent_while_a_server_starts_and_another_is_slow_to_stop(light: At) -> None:
     user = light.new_user()
     assert light.api("POST", f"users/{user}/server", {"user_options": {"never": True}}).status_code == 202
-    light.api("POST", f"users/{user}/servers/lab", {"user_options": {"stop_seconds": 2}})
+    light.api("POST", f"users/{user}/servers/lab", {"user_options": {"stop_seconds": 1.2}})
     assert light("hub_user", user=user, state="absent")["changed"] is True
     assert light.api("GET", f"users/{user}").status_code == 404
 
 
-def test_absent_of_a_user_whose_server_does_not_stop_in_time(light: At) -> None:
-    user = light.new_user()
-    light.api("POST", f"users/{user}/server", {"user_options": {"stop_seconds": 20}})
-    result = light("hub_user", user=user, state="absent", wait_timeout=2)
-    failed(result, "timeout", user, "wait_timeout")
-    assert light.api("GET", f"users/{user}").status_code == 200
+def test_absent_of_a_user_whose_server_does_not_stop_in_time(light: At, tmp_path: Path) -> None:
+    user, gate = light.new_user(), tmp_path / "gate"
+    light.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+    try:
+        result = light("hub_user", user=user, state="absent", wait_timeout=2)
+        failed(result, "timeout", user, "wait_timeout")
+        assert light.api("GET", f"users/{user}").status_code == 200
+    finally:
+        gate.touch()
 
 
 @pytest.mark.doors
@@ -197,14 +200,38 @@ def test_a_new_user_in_a_new_group(any_version: At) -> None:
     assert (second["changed"], second["user"]) == (False, first["user"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["with space", "ünïcödé 😀", "a/b", "a%2Fb", "a?b#c", "Capital", "...", "+&=;,", "back\\slash", "'\"", " edge "],
-)
-def test_names_of_groups(light: At, name: str) -> None:
-    user, group = light.new_user(), f"{name}{light.door if name != '...' else ''}"
-    options = {"user": user, "groups": [group], "create_groups": True}
-    first, second = light.run([light.task("hub_user", **options)] * 2).results
+GROUPS = [
+    "with space",
+    "ünïcödé 😀",
+    "a/b",
+    "a%2Fb",
+    "a?b#c",
+    "Capital",
+    "...",
+    "+&=;,",
+    "back\\slash",
+    "'\"",
+    " edge ",
+]
+Twice = tuple[str, str, dict[str, Any], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def joined(door: str, hub_61: Hub) -> dict[str, Twice]:
+    """By each name, a user who is told twice to join the group of that name, that group, and both results."""
+    at = At(door, hub_61)
+    pairs = [(at.new_user(), f"{name}{door if name != '...' else ''}") for name in GROUPS]
+    tasks = [at.task("hub_user", user=user, groups=[group], create_groups=True) for user, group in pairs]
+    results = at.run([task for task in tasks for _time in range(2)]).results
+    return {
+        name: (*pair, *twice)
+        for name, pair, twice in zip(GROUPS, pairs, zip(results[::2], results[1::2], strict=True), strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_names_of_groups(light: At, joined: dict[str, Twice], name: str) -> None:
+    user, group, first, second = joined[name]
     assert first["user"]["groups"] == [group], first.get("msg")
     assert light.api("GET", f"users/{user}").json()["groups"] == [group]
     assert second["changed"] is False
@@ -279,13 +306,11 @@ def test_a_user_with_capitals(light: At) -> None:
     assert members(light, group) == []
 
 
-def test_a_hub_whose_authenticator_manages_groups(door: str, tmp_path: Path) -> None:
+def test_a_hub_whose_authenticator_manages_groups(door: str, pool: HubPool) -> None:
     """It refuses up to JupyterHub 5.2."""
-    with running_hub(tmp_path, version="4.1", config="c.Authenticator.manage_groups = True") as hub:
-        at = At(door, hub)
-        user = at.new_user()
-        failure = failed(
-            at("hub_user", user=user, groups=["staff"], create_groups=True),
-            "invalid", "Group management via API is disabled", "authenticator",
-        )  # fmt: skip
+    at = At(door, pool.get("4.1", config="c.Authenticator.manage_groups = True"))
+    failure = failed(
+        at("hub_user", user=at.new_user(), groups=["staff"], create_groups=True),
+        "invalid", "Group management via API is disabled", "authenticator",
+    )  # fmt: skip
     assert (failure["status"], failure["method"]) == (400, "POST")

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def launcher(*arguments) -> tuple[int, dict, str]:
     return process.returncode, json.loads(out or "{}"), err
 
 
-def eventually(ask, seconds: float = 10):
+def eventually(ask, seconds: float = 60):
     deadline = time.monotonic() + seconds
     while not (found := ask()):
         assert time.monotonic() < deadline, f"never came true within {seconds} s"
@@ -75,7 +76,7 @@ def test_a_hub_starts_once_and_stops_once(tmp_path):
         assert (status, first["changed"], first["version"]) == (0, True, "6.1.1")
         assert first["url"].startswith("http://127.0.0.1:")
         assert first["url"].endswith("/jhub/")
-        assert requests.get(first["url"] + "hub/api/", timeout=5).json() == {"version": "6.1.1"}
+        assert requests.get(first["url"] + "hub/api/", timeout=60).json() == {"version": "6.1.1"}
         assert json.loads((state / "hub.json").read_text()) == {k: v for k, v in first.items() if k != "changed"}
 
         assert launcher(*start) == (0, {**first, "changed": False}, "")
@@ -130,9 +131,9 @@ def test_all_ports_are_the_loopbacks(hub):
 def test_a_password_keeps_other_accounts_of_the_machine_out(hub):
     def login(password: str) -> str:
         with requests.Session() as session:
-            session.get(hub.url + "hub/login", timeout=5)
+            session.get(hub.url + "hub/login", timeout=60)
             form = {"username": "eve", "password": password, "_xsrf": session.cookies["_xsrf"]}
-            return session.post(hub.url + "hub/login", data=form, allow_redirects=False, timeout=5).status_code
+            return session.post(hub.url + "hub/login", data=form, allow_redirects=False, timeout=60).status_code
 
     assert login("") == 403
     assert login("guess") == 403
@@ -145,9 +146,9 @@ def test_an_interrupted_start_leaves_nothing(tmp_path, number):
     extra.write_text("import subprocess; subprocess.run(['sleep', '60'])")  # a hub that is long about its start
     process = launch(*start_arguments(state, "--config", extra))
     try:
-        eventually(lambda: "sleep 60" in processes_in(state).values(), 30)
+        eventually(lambda: "sleep 60" in processes_in(state).values(), 120)
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         assert process.returncode == 1
         assert out == ""
         assert err.startswith(f"local_hub: Interrupted by {signal.Signals(number).name} before the hub was healthy")
@@ -197,7 +198,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path, monkeypatch, take
         with running_hub(tmp_path) as hub:
             assert len(choices) == 2
             assert f":{choices[1][0]}/" in hub.url
-            assert requests.get(hub.api + "/", timeout=5).ok
+            assert requests.get(hub.api + "/", timeout=60).ok
 
 
 def test_the_callers_configuration_is_read_last(tmp_path):
@@ -214,7 +215,7 @@ c.JupyterHub.services = [{{"name": "another", "api_token": "another-token"}}]
     with running_hub(tmp_path, config=config) as hub:
         assert hub.url.startswith("https://")
         trusted = str(tmp_path / "tls/authority/authority.crt")
-        services = requests.get(hub.api + "/services", headers=hub.headers, verify=trusted, timeout=5).json()
+        services = requests.get(hub.api + "/services", headers=hub.headers, verify=trusted, timeout=60).json()
         assert set(services) == {"admin", "another"}
 
 
@@ -228,29 +229,29 @@ def hub(tmp_path_factory):
 
 
 def start_server(hub: Hub, user: str, options: dict, name: str = "") -> requests.Response:
-    requests.post(f"{hub.api}/users/{user}", headers=hub.headers, timeout=5)
+    requests.post(f"{hub.api}/users/{user}", headers=hub.headers, timeout=60)
     body = {"user_options": options} if hub.version >= "6" else options
     path = f"/users/{user}/servers/{name}" if name else f"/users/{user}/server"
-    return requests.post(hub.api + path, headers=hub.headers, json=body, timeout=15)
+    return requests.post(hub.api + path, headers=hub.headers, json=body, timeout=60)
 
 
 def stop_server(hub: Hub, user: str) -> int:
-    return requests.delete(f"{hub.api}/users/{user}/server", headers=hub.headers, timeout=15).status_code
+    return requests.delete(f"{hub.api}/users/{user}/server", headers=hub.headers, timeout=60).status_code
 
 
 def servers(hub: Hub, user: str) -> dict:
-    return requests.get(f"{hub.api}/users/{user}", headers=hub.headers, timeout=5).json()["servers"]
+    return requests.get(f"{hub.api}/users/{user}", headers=hub.headers, timeout=60).json()["servers"]
 
 
 def events(hub: Hub, user: str) -> list[dict]:
     url = f"{hub.api}/users/{user}/server/progress"
-    with requests.get(url, headers=hub.headers, stream=True, timeout=15) as answer:
+    with requests.get(url, headers=hub.headers, stream=True, timeout=60) as answer:
         assert answer.status_code == 200
         return [json.loads(line[5:]) for line in answer.iter_lines(decode_unicode=True) if line.startswith("data:")]
 
 
 def visit(hub: Hub, path: str) -> requests.Response:
-    return requests.get(hub.url + "user/" + path, headers=hub.headers, timeout=10)
+    return requests.get(hub.url + "user/" + path, headers=hub.headers, timeout=60)
 
 
 @pytest.mark.parametrize("version", ["6.1", "5.5", "4.1"])
@@ -261,7 +262,7 @@ def test_a_slow_start_speaks_and_its_options_arrive(version, hub, tmp_path, requ
         request.addfinalizer(lambda: older.__exit__(None, None, None))
     assert hub.version.startswith(version)
 
-    options = {"start_seconds": ["1.2"], "image": "small"}
+    options = {"start_seconds": ["1.2"], "start_told": 1, "image": "small"}
     assert start_server(hub, "slow", options).status_code == 202
     assert servers(hub, "slow")[""]["pending"] == "spawn"
     told = events(hub, "slow")
@@ -303,17 +304,17 @@ def test_a_server_answers_below_its_own_path_only(hub):
     assert visit(hub, "ann%40home/named/api").json()["user_options"] == {"size": 2}
     # The one listener of all of them, asked directly.
     base = direct(hub, "ann@home")
-    assert requests.get(f"{base}/jhub/user/ann@home/x", timeout=5).json()["user"] == "ann@home"
-    assert requests.post(f"{base}/jhub/user/ann@home/x", timeout=5).status_code == 200
+    assert requests.get(f"{base}/jhub/user/ann@home/x", timeout=60).json()["user"] == "ann@home"
+    assert requests.post(f"{base}/jhub/user/ann@home/x", timeout=60).status_code == 200
     for path in ("/", "/jhub/", "/jhub/user/ann@hom/", "/jhub/user/ann@home2/", "/jhub/user/nobody/"):
-        assert requests.get(base + path, timeout=5).status_code == 404, path
+        assert requests.get(base + path, timeout=60).status_code == 404, path
     assert stop_server(hub, "ann@home") == 204
-    assert requests.get(f"{base}/jhub/user/ann@home/x", timeout=5).status_code == 404
-    assert requests.get(f"{base}/jhub/user/ann@home/named/x", timeout=5).status_code == 200
+    assert requests.get(f"{base}/jhub/user/ann@home/x", timeout=60).status_code == 404
+    assert requests.get(f"{base}/jhub/user/ann@home/named/x", timeout=60).status_code == 200
 
 
 def direct(hub: Hub, user: str) -> str:
-    routes = requests.get(hub.api + "/proxy", headers=hub.headers, timeout=5).json()
+    routes = requests.get(hub.api + "/proxy", headers=hub.headers, timeout=60).json()
     return next(route["target"] for path, route in routes.items() if path == f"/jhub/user/{user}/")
 
 
@@ -324,13 +325,44 @@ def test_a_server_that_never_comes_can_be_stopped(hub):
     assert servers(hub, "never") == {}
 
 
+def test_a_start_waits_for_its_gate(hub, tmp_path):
+    gate = tmp_path / "gate"
+    assert start_server(hub, "gated", {"start_gate": [str(gate)]}).status_code == 202
+    assert servers(hub, "gated")[""]["pending"] == "spawn"
+    gate.touch()
+    eventually(lambda: servers(hub, "gated")[""]["ready"])
+    # What is open already holds nobody up.
+    assert stop_server(hub, "gated") == 204
+    assert start_server(hub, "gated", {"start_gate": str(gate), "stop_gate": str(gate)}).status_code == 201
+    assert stop_server(hub, "gated") == 204
+
+
+def test_a_start_that_is_not_to_come_can_be_stopped_at_its_gate(hub, tmp_path):
+    assert start_server(hub, "shut", {"start_gate": str(tmp_path / "gate")}).status_code == 202
+    assert stop_server(hub, "shut") == 204
+    assert servers(hub, "shut") == {}
+
+
+def test_a_start_waits_for_those_who_listen(hub):
+    assert start_server(hub, "told", {"start_told": "2"}).status_code == 202
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(events, hub, "told")
+        assert servers(hub, "told")[""]["pending"] == "spawn"
+        second = pool.submit(events, hub, "told")
+        for told in (first.result(), second.result()):
+            assert [event["progress"] for event in told] == [0, 90, 100]
+
+
 def test_a_start_has_its_own_timeout(hub):
     began = time.monotonic()
-    start_server(hub, "late", {"never": True, "start_timeout": "1", "no_progress_key": "yes"})
-    told = events(hub, "late")
-    assert 0.8 < time.monotonic() - began < 5
-    assert told[-1]["failed"] is True
-    assert [sorted(event) for event in told[1:-1]] == [["message"], ["message"]]
+    start_server(hub, "late", {"never": True, "start_timeout": "1"})
+    assert events(hub, "late")[-1]["failed"] is True
+    assert 0.8 < time.monotonic() - began < 50, "a hub's own is 60 s"
+
+
+def test_a_progress_without_a_number(hub):
+    start_server(hub, "mute", {"start_seconds": 1, "start_told": 1, "no_progress_key": "yes"})
+    assert [sorted(event) for event in events(hub, "mute")[1:-1]] == [["message"], ["message"]]
 
 
 def test_a_start_that_fails_at_once_answers_with_its_reason(hub):
@@ -340,7 +372,7 @@ def test_a_start_that_fails_at_once_answers_with_its_reason(hub):
 
 def test_a_bad_option_is_a_reason(hub):
     start_server(hub, "wrong", {"start_seconds": "soon"})
-    assert events(hub, "wrong")[-1]["message"] == "Spawn failed: start_seconds must be a number of seconds, not 'soon'"
+    assert events(hub, "wrong")[-1]["message"] == "Spawn failed: start_seconds must be a number, not 'soon'"
 
 
 def test_a_dead_server_is_ready_for_the_hub_only(hub):
@@ -352,11 +384,13 @@ def test_a_dead_server_is_ready_for_the_hub_only(hub):
     assert stop_server(hub, "dead") == 204
 
 
-def test_a_stop_may_be_slow(hub):
-    start_server(hub, "slowstop", {"stop_seconds": 1})
+def test_a_stop_may_be_slow(hub, tmp_path):
+    gate = tmp_path / "gate"
+    start_server(hub, "slowstop", {"stop_seconds": 1, "stop_gate": str(gate)})
     began = time.monotonic()
     assert stop_server(hub, "slowstop") == 202
     assert servers(hub, "slowstop")[""]["pending"] == "stop"
+    gate.touch()
     eventually(lambda: servers(hub, "slowstop") == {})
     assert time.monotonic() - began > 0.9
 
@@ -366,7 +400,7 @@ def test_a_stop_may_fail_and_the_hub_says_nothing(hub):
     base = direct(hub, "stubborn")
     assert stop_server(hub, "stubborn") == 204
     assert servers(hub, "stubborn") == {}
-    assert requests.get(f"{base}/jhub/user/stubborn/api", timeout=5).status_code == 200
+    assert requests.get(f"{base}/jhub/user/stubborn/api", timeout=60).status_code == 200
 
 
 # Real servers
@@ -375,11 +409,12 @@ def test_a_stop_may_fail_and_the_hub_says_nothing(hub):
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "after the hub was killed"])
 def test_nothing_is_left_of_a_hub_with_servers_and_kernels(tmp_path, killed):
     with running_hub(tmp_path, spawner="server") as hub:
-        assert start_server(hub, "alice", {}).status_code == 201
-        kernel = requests.post(hub.url + "user/alice/api/kernels", headers=hub.headers, json={}, timeout=15)
+        assert start_server(hub, "alice", {}).status_code in (201, 202)
+        eventually(lambda: servers(hub, "alice")[""]["ready"], 120)
+        kernel = requests.post(hub.url + "user/alice/api/kernels", headers=hub.headers, json={}, timeout=60)
         assert kernel.status_code == 201
         ready = hub.url + "user/alice/api/kernels/" + kernel.json()["id"]
-        assert requests.get(ready, headers=hub.headers, timeout=5).json()["name"] == "python3"
+        assert requests.get(ready, headers=hub.headers, timeout=60).json()["name"] == "python3"
         running = eventually(
             lambda: "ipykernel" in "".join(processes_in(hub.state).values()) and processes_in(hub.state)
         )
@@ -390,9 +425,9 @@ def test_nothing_is_left_of_a_hub_with_servers_and_kernels(tmp_path, killed):
             assert eventually(lambda: hub.pid not in processes_in(hub.state))
             assert len(processes_in(hub.state)) >= 3, "they outlive their hub"
             assert launcher("status", "--state", hub.state)[1]["running"] is False
-        began = time.monotonic()
         assert launcher("stop", "--state", hub.state) == (0, {"state": str(hub.state), "changed": True}, "")
-        assert time.monotonic() - began < 15
+        # It was given the time to end by itself, and took no more than that.
+        assert killed or "...done" in hub.log.read_text()
         assert processes_in(hub.state) == {}
         assert not [pid for pid in running if Path(f"/proc/{pid}/cmdline").exists() and alive(pid)]
 
