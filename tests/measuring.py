@@ -42,7 +42,7 @@ def playbook(hub: Hub, folder: Path, tasks: list[dict[str, Any]]) -> Popen[bytes
 
 def requests_to(hub: Hub) -> int:
     """How many the hub has answered, by its own count."""
-    lines = requests.get(f"{hub.url}hub/metrics", timeout=30).text.splitlines()
+    lines = requests.get(f"{hub.url}hub/metrics", timeout=120).text.splitlines()
     counts = [line for line in lines if line.startswith("jupyterhub_request_duration_seconds_count")]
     return sum(int(float(line.rpartition(" ")[2])) for line in counts)
 

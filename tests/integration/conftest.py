@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from doors import DOORS, At
@@ -88,6 +89,13 @@ def any_version(request: pytest.FixtureRequest) -> At:
     """Each supported version of JupyterHub in turn, with servers that cost nothing."""
     door, hub = request.param
     return At(door, request.getfixturevalue(hub))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """For a light server's start or stop, which waits for it: it is open in the end at the latest."""
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
 
 
 @pytest.fixture

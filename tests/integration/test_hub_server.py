@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from hubs import Hub
 from misbehaving_hub import Misbehaving
 
 ITEM = {"user", "server_name", "state", "changed", "url", "seconds", "reason", "events", "user_options", "failure"}
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """For a light server's start or stop, which waits for it: it is open in the end at the latest."""
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
 
 
 def server(result: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +72,7 @@ def test_user_options_reach_the_spawner(any_version: At) -> None:
         # None given: the last ones are used again, on every version. Empty: none.
         assert at("hub_server", user=user, **options)["changed"] is True
         # A light server tells what it knows of itself.
-        seen.append(requests.get(f"{at.hub.url}user/{user}/", timeout=30).json()["user_options"])
+        seen.append(requests.get(f"{at.hub.url}user/{user}/", timeout=120).json()["user_options"])
         assert At("program", at.hub)("hub_server", user=user, state="stopped")["changed"] is True
     assert seen == [chosen, chosen, {}]
 

@@ -55,7 +55,7 @@ class Culled:
     users: bool  # whether users are culled, too
 
     def ask(self, token: str) -> dict[str, Any]:
-        answer = requests.get(f"{self.hub.api}/user", headers={"Authorization": f"token {token}"}, timeout=30)
+        answer = requests.get(f"{self.hub.api}/user", headers={"Authorization": f"token {token}"}, timeout=120)
         assert answer.ok, answer.text
         found = answer.json()
         assert isinstance(found, dict)

@@ -41,13 +41,6 @@ def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield hub
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """For a light server's start or stop, which waits for it: it is open in the end at the latest."""
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
-
-
 def states(result: dict[str, Any]) -> list[str]:
     return [item["state"] for item in result["servers"]]
 

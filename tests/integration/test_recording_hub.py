@@ -48,13 +48,13 @@ def test_the_fake_answers_as_a_hub_does(at: At, fake: RecordingHub, tmp_path: Pa
     at.api("POST", "users/odd%3Fname")
     everybody = "users?limit=200&include_stopped_servers=1"
     pages = {**at.hub.headers, "Accept": "application/jupyterhub-pagination+json"}
-    fake.show(*requests.get(f"{at.hub.api}/{everybody}", headers=pages, timeout=30).json()["items"])
+    fake.show(*requests.get(f"{at.hub.api}/{everybody}", headers=pages, timeout=120).json()["items"])
 
     def answers(method: str, path: str, body: Any = None) -> list[tuple[int, Any]]:
         """The real hub's and the fake's, but for addresses, the moments of stops, and the words of refusals."""
         both = []
         for api, headers in ((at.hub.api, pages), (fake.api, {**pages, "Authorization": f"token {TOKEN}"})):
-            answer = requests.request(method, f"{api}/{path}", headers=headers, json=body, timeout=30)
+            answer = requests.request(method, f"{api}/{path}", headers=headers, json=body, timeout=120)
             text = re.sub(r'("last_activity": )"[^"]+"', r"\1true", answer.text.replace(api, ""))
             both.append((answer.status_code, json.loads(text or "null") if answer.ok else None))
         return both
