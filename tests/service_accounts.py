@@ -49,7 +49,7 @@ def passed(played: Played, changed: int | None = None, host: str = "localhost") 
 def settle(hub: Hub) -> None:
     """Have all that was answered so far in the hub's log: it may log a request a moment after its answer, but before
     it takes up another one."""
-    for _ in range(2):
+    for _look in range(2):
         requests.get(hub.api, params=LOOK, timeout=60).raise_for_status()
 
 

@@ -372,8 +372,9 @@ def expire(at: At, user: str) -> None:
     """Have the user's tokens expired now. The hub compares the time in its database, whenever one is shown to it."""
     (database,) = at.hub.state.glob("jupyterhub-*.sqlite")
     now = "UPDATE api_tokens SET expires_at = created WHERE user_id = (SELECT id FROM users WHERE name = ?)"
-    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
         connection.execute(now, (user,))
+        connection.commit()
 
 
 @pytest.mark.parametrize("hub", ["hub_61", "hub_55", "hub_41"])

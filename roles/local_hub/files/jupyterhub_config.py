@@ -51,7 +51,7 @@ if parameters["spawner"] == "light":
 else:
     c.JupyterHub.spawner_class = "simple"
     c.SimpleLocalProcessSpawner.home_dir_template = str(state / "homes" / "{username}")
-    c.Spawner.http_timeout = 120  # on a machine that is busy with other things it takes more than the 30 s of JupyterHub
+    c.Spawner.http_timeout = 120  # a busy machine takes more than the 30 s that are the default
     c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
     c.Spawner.environment = {"JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"}
     # Kernels and files are what the collection uses; terminals only cost time at the start.
