@@ -141,10 +141,11 @@ def failed(result: dict[str, Any], code: str, *says: str) -> dict[str, Any]:
 
 def until(done: Callable[[], Any], seconds: float = 120) -> Any:
     """Look until there is something to see, and return it."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (found := done()):
         assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.3)  # looks cost the hub as much as what they wait for
     return found
 
 

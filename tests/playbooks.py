@@ -162,10 +162,11 @@ def processes_of(folder: Path) -> dict[int, str]:
 
 def eventually(look: Callable[[], Any], seconds: float = 120) -> Any:
     """Look until there is something to see, and return it."""
-    deadline = monotonic() + seconds
+    deadline, pause = monotonic() + seconds, 0.02
     while not (seen := look()):
         assert monotonic() < deadline, f"it did not come to pass within {seconds} s"
-        sleep(0.05)
+        sleep(pause)
+        pause = min(pause * 1.5, 0.3)  # looks cost the hub as much as what they wait for
     return seen
 
 

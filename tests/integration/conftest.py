@@ -13,6 +13,19 @@ from doors import DOORS, At
 from hubs import Hub, HubPool
 from misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
 
+# Those that take longest, and begin first: so the workers come to their end together.
+LONGEST = (
+    "service_account_keep", "many_servers", "documents", "verify", "hub_server", "token_faults", "hub_server_faults",
+    "hub_token", "rotate_tokens", "make_verify", "service_account", "leaks", "hub_exec", "hub_cull", "refresh",
+    "hub_user", "token_kill", "bad_input", "hub_places", "local_hub", "hub_info", "idle_culler_timer", "doors",
+    "hub_names", "culling_page",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session", params=DOORS)
 def door(request: pytest.FixtureRequest) -> str:

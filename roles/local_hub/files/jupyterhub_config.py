@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 from jupyterhub.auth import Authenticator
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 here = Path(__file__).resolve().parent
 state = Path(os.environ["LOCAL_HUB_STATE"])
@@ -26,6 +28,13 @@ c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{ports['hub']}"
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports['proxy_api']}"
 # Node by its own path: the node that installed the proxy is the one that runs it, whatever is first on PATH.
 c.ConfigurableHTTPProxy.command = parameters["proxy_command"]
+
+
+@event.listens_for(Engine, "connect")
+def write_at_once(connection, record):
+    """A disposable hub is to survive its own death, not the machine's: nothing waits for the disk."""
+    connection.execute("PRAGMA synchronous = OFF")
+
 
 c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub-{parameters['version']}.sqlite"
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
