@@ -17,7 +17,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -32,7 +31,10 @@ import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from hubs import Hub
 
+from playbooks import ansible_bin, eventually
+
 DOORS = ("controller", "module")
+until = eventually
 PLUGINS = Path(__file__).resolve().parent / "doors_plugins"
 CONNECTIONS = {"controller": "local", "module": "next_door"}
 DEADLINE = 300.0  # seconds, for a whole playbook: a hang is to end in a failure that shows the output
@@ -139,16 +141,6 @@ def failed(result: dict[str, Any], code: str, *says: str) -> dict[str, Any]:
     return failure
 
 
-def until(done: Callable[[], Any], seconds: float = 120) -> Any:
-    """Look until there is something to see, and return it."""
-    deadline, pause = time.monotonic() + seconds, 0.02
-    while not (found := done()):
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.3)  # looks cost the hub as much as what they wait for
-    return found
-
-
 def perform(task: dict[str, Any]) -> dict[str, Any]:
     """One task without Ansible around it: its options validated as both doors validate them, and its program."""
     [(module, options)] = [(name, value) for name, value in task.items() if name.startswith("hubops.jupyterhub.")]
@@ -227,11 +219,6 @@ def watch(
         stderr.seek(0)
         ran.stderr = stderr.read()
     return ran
-
-
-def ansible_bin() -> Path:
-    """The programs of the Ansible under test: this environment's, or those of another one that is named."""
-    return Path(os.environ.get("HUBOPS_ANSIBLE_VENV") or sys.prefix).absolute() / "bin"
 
 
 def environment(folder: Path, more: dict[str, str]) -> dict[str, str]:
