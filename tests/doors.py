@@ -106,8 +106,12 @@ class At:
     def api(self, method: str, path: str, body: Any = None) -> requests.Response:
         return requests.request(method, f"{self.hub.api}/{path}", json=body, headers=self.hub.headers, timeout=120)
 
+    def new_name(self) -> str:
+        """That of a user who is not there yet."""
+        return f"user{next(_numbers)}"
+
     def new_user(self, admin: bool = False) -> str:
-        name = f"user{next(_numbers)}"
+        name = self.new_name()
         assert self.api("POST", f"users/{name}", {"admin": admin}).status_code == 201
         return name
 

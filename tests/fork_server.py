@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def import_all() -> None:
     for name in ("ansible.cli.adhoc", "ansible.cli.playbook", "cryptography.fernet", "requests", "websocket"):
         importlib.import_module(name)
     loader.init_plugin_loader()
-    for kind in ("callback", "filter", "inventory", "test", "vars"):  # of which every run looks at all
+    # Of these every run looks at all, and reads their documentation, where their options are described.
+    for kind in ("become", "callback", "connection", "filter", "inventory", "shell", "test", "vars"):
         list(getattr(loader, f"{kind}_loader").all(class_only=True))
     for kind, names in {
         "action": ("assert", "command", "copy", "debug", "fail", "include_vars", "set_fact", "set_stats", "template"),
@@ -149,6 +151,8 @@ def import_all() -> None:
     for kind in ("action", "filter"):
         for file in sorted(Path(collections, *COLLECTION.split("."), "plugins", kind).glob("*.py")):
             importlib.import_module(f"{COLLECTION}.plugins.{kind}.{file.stem}")
+
+    pack_compiled()
 
     # A run looks for plugins and collections by itself, in its own folders too.
     for each in vars(loader).values():
@@ -174,6 +178,22 @@ def set_own_settings(before: str) -> None:
     for each in vars(loader).values():
         if isinstance(each, loader.PluginLoader):
             each.config = [path.replace(before, constants.ANSIBLE_HOME) for path in each.config]
+
+
+def pack_compiled() -> None:
+    """Have Ansible pack the compiled code of a module, too. A host compiles all of it each time otherwise."""
+    from ansible.executor import module_common
+
+    pack = module_common._add_module_to_zip
+
+    def pack_both(packed: zipfile.ZipFile, *more: object) -> None:
+        pack(packed, *more)
+        for name in packed.namelist():
+            code = compile(packed.read(name), name, "exec", dont_inherit=True)
+            # Of no date, so that Python takes it as it is.
+            packed.writestr(f"{name}c", importlib._bootstrap_external._code_to_hash_pyc(code, bytes(8), checked=False))
+
+    module_common._add_module_to_zip = pack_both
 
 
 def share(source: Path, target: Path) -> None:

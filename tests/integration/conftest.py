@@ -13,22 +13,48 @@ from doors import DOORS, At
 from hubs import Hub, HubPool
 from misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
 
+from playbooks import oldest_ansible_bin
+
 # Those that take longest, and begin first: so the workers come to their end together.
 LONGEST = (
-    "service_account_keep", "many_servers", "documents", "verify", "hub_server", "token_faults", "hub_server_faults",
-    "hub_token", "rotate_tokens", "make_verify", "service_account", "leaks", "hub_exec", "hub_cull", "refresh",
-    "hub_user", "token_kill", "bad_input", "hub_places", "local_hub", "hub_info", "idle_culler_timer", "doors",
-    "hub_names", "culling_page",
+    "many_servers", "service_account_keep", "hub_server", "documents", "verify", "hub_server_faults", "bad_input",
+    "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull", "rotate_tokens", "service_account", "hub_info",
+    "hub_user", "doors", "hub_places", "local_hub", "make_verify", "hub_names", "idle_culler_timer", "culling_page",
+    "connection", "token_kill", "fork_server", "cull_like_the_peer", "refresh", "service_accounts_page", "idle_culler",
+    "install",
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+OLDEST = "oldest"
+"""The ansible-core that tests marked `doors` run on, besides the newest one."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on both. The marks of parameters are not known yet: those that are not to be are dropped below."""
+    newest = pytest.param("", id=pytest.HIDDEN_PARAM)
+    metafunc.parametrize("core", [newest, OLDEST], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    oldest = [item for item in items if hasattr(item, "callspec") and item.callspec.params.get("core")]
+    dropped = {item for item in oldest if not item.get_closest_marker("doors")}
+    config.hook.pytest_deselected(items=[*dropped])
+    items[:] = [item for item in items if item not in dropped]
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def core(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The ansible-core under test: the newest one, and the oldest one, too, for what is marked `doors`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == OLDEST:
+            patch.setenv("HUBOPS_ANSIBLE_VENV", str(oldest_ansible_bin().parent))
+        yield
+
+
 @pytest.fixture(scope="session", params=DOORS)
-def door(request: pytest.FixtureRequest) -> str:
+def door(core: None, request: pytest.FixtureRequest) -> str:
     return request.param
 
 

@@ -19,7 +19,7 @@ from playbooks import Played, ansible_bin, environment, eventually, oldest_ansib
 
 TELLING = Path(__file__).resolve().parent.parent / "telling_plugins"
 # What no two runs have in common: the process and its temporary folder.
-PASSING = re.compile(r"ansible-local-\w+|ansible-tmp-[\w.-]+|(?<=parent=)\d+")
+PASSING = re.compile(r"ansible-local-\w+|ansible-tmp-[\w.-]+|(?<=_payload_)\w+|(?<=parent=)\d+")
 PLAYS = {
     "passes": "- hosts: localhost\n  gather_facts: false\n  tasks: [{debug: {msg: passed}}]\n",
     "fails": "- hosts: localhost\n  gather_facts: false\n  tasks: [{fail: {msg: with these words}}]\n",
@@ -42,7 +42,7 @@ def both(command: list[str | Path], folder: Path, env: dict[str, str]) -> tuple[
 
 def told(played: Played, path: Path) -> dict[str, Any]:
     assert played.status == 0, played.output
-    found: dict[str, Any] = json.loads(PASSING.sub("TEMPORARY", path.read_text()))
+    found: dict[str, Any] = json.loads(PASSING.sub("TEMPORARY", path.read_text()).replace(".pyc", ".py"))
     path.unlink()
     return found
 
@@ -58,8 +58,25 @@ def test_a_task_cannot_tell_which_it_is_in(programs: Path, tmp_path: Path, more:
         told(each(command, tmp_path, env), tmp_path / "told.json") for each in (run, run_forked)
     )  # fmt: skip
     assert started["environment"]["EXTRA"] == "é"
+    for each in (started, forked):  # where it has looked for what plugins say of their options: before the fork
+        each["loaders"]["fragment_loader"].pop()
     for what in started:
         assert forked[what] == started[what], what
+
+
+def test_a_module_cannot_tell_who_has_sent_it(programs: Path, tmp_path: Path) -> None:
+    """But for the names of its files: a fork sends the compiled ones, too, which are packed once for all."""
+    (tmp_path / "play.yml").write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks: [{tell_module: {path: told.json}}]\n"
+    )
+    env = environment(tmp_path, programs) | {"ANSIBLE_LIBRARY": str(TELLING / "modules"), "EXTRA": "é"}
+    command = [programs / "ansible-playbook", "play.yml"]
+    started, packed, shared = (
+        told(each(command, tmp_path, env), tmp_path / "told.json") for each in (run, run_forked, run_forked)
+    )
+    assert started["environment"]["EXTRA"] == "é"
+    assert packed == started
+    assert shared == started
 
 
 @pytest.mark.parametrize("name", PLAYS)

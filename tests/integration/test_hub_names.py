@@ -53,7 +53,7 @@ def test_users(at: At) -> None:
 
 
 def test_the_progress_of_such_a_user(any_version: At) -> None:
-    at, user = any_version, EVERYTHING + any_version.door
+    at, user = any_version, EVERYTHING + any_version.new_name()
     _made, result = at.run(
         [
             at.task("hub_user", user=user),

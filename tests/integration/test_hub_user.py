@@ -192,7 +192,7 @@ def test_groups(any_version: At) -> None:
 
 
 def test_a_new_user_in_a_new_group(any_version: At) -> None:
-    user = f"born-in-a-group-{any_version.door}-{any_version.hub.version}"
+    user = any_version.new_name()
     options = {"user": user, "groups": [f"group-of-{user}"], "create_groups": True}
     first, second = any_version.run([any_version.task("hub_user", **options)] * 2).results
     assert verbs(first) == ["create", "create", "join"]

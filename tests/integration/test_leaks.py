@@ -83,15 +83,15 @@ def test_the_search_finds_what_there_is() -> None:
 
 @contextmanager
 def process_list(evidence: Evidence) -> Iterator[None]:
-    """What everybody on the machine can see of its processes, all the while."""
-    ended, seen = threading.Event(), set()
+    """What everybody on the machine can see of the processes that begin within the block, all the while."""
+    ended, seen, before = threading.Event(), set(), set(os.listdir("/proc"))
 
     def look() -> None:
         while not ended.wait(0.02):
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit():
+            for name in os.listdir("/proc"):
+                if name.isdigit() and name not in before:
                     try:
-                        seen.add(Path(entry.path, "cmdline").read_bytes())
+                        seen.add(Path("/proc", name, "cmdline").read_bytes())
                     except OSError:
                         pass  # it ended meanwhile
 

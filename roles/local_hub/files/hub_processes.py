@@ -103,6 +103,8 @@ def end_all(state: Path, hub: Process | None) -> bool:
         wait_until(lambda: not hub.alive(), GRACE_SECONDS)
     for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
         left = remaining()
+        if not left:
+            return bool(found)
         for process in left:
             process.kill(number)
         wait_until(lambda left=left: not any(process.alive() for process in left), 3)

@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""For tests: a module that writes down what it knows of its process, and of how it was sent there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ansible.module_utils import basic
+
+
+def main():
+    module = basic.AnsibleModule({"path": {"type": "path", "required": True}})
+    umask = os.umask(0)
+    os.umask(umask)
+    told = {
+        "environment": dict(os.environ),
+        "arguments": sys.argv,
+        "path": sys.path,
+        "flags": str(sys.flags),
+        "folder": os.getcwd(),
+        "umask": umask,
+        "name": module._name,
+        "utilities": basic.__file__,
+    }
+    with open(module.params["path"], "w") as file:
+        json.dump(told, file)
+    module.exit_json()
+
+
+if __name__ == "__main__":
+    main()
