@@ -45,6 +45,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     Invalid,
     MissingScope,
+    Timeout,
     Unauthorized,
     UnexpectedAnswer,
 )
@@ -73,6 +74,8 @@ _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
 _LAST = 1.0
 """Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
+_ENOUGH = 5.0
+"""Seconds within which a hub that works answers, a busy one, too: no answer in less says nothing of it."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
@@ -304,9 +307,9 @@ class HubClient:
             try:
                 response = self._in_time(timeout, method, url, token=token, json=body, params=params, headers=headers)
             except requests.RequestException as error:
-                raise no_answer(error, method, url, timeout) from None
+                raise self._ended(no_answer(error, method, url, timeout), timeout) from None
             except NotInTime:
-                raise too_late(method, url, timeout) from None
+                raise self._ended(too_late(method, url, timeout), timeout) from None
             if method not in _SAFE or response.status_code not in _BUSY or pause is None:
                 break
             wait = retry_after_of(response)
@@ -315,6 +318,10 @@ class HubClient:
                 break  # whoever asked would rather know than wait
             time.sleep(wait)
         return response
+
+    def _ended(self, failure: HubError, timeout: float) -> HubError:
+        failure.cut_short = isinstance(failure, Timeout) and timeout < min(self.connection.request_timeout, _ENOUGH)
+        return failure
 
     def _time_for(self, patience: float) -> float:
         """How many seconds an answer gets that is usually waited for so long."""

@@ -21,6 +21,8 @@ class HubError(Exception):
     """
 
     code: ClassVar[str]
+    cut_short = False
+    """Whether the deadline of whoever asked left the answer less time than answers get: it says little of the hub."""
 
     def __init__(
         self,

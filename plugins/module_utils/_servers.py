@@ -338,24 +338,27 @@ def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
 def until(look: Callable[[], T], deadline: float) -> T:
     """Look until there is something to see, ever more slowly, and return it; the last look where the deadline is first.
 
-    A hub that does not answer may be back in a moment. Where it is not by then, its last failure is raised.
+    A hub that does not answer may be back in a moment. Where it is not by then, its last failure is raised. A look that
+    only the deadline has ended is none: the one before it counts.
     """
-    pause = PAUSE
+    pause, last = PAUSE, list[T]()
     while True:
         failure = None
         try:
             found = look()
             if found:
                 return found
+            last = [found]
         except HubError as error:
             if not is_away(error):
                 raise
             failure = error
+            last = last if error.cut_short else []
         left = deadline - time.monotonic()
         if left <= 0:
-            if failure is not None:
+            if failure is not None and not last:
                 raise failure
-            return found
+            return last[0]
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE)
 

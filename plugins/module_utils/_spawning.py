@@ -170,15 +170,18 @@ class Spawn:
     def _glance(self) -> Server | None:
         """A look; None while the hub gives no answer, as it may be back in a moment, and the server with it."""
         try:
-            self._away = None
-            return self._look()
+            found = self._look()
         except HubError as error:
             if not is_away(error):
                 raise
-            self._away = error
-            # Spawns end with a hub that is started again; one that is only asked too often goes on.
-            self._taken = self._taken and error.status == 429
+            # A look that only the deadline has ended says nothing of the hub.
+            if not error.cut_short:
+                self._away = error
+                # Spawns end with a hub that is started again; one that is only asked too often goes on.
+                self._taken = self._taken and error.status == 429
             return None
+        self._away = None
+        return found
 
     def _listen(self) -> str | None:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""

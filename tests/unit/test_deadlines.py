@@ -14,7 +14,12 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, HubFailure, RateLimited
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    HubFailure,
+    RateLimited,
+    Unreachable,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
@@ -116,6 +121,63 @@ def test_the_time_for_a_stop_is_over_though_the_hub_holds_its_answer(released: t
     assert time.monotonic() - began < LONG
     assert (result["failure"]["code"], result["servers"][0]["state"]) == ("timeout", "pending")
     assert "still there after 0.2 s" in result["msg"]
+
+
+def cut_short() -> TimedOut:
+    error = TimedOut("The hub did not answer GET within 0.5 s.", "x", method="GET")
+    error.cut_short = True
+    return error
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "says"),
+    [
+        ("stopped", STOPPING, "still there after 0.2 s"),
+        ("started", PENDING, "was not ready after 0.2 s: it is pending"),
+    ],
+)
+def test_a_last_look_that_the_deadline_ends_is_no_failure_of_the_hub(state: str, found: Model, says: str) -> None:
+    """On a machine that has much else to do, the answer to it comes too late."""
+    hub = hub_with(found)
+
+    def looked() -> None:
+        if hub.looks > 2:
+            raise cut_short()
+
+    hub.on_look = looked
+    result = perform(hub, state, wait_timeout=0.2, on_timeout="leave")
+    assert result["failure"]["code"] == "timeout"
+    assert says in result["msg"]
+
+
+def test_a_hub_that_has_not_answered_at_all_is_the_failure() -> None:
+    def never() -> None:
+        raise cut_short()
+
+    with pytest.raises(TimedOut, match="did not answer GET"):
+        _servers.until(never, time.monotonic())
+
+
+def test_nor_does_a_look_count_after_which_the_hub_was_away() -> None:
+    looks = iter((False, Unreachable("No answer from the hub.", "x"), cut_short()))
+
+    def look() -> bool:
+        found = next(looks)
+        if isinstance(found, HubError):
+            raise found
+        return found
+
+    with pytest.raises(HubError):  # the one or the other, as it comes
+        _servers.until(look, time.monotonic() + 0.01)
+
+
+@pytest.mark.parametrize(("left", "cut"), [(0.6, True), (600.0, False)])
+def test_whose_deadline_it_was(left: float, cut: bool) -> None:
+    with misbehaving_server(HANGS) as server:
+        hub = HubClient(Connection(server.url, "token", request_timeout=0.7))
+        with pytest.raises(TimedOut) as error:
+            hub.by(time.monotonic() + left).get("users", "alice", scope="read:users", what="user 'alice'")
+    assert error.value.cut_short is cut
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
