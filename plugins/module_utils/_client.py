@@ -320,6 +320,7 @@ class HubClient:
         return response
 
     def _ended(self, failure: HubError, timeout: float) -> HubError:
+        """The failure, which says whether it is the deadline that has left the answer only this ``timeout`` (s)."""
         failure.cut_short = isinstance(failure, Timeout) and timeout < min(self.connection.request_timeout, _ENOUGH)
         return failure
 

@@ -88,8 +88,10 @@ def process_list(evidence: Evidence) -> Iterator[None]:
 
     def look() -> None:
         while not ended.wait(0.02):
-            for name in os.listdir("/proc"):
-                if name.isdigit() and name not in before:
+            now = set(os.listdir("/proc"))
+            before.intersection_update(now)  # the number of one that has ended may be another's next
+            for name in now - before:
+                if name.isdigit():
                     try:
                         seen.add(Path("/proc", name, "cmdline").read_bytes())
                     except OSError:
