@@ -10,7 +10,8 @@ What comes after the imports is the program itself, run as its script says, with
 folder of this run alone; tests/integration/test_fork_server.py compares it with a program that was started.
 
 There is one such process for each Python and each set of Ansible's settings, since Ansible reads most of them while it
-is imported. Those of `OWN` are set anew in each run.
+is imported. Those of `OWN` are set anew in each run. Beside it is one for the modules that such a run sends to this
+machine: a Python that has imported the libraries that modules import, and nothing of Ansible.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import runpy
 import selectors
 import signal
@@ -29,9 +31,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 OWN = ("ANSIBLE_ASYNC_DIR", "ANSIBLE_HOME", "ANSIBLE_INVENTORY", "ANSIBLE_REMOTE_TEMP")
 """Settings that differ from run to run, for they name its folder."""
@@ -70,18 +74,16 @@ class Process:
 
 
 class ForkServer:
-    """The process that forks, for one Python and one set of settings."""
+    """The process that forks, for one Python and one set of settings: Ansible's programs, or modules."""
 
-    def __init__(self, python: Path, settings: dict[str, str]) -> None:
+    def __init__(self, kind: str, python: str, env: dict[str, str]) -> None:
         self._lock = threading.Lock()
-        self._home = tempfile.TemporaryDirectory(prefix="hubops-fork-server-")
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._requests, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
-        own = {"HOME": self._home.name, "PATH": os.defpath, "ANSIBLE_HOME": str(Path(self._home.name, "ansible"))}
         with theirs:
             self._process = subprocess.Popen(
-                [python, __file__, str(theirs.fileno())], env=settings | own, cwd="/", pass_fds=[theirs.fileno()],
+                [python, __file__, kind, str(theirs.fileno())], env=env, cwd="/", pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
 
@@ -94,36 +96,38 @@ class ForkServer:
     def close(self) -> None:
         self._requests.close()
         self._process.wait()
-        self._home.cleanup()
 
 
-_servers: dict[tuple[str, ...], ForkServer] = {}
+_servers: dict[tuple[str, ...], tuple[ForkServer, tempfile.TemporaryDirectory[str]]] = {}
 _lock = threading.Lock()
 
 
 def start(command: Sequence[str], cwd: Path, env: dict[str, str], streams: tuple[int, int, int]) -> Process:
     """Run one of Ansible's programs, named by its path, with exactly this environment and these streams (stdin, stdout,
     stderr)."""
-    python = Path(command[0]).parent / "python"
+    python = str(Path(command[0]).parent / "python")
     read_at_import = ("ANSIBLE_", "LANG", "LC_", "PYTHON")
     settings = {name: env[name] for name in sorted(env) if name.startswith(read_at_import) and name not in OWN}
-    key = (str(python), *(f"{name}={value}" for name, value in settings.items()))
+    key = (python, *(f"{name}={value}" for name, value in settings.items()))
     with _lock:
         if key not in _servers:
-            _servers[key] = ForkServer(python, settings)
-        server = _servers[key]
+            home = tempfile.TemporaryDirectory(prefix="hubops-fork-server-")
+            own = {"HOME": home.name, "PATH": os.defpath, "ANSIBLE_HOME": str(Path(home.name, "ansible"))}
+            _servers[key] = ForkServer("programs", python, settings | own), home
+        server, _home = _servers[key]
     return server.start({"command": list(command), "cwd": str(cwd), "env": env}, streams)
 
 
 def close_all() -> None:
     """End the processes that fork. Runs that they have forked go on."""
     with _lock:
-        for server in _servers.values():
+        for server, home in _servers.values():
             server.close()
+            home.cleanup()
         _servers.clear()
 
 
-# The process that forks. It has no more than Ansible's own environment has.
+# The processes that fork. They have no more than Ansible's own environment has.
 
 
 def import_all() -> None:
@@ -165,6 +169,35 @@ def import_all() -> None:
             del sys.modules[name]
 
 
+def fork_modules(server: ForkServer) -> None:
+    """Have the connection to this machine fork a Python where it would start the one that we are."""
+    from ansible.plugins.connection import local
+
+    start = local.Connection.exec_command
+    # As Ansible's shell plugin writes it; with a script unless the connection pipelines the module.
+    python = re.compile(rf"/bin/sh -c '{re.escape(sys.executable)}(?: (?P<script>[\w./-]+))? && sleep 0'")
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):  # type: ignore[no-untyped-def]
+        found = python.fullmatch(cmd)
+        if not found:
+            return start(self, cmd, in_data, sudoable)
+        folder = os.fsdecode(self.cwd or os.getcwd())
+        env = {**os.environ, "PWD": folder}  # as a shell sets it
+        command = [found["script"]] if found["script"] else []
+        with contextlib.ExitStack() as stack:
+            files = (os.fdopen(os.memfd_create("module"), "w+b") for _stream in range(3))
+            stdin, stdout, stderr = map(stack.enter_context, files)
+            stdin.write(in_data or b"")
+            stdin.seek(0)
+            request = {"command": command, "cwd": folder, "env": env}
+            status = server.start(request, (stdin.fileno(), stdout.fileno(), stderr.fileno())).wait()
+            stdout.seek(0)
+            stderr.seek(0)
+            return status, stdout.read(), stderr.read()
+
+    local.Connection.exec_command = exec_command
+
+
 def set_own_settings(before: str) -> None:
     """Have Ansible read its settings again, those whose defaults are below ANSIBLE_HOME, formerly ``before``, too."""
     from ansible import constants
@@ -204,19 +237,35 @@ def share(source: Path, target: Path) -> None:
             os.link(file, target / file.name)
 
 
-def run(command: list[str], cwd: str, env: dict[str, str], streams: Sequence[int]) -> int:
-    """In a process just forked: be the program."""
-    from ansible import constants
+def import_libraries() -> None:
+    """What the collection's modules import, but for the Ansible that each of them brings with it."""
+    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
+    modules = Path(collections, *COLLECTION.split("."), "plugins", "modules").glob("*.py")
+    names = ["websocket", *(f"{COLLECTION}.plugins.modules.{file.stem}" for file in modules)]
+    program = f"import sys; sys.path.insert(0, {collections!r}); import {', '.join(names)}; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
+    for name in told.stdout.split():
+        if name.partition(".")[0] not in ("__main__", "ansible", "ansible_collections"):
+            with contextlib.suppress(ImportError):  # some are made by others, and not to be found
+                importlib.import_module(name)
 
+
+def become(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
+    """In a process just forked: take what a process that is started is given."""
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
-    home = os.environ["ANSIBLE_HOME"]
     os.environ.clear()
     os.environ.update(env)
     tempfile.tempdir = None
+
+
+def run_program(command: list[str], home: str) -> None:
+    """Be one of Ansible's programs."""
+    from ansible import constants
+
     sys.argv, sys.path[0] = command, os.path.dirname(command[0])
     set_own_settings(home)
     # What Ansible packs of a module, to send it to a host, is the same for all runs.
@@ -224,19 +273,44 @@ def run(command: list[str], cwd: str, env: dict[str, str], streams: Sequence[int
     share(packed, own)
     try:
         runpy.run_path(command[0], run_name="__main__")
+    finally:
+        share(own, packed)
+
+
+def run_module(command: list[str]) -> None:
+    """Be a Python with this script, or with the one that it reads."""
+    if command:
+        sys.argv, sys.path[0] = command, os.path.dirname(command[0])
+        runpy.run_path(command[0], run_name="__main__")
+        return
+    sys.argv, sys.path[0] = [""], ""
+    script = sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), vars(script))
+
+
+def end_with(run: Callable[[], None]) -> NoReturn:
+    """Run this and end as Python ends, but that nothing of all that was imported is taken apart."""
+    status = 1
+    try:
+        run()
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
-        share(own, packed)
+        threading._shutdown()
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    return status
+        os._exit(status)
 
 
-def serve(requests: socket.socket) -> None:
-    """Fork for each request, until nobody can ask any more; tell of each run its process id and its exit status."""
+def serve(requests: socket.socket) -> list[str] | None:
+    """Fork for each request, until nobody can ask any more; tell of each run its process id and its exit status.
+
+    It returns in each fork, which is by then as if it were started, with the command, and None at the end.
+    """
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
         while True:
@@ -251,21 +325,19 @@ def serve(requests: socket.socket) -> None:
                     continue
                 request, handles, _flags, _address = socket.recv_fds(requests, LONGEST, 4)
                 if not request:
-                    return
+                    return None
                 *streams, answer = handles
                 pid = os.fork()
                 if pid == 0:
-                    status = 1
-                    try:
-                        os.close(answer)
-                        for one in [*selector.get_map().values()]:
-                            os.close(one.fd)
-                            if one.data:
-                                one.data[1].close()
-                        selector.close()
-                        status = run(**json.loads(request), streams=streams)
-                    finally:
-                        os._exit(status)
+                    os.close(answer)
+                    for one in [*selector.get_map().values()]:
+                        os.close(one.fd)
+                        if one.data:
+                            one.data[1].close()
+                    requests.detach()
+                    asked = json.loads(request)
+                    become(asked["cwd"], asked["env"], streams)
+                    return list(asked["command"])
                 answers = socket.socket(fileno=answer)
                 answers.send(str(pid).encode())
                 for stream in streams:
@@ -273,16 +345,24 @@ def serve(requests: socket.socket) -> None:
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, answers))
 
 
-def main() -> None:
+def main(kind: str, handle: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which then end us
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
-    sys.argv, sys.path[0] = [program], os.path.dirname(program)
-    import_all()
+    requests, env = socket.socket(fileno=int(handle)), dict(os.environ)
+    if kind == "programs":
+        modules = ForkServer("modules", sys.executable, env)  # it ends when none of our runs can ask it any more
+        program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+        sys.argv, sys.path[0] = [program], os.path.dirname(program)
+        import_all()
+        fork_modules(modules)
+    else:
+        import_libraries()
     gc.collect()
     gc.freeze()  # or each run would copy all of it
-    serve(requests)
+    command = serve(requests)
+    if command is None:
+        return
+    end_with(lambda: run_module(command) if kind == "modules" else run_program(command, env["ANSIBLE_HOME"]))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -64,12 +64,14 @@ def test_a_task_cannot_tell_which_it_is_in(programs: Path, tmp_path: Path, more:
         assert forked[what] == started[what], what
 
 
-def test_a_module_cannot_tell_who_has_sent_it(programs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pipelining", ["1", "0"])
+def test_a_module_cannot_tell_who_has_sent_it(programs: Path, tmp_path: Path, pipelining: str) -> None:
     """But for the names of its files: a fork sends the compiled ones, too, which are packed once for all."""
     (tmp_path / "play.yml").write_text(
         "- hosts: localhost\n  gather_facts: false\n  tasks: [{tell_module: {path: told.json}}]\n"
     )
     env = environment(tmp_path, programs) | {"ANSIBLE_LIBRARY": str(TELLING / "modules"), "EXTRA": "é"}
+    env |= {"ANSIBLE_PIPELINING": pipelining, "ANSIBLE_PYTHON_INTERPRETER": str(programs / "python")}
     command = [programs / "ansible-playbook", "play.yml"]
     started, packed, shared = (
         told(each(command, tmp_path, env), tmp_path / "told.json") for each in (run, run_forked, run_forked)
