@@ -77,6 +77,8 @@ def test_a_module_cannot_tell_who_has_sent_it(programs: Path, tmp_path: Path, pi
         told(each(command, tmp_path, env), tmp_path / "told.json") for each in (run, run_forked, run_forked)
     )
     assert started["environment"]["EXTRA"] == "é"
+    # Its parent is all that tells: a fork's is the process that forks.
+    assert ["fork_server.py" in each.pop("parent") for each in (started, packed, shared)] == [False, True, True]
     assert packed == started
     assert shared == started
 

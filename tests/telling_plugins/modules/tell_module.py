@@ -17,6 +17,8 @@ def main():
     module = basic.AnsibleModule({"path": {"type": "path", "required": True}})
     umask = os.umask(0)
     os.umask(umask)
+    with open(f"/proc/{os.getppid()}/cmdline") as file:
+        parent = file.read()
     told = {
         "environment": dict(os.environ),
         "arguments": sys.argv,
@@ -30,6 +32,7 @@ def main():
         "signals": {int(each): str(signal.getsignal(each)) for each in signal.valid_signals()},
         "files": len(os.listdir("/proc/self/fd")),
         "leads": [os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid()],
+        "parent": parent,
         "encodings": [sys.stdin.encoding, sys.stdout.encoding, sys.getfilesystemencoding(), sys.stdout.errors],
     }
     with open(module.params["path"], "w") as file:
