@@ -35,7 +35,7 @@ import types
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 OWN = ("ANSIBLE_ASYNC_DIR", "ANSIBLE_HOME", "ANSIBLE_INVENTORY", "ANSIBLE_REMOTE_TEMP")
 """Settings that differ from run to run, for they name its folder."""
@@ -130,6 +130,13 @@ def close_all() -> None:
 # The processes that fork. They have no more than Ansible's own environment has.
 
 
+def plugins(kind: str) -> list[str]:
+    """The collection's files of this kind, as modules of Python."""
+    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
+    files = Path(collections, *COLLECTION.split("."), "plugins", kind).glob("*.py")
+    return sorted(f"{COLLECTION}.plugins.{kind}.{file.stem}" for file in files)
+
+
 def import_all() -> None:
     """What a run of a play imports, without any of the state that it makes of its settings and its folders."""
     from ansible.plugins import loader
@@ -151,10 +158,8 @@ def import_all() -> None:
     }.items():
         for name in names:
             getattr(loader, f"{kind}_loader").get(name, class_only=True)
-    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
-    for kind in ("action", "filter"):
-        for file in sorted(Path(collections, *COLLECTION.split("."), "plugins", kind).glob("*.py")):
-            importlib.import_module(f"{COLLECTION}.plugins.{kind}.{file.stem}")
+    for name in (*plugins("action"), *plugins("filter")):
+        importlib.import_module(name)
 
     pack_compiled()
 
@@ -239,18 +244,17 @@ def share(source: Path, target: Path) -> None:
 
 def import_libraries() -> None:
     """What the collection's modules import, but for the Ansible that each of them brings with it."""
-    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
-    modules = Path(collections, *COLLECTION.split("."), "plugins", "modules").glob("*.py")
-    names = ["websocket", *(f"{COLLECTION}.plugins.modules.{file.stem}" for file in modules)]
-    program = f"import sys; sys.path.insert(0, {collections!r}); import {', '.join(names)}; print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
-    for name in told.stdout.split():
+    # Another process finds out what that is: Ansible changes the Python that it is imported into.
+    program = f"import sys; sys.path += sys.argv[1].split(':'); import websocket, {', '.join(plugins('modules'))}"
+    command = [sys.executable, "-c", f"{program}; print(*sys.modules)", os.environ["ANSIBLE_COLLECTIONS_PATH"]]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    for name in found:
         if name.partition(".")[0] not in ("__main__", "ansible", "ansible_collections"):
             with contextlib.suppress(ImportError):  # some are made by others, and not to be found
                 importlib.import_module(name)
 
 
-def become(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
+def take_place(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
     """In a process just forked: take what a process that is started is given."""
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
@@ -306,10 +310,10 @@ def end_with(run: Callable[[], None]) -> NoReturn:
         os._exit(status)
 
 
-def serve(requests: socket.socket) -> list[str] | None:
+def serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Fork for each request, until nobody can ask any more; tell of each run its process id and its exit status.
 
-    It returns in each fork, which is by then as if it were started, with the command, and None at the end.
+    It returns in each fork, with the request and the run's streams, and None at the end.
     """
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
@@ -335,9 +339,7 @@ def serve(requests: socket.socket) -> list[str] | None:
                         if one.data:
                             one.data[1].close()
                     requests.detach()
-                    asked = json.loads(request)
-                    become(asked["cwd"], asked["env"], streams)
-                    return list(asked["command"])
+                    return json.loads(request), streams
                 answers = socket.socket(fileno=answer)
                 answers.send(str(pid).encode())
                 for stream in streams:
@@ -358,10 +360,19 @@ def main(kind: str, handle: str) -> None:
         import_libraries()
     gc.collect()
     gc.freeze()  # or each run would copy all of it
-    command = serve(requests)
-    if command is None:
+    forked = serve(requests)
+    if forked is None:
         return
-    end_with(lambda: run_module(command) if kind == "modules" else run_program(command, env["ANSIBLE_HOME"]))
+    request, streams = forked
+
+    def run() -> None:
+        take_place(request["cwd"], request["env"], streams)
+        if kind == "programs":
+            run_program(request["command"], env["ANSIBLE_HOME"])
+        else:
+            run_module(request["command"])
+
+    end_with(run)
 
 
 if __name__ == "__main__":
