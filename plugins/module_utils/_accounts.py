@@ -17,6 +17,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import H
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, Invalid, MissingScope, NotFound
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import GROUP, USER
 
 _READ, _WRITE, _DELETE = "read:users", "admin:users", "delete:users"
 _NAME, _JOIN, _CREATE = "read:groups:name", "groups", "admin:groups"
@@ -114,7 +115,7 @@ class UserFlow:
 
     def _exists(self, group: str) -> bool:
         try:
-            self._hub.get("groups", group, scope=_NAME, what=_group(group))
+            self._hub.get("groups", group, scope=_NAME, what=_group(group), shape=GROUP)
         except NotFound:
             # The hub says the same of groups that the token may not see.
             held = self._held()
@@ -226,7 +227,7 @@ class UserFlow:
         """The hub's model of a user; None where it is known that there is none."""
         what = f"user '{user}'"
         try:
-            return self._hub.get("users", user, scope=_READ, what=what)
+            return self._hub.get("users", user, scope=_READ, what=what, shape=USER)
         except NotFound:
             # The hub says the same of users whom the token may not see.
             if not self._hub.lacking([f"read:users:name!user={user}"])[0]:

@@ -9,13 +9,16 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import json
+import math
 import re
 import ssl
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import is_address, joined
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     BY_STATUS,
+    EDGE,
     HubError,
     HubFailure,
     Invalid,
@@ -25,7 +28,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     TlsFailure,
     UnexpectedAnswer,
     Unreachable,
+    quoted,
 )
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import EVENT, Shape
 
 try:
     import requests
@@ -36,6 +41,48 @@ except ImportError:
     pass
 
 
+def json_of(text: str | bytes) -> Any:
+    """What a text of JSON says. Raises `ValueError` for one that says nothing that JSON can say again, such as NaN.
+
+    Half a character (a lone surrogate), which can neither be written nor sent, becomes U+FFFD.
+    """
+    try:
+        found = json.loads(text, parse_constant=_refused, parse_float=_finite)
+        # Only an escape can say it.
+        return _written(found) if re.search(rb"\\u[dD]" if isinstance(text, bytes) else r"\\u[dD]", text) else found
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refused(digits[:20])
+
+
+def _written(value: Any) -> Any:
+    """The same of whole characters only."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_written(item) for item in value]
+    if isinstance(value, dict):
+        return {_written(name): _written(item) for name, item in value.items()}
+    return value
+
+
+def is_passing(response: requests.Response) -> bool:
+    """Whether the answer says nothing of what was asked about, and another one may come a moment later.
+
+    A hub says its own 500 in JSON.
+    """
+    status = response.status_code
+    return status in EDGE or (status == 500 and "json" not in content_of(response))
+
+
 def request_of(response: requests.Response) -> dict[str, Any]:
     """What a failure says of its request. Queries are left out: they are long, and can hold secrets."""
     method, url = response.request.method, str(response.url).partition("?")[0]
@@ -44,13 +91,24 @@ def request_of(response: requests.Response) -> dict[str, Any]:
 
 def failure_of(response: requests.Response, what: str) -> HubError:
     """The failure that a status means, with the hub's own reason."""
+    failure = _failure_of(response, what)
+    failure.passing = is_passing(response) or failure.passing
+    return failure
+
+
+def _failure_of(response: requests.Response, what: str) -> HubError:
     status, request = response.status_code, request_of(response)
     reason = request["reason"]
     if status < 400:
-        target = urljoin(str(response.url), response.headers.get("Location", "")).partition("?")[0]
+        target = joined(str(response.url), response.headers.get("Location", "")).partition("?")[0]
         return UnexpectedAnswer(
             f"{request['url']} redirects to {target}; a token is never sent along.",
             "Set hub_url to the address at which the browser ends.", **request,
+        )  # fmt: skip
+    if status in (408, 499):
+        return HubFailure(
+            f"A proxy answers {status} for {what}, in place of the hub: {reason}.",
+            "Look at the proxy before the hub, and whether the hub is overloaded.", **request,
         )  # fmt: skip
     if status >= 500:
         return HubFailure(f"The hub failed with {status} for {what}: {reason}.", "Look into the hub's log.", **request)
@@ -75,9 +133,10 @@ def failure_of(response: requests.Response, what: str) -> HubError:
 
 def of_server(response: requests.Response, hub_url: str) -> bool:
     """Whether a server itself has answered, and not the hub in its place."""
-    if response.status_code in (404, 424) or response.status_code >= 500:
+    if response.status_code in (404, 424) or response.status_code >= 500 or is_passing(response):
         return False
-    target = urlsplit(urljoin(str(response.url), response.headers.get("Location", ""))).path
+    location = joined(str(response.url), response.headers.get("Location", ""))
+    target = urlsplit(location).path if is_address(location) else ""
     hub = urlsplit(hub_url).path + "hub/"
     return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
 
@@ -161,7 +220,7 @@ def content_of(response: requests.Response) -> str:
 def reason_of(response: requests.Response) -> str:
     """The reason that an answer gives: the hub's message, a page's title, or the status line's word."""
     try:
-        message = response.json()["message"]
+        message = json_of(response.content)["message"]
     except (ValueError, TypeError, KeyError):
         title = re.search(r"<title>(.*?)</title>", response.text[:10000], re.S | re.I)
         message = title[1] if title else ""
@@ -169,16 +228,22 @@ def reason_of(response: requests.Response) -> str:
     return " ".join(str(message or response.reason or response.status_code).split()).rstrip(".")
 
 
-def mapping_of(answer: Any, response: requests.Response) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise unexpected(response)
+def shaped(answer: Any, shape: Shape, response: requests.Response) -> Any:
+    """The answer, or a part of it, where it is of this shape. Raises `UnexpectedAnswer` where it is not."""
+    place = shape.misfit(answer)
+    if place is not None:
+        raise unexpected(response, place)
     return answer
 
 
-def unexpected(response: requests.Response) -> UnexpectedAnswer:
+def unexpected(response: requests.Response, field: str = "") -> UnexpectedAnswer:
+    """An answer that no JupyterHub gives, as a whole or in this ``field``."""
     request = request_of(response)
+    whole = f"{request['url']} answered {response.status_code} {content_of(response)}"
     return UnexpectedAnswer(
-        f"{request['url']} answered {response.status_code} {content_of(response)} that no JupyterHub gives.",
+        f"{whole} whose field {quoted(field)} is not what a JupyterHub gives."
+        if field
+        else f"{whole} that no JupyterHub gives.",
         "Check hub_url, and whether a login page or another proxy stands before the hub.", **request,
     )  # fmt: skip
 
@@ -196,7 +261,7 @@ def event_of(line: bytes) -> dict[str, Any] | None:
     if not line.startswith(b"data:"):
         return None
     try:
-        event = json.loads(line[5:])
+        event = json_of(line[5:])
     except ValueError:
         return None
-    return event if isinstance(event, dict) else None
+    return event if EVENT.misfit(event) is None else None

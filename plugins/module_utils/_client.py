@@ -10,17 +10,11 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-import math
-import time
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NotInTime
-from copy import copy
-from dataclasses import replace
-from functools import cached_property, partial
-from http.cookiejar import DefaultCookiePolicy
+from functools import cached_property
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     content_of,
@@ -29,107 +23,55 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     event_of,
     failure_of,
     gone,
-    mapping_of,
+    json_of,
     no_answer,
     of_server,
     reason_of,
     request_of,
-    retry_after_of,
-    too_late,
+    shaped,
     unexpected,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background, until
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, api_path, door
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
+    api_path,
+    joined,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import Dialect, dialect_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
-    Invalid,
     MissingScope,
-    Timeout,
     Unauthorized,
     UnexpectedAnswer,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import OBJECT, OWNER, ListOf, Shape
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._transport import T, Transport
 
 try:
     import requests
-    from requests.adapters import HTTPAdapter
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
-    from urllib3.exceptions import InsecureRequestWarning
-    from urllib3.util.retry import Retry
 except ImportError:
-    HAS_REQUESTS = False
-else:
-    HAS_REQUESTS = True
+    pass  # `Transport` says so in a sentence before any of it is needed
 
-_SAFE = ("GET", "DELETE")
-"""Methods that may be repeated: a second time they change nothing."""
-_BUSY = (429, 502, 503, 504)
-"""Statuses that a later try can mend: too many requests, and a proxy that waits for its hub."""
 _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
 PAGE_SIZE = 200
 """Users in a page, unless another number is asked for: as many as a hub gives (``api_page_max_limit``)."""
 _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
-_LAST = 1.0
-"""Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
-_ENOUGH = 5.0
-"""Seconds within which a hub that works answers, a busy one, too: no answer in less says nothing of it."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
 
-class HubClient:
-    """Requests to one hub with one token. Closes its connections when it is used as a context manager."""
+class HubClient(Transport):
+    """What a hub's API says to one token, and the servers behind it."""
 
-    def __init__(self, connection: Connection) -> None:
-        if not HAS_REQUESTS:
-            raise Invalid(
-                "The Python library requests is not installed where this task runs.", "Install it: pip install requests"
-            )
-        self.connection = connection
-        self._deadline = math.inf
-        self._session = requests.Session()
-        # A session is shared by tokens (`holding`): only the token says who asks.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        if not connection.validate_certs:
-            # Whoever turned the check off knows, and need not be told at each request.
-            warnings.simplefilter("ignore", InsecureRequestWarning)
-        # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
-        # that ask for another try are looked at in `_send`.
-        retry = Retry(
-            total=3, read=1, other=0, backoff_factor=0.2, allowed_methods=_SAFE, respect_retry_after_header=False
-        )  # fmt: skip
-        # A server that is waited for takes up to three connections: its start, its stream, and a look.
-        adapter = HTTPAdapter(max_retries=retry, pool_maxsize=300)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-
-    def __enter__(self) -> HubClient:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._session.close()
-
-    def holding(self, api_token: str) -> HubClient:
+    def holding(self: T, api_token: str) -> T:
         """The same hub over the same connections with another token. Raises `Invalid` where that can be none."""
-        other = copy(self)
-        other.connection = replace(self.connection, api_token=api_token)
+        other = super().holding(api_token)
         other.__dict__.pop("identity", None)
         return other
 
-    def by(self, deadline: float) -> HubClient:
-        """The same hub for one who waits no longer than to the ``deadline`` (of `time.monotonic`), for any answer."""
-        other = copy(self)
-        other._deadline = deadline
-        return other
-
     # What the hub and the token are
-
-    @property
-    def url(self) -> str:
-        return self.connection.hub_url
 
     @cached_property
     def version(self) -> str:
@@ -139,7 +81,7 @@ class HubClient:
         if 300 <= response.status_code < 400 or response.status_code >= 500:
             raise failure_of(response, "its version")
         try:
-            return str(response.json()["version"])
+            return str(json_of(response.content)["version"])
         except (ValueError, TypeError, KeyError):
             raise UnexpectedAnswer(
                 f"There is no JupyterHub at {self.url}: it answered {response.status_code} {content_of(response)}.",
@@ -167,9 +109,7 @@ class HubClient:
                 "It is unknown, expired or revoked, or its owner must log in again. Mint a new one with hub_token.",
                 status=response.status_code, method="GET", url=url,
             )  # fmt: skip
-        owner = mapping_of(self._judged(response, scope="", what="token's owner"), response)
-        if not owner.get("kind") or not owner.get("name"):
-            raise unexpected(response)
+        owner: dict[str, Any] = shaped(self._judged(response, scope="", what="token's owner"), OWNER, response)
         return owner
 
     def lacking(self, needed: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -180,10 +120,12 @@ class HubClient:
 
     # Requests to the hub's API
 
-    def get(self, *path: str, scope: str, what: str, **params: str) -> dict[str, Any]:
-        """One object. ``scope`` is what reading it needs and ``what`` its name in a sentence, both for failures."""
+    def get(self, *path: str, scope: str, what: str, shape: Shape = OBJECT, **params: str) -> dict[str, Any]:
+        """One object of this shape. ``scope`` is what reading it needs and ``what`` its name in a sentence, both for
+        failures."""
         response = self._send("GET", self._api(*path), params=params or None)
-        return mapping_of(self._judged(response, scope=scope, what=what), response)
+        found: dict[str, Any] = shaped(self._judged(response, scope=scope, what=what), shape, response)
+        return found
 
     def write(
         self, method: str, *path: str, scope: str, what: str, body: dict[str, Any] | None = None
@@ -192,8 +134,11 @@ class HubClient:
         response = self._send(method, self._api(*path), body=body)
         return response.status_code, self._judged(response, scope=scope, what=what)
 
-    def pages(self, *path: str, scope: str, what: str, page_size: int = PAGE_SIZE, **filters: str) -> Iterator[Any]:
-        """All items of a list, page by page to the end. A list that is a mapping on the hub gives its values."""
+    def pages(
+        self, *path: str, scope: str, what: str, shape: Shape = OBJECT, page_size: int = PAGE_SIZE, **filters: str
+    ) -> Iterator[Any]:
+        """All items of a list, each of this shape, page by page to the end. A list that is a mapping on the hub gives
+        its values."""
         offset = 0
         while True:
             params = {**filters, "offset": str(offset), "limit": str(page_size)}
@@ -203,9 +148,7 @@ class HubClient:
             if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
                 # The hub filters `ready` after paging and takes `next.url` from the Host header: the offset is true.
                 items, following = answer.get("items"), answer["_pagination"].get("next")
-            if not isinstance(items, (list, dict)):
-                raise unexpected(response)
-            yield from items.values() if isinstance(items, dict) else items
+            yield from shaped(list(items.values()) if isinstance(items, dict) else items, ListOf(shape), response)
             if not following:
                 return
             next_offset = following.get("offset") if isinstance(following, dict) else None
@@ -238,13 +181,14 @@ class HubClient:
 
     def server_url(self, url: str) -> str:
         """The address of a server, which the hub gives as a path, or with subdomains as a whole URL."""
-        return urljoin(self.url, url)
+        return joined(self.url, url)
 
     def answers(self, url: str) -> bool:
         """Whether a server itself answers at its public address. The hub answers in its place where it does not run.
 
         Raises `TlsFailure` for a certificate that is not trusted: with subdomains, each server may show another one.
         """
+        url = self.address(url)
         response = self._probe(urljoin(url, "api"))
         if response is not None and response.status_code == 404:
             # Some programs have no /api. A proxy that has no route yet says the same of all that is there.
@@ -264,7 +208,7 @@ class HubClient:
     def ask_server(self, method: str, url: str, *, what: str, body: dict[str, Any] | None = None) -> Any:
         """One request to a server's own REST API with the token, which must hold ``access:servers`` for it."""
         response = self._send(method, url, body=body)
-        if response.status_code in (401, 403) and not self.token_header(url):
+        if response.status_code in (401, 403) and not self.token_header(str(response.request.url)):
             raise elsewhere(response, what, self.url)
         kind = response.headers.get("Content-Type", "")
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
@@ -272,88 +216,10 @@ class HubClient:
             raise gone(response, what)
         return self._judged(response, scope="access:servers", what=what)
 
-    def token_header(self, url: str) -> dict[str, str]:
-        """The header that carries the token, for the hub's host and its subdomains; empty for any other."""
-        hub, other = urlsplit(self.url), urlsplit(url)
-        host, home = other.hostname or "", hub.hostname or ""
-        same = door(other) == door(hub) and (host == home or host.endswith("." + home))
-        token = self.connection.api_token
-        return {"Authorization": f"token {token}"} if same and token else {}
-
-    def trusted_cas(self, url: str) -> str:
-        """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
-        verify = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)["verify"]
-        return str(DEFAULT_CA_BUNDLE_PATH if verify is True else verify or "")
-
     # How a request is made, and its answer judged
 
     def _api(self, *path: str) -> str:
         return urljoin(self.url, "hub/api/" + api_path(*path))
-
-    def _send(
-        self,
-        method: str,
-        url: str,
-        *,
-        token: bool = True,
-        body: dict[str, Any] | None = None,
-        params: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> requests.Response:
-        """One request; every failure to get an answer comes as a `HubError`."""
-        patience = self.connection.request_timeout
-        for pause in (0.2, 0.4, 0.8, None):
-            timeout = self._time_for(patience)
-            try:
-                response = self._in_time(timeout, method, url, token=token, json=body, params=params, headers=headers)
-            except requests.RequestException as error:
-                raise self._ended(no_answer(error, method, url, timeout), timeout) from None
-            except NotInTime:
-                raise self._ended(too_late(method, url, timeout), timeout) from None
-            if method not in _SAFE or response.status_code not in _BUSY or pause is None:
-                break
-            wait = retry_after_of(response)
-            wait = pause if wait is None else wait
-            if wait > min(patience, self._deadline - time.monotonic()):
-                break  # whoever asked would rather know than wait
-            time.sleep(wait)
-        return response
-
-    def _ended(self, failure: HubError, timeout: float) -> HubError:
-        """The failure, which says whether it is the deadline that has left the answer only this ``timeout`` (s)."""
-        failure.cut_short = isinstance(failure, Timeout) and timeout < min(self.connection.request_timeout, _ENOUGH)
-        return failure
-
-    def _time_for(self, patience: float) -> float:
-        """How many seconds an answer gets that is usually waited for so long."""
-        return min(patience, max(self._deadline - time.monotonic(), _LAST))
-
-    def _in_time(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
-        # The HTTP library counts from the last byte, and anew where it tries again: an answer that comes drop by drop
-        # would never end.
-        return in_background(partial(self._request, method, url, timeout=timeout, **more)).result(timeout)
-
-    def _request(
-        self,
-        method: str,
-        url: str,
-        *,
-        timeout: float,
-        token: bool = True,
-        headers: dict[str, str] | None = None,
-        **more: Any,
-    ) -> requests.Response:
-        carried = self.token_header(url) if token else {}
-
-        def authorize(request: Any) -> Any:
-            # As `auth`, or the HTTP library would prefer what ~/.netrc has for the host.
-            request.headers.update(carried)
-            return request
-
-        return self._session.request(
-            method, url, auth=authorize, timeout=(min(timeout, 10.0), timeout), allow_redirects=False,
-            verify=self.connection.verify, cert=self.connection.cert, headers=headers, **more,
-        )  # fmt: skip
 
     def _judged(self, response: requests.Response, *, scope: str, what: str) -> Any:
         """The answer's JSON, None where it has no body; a typed failure for everything but success."""
@@ -365,7 +231,7 @@ class HubClient:
         if not response.content.strip():
             return None
         try:
-            return response.json()
+            return json_of(response.content)
         except ValueError:
             raise unexpected(response) from None
 

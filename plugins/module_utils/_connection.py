@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid, is_text, quoted
 
 _API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
@@ -65,7 +65,8 @@ class Connection:
 def base_url(url: str) -> str:
     """The hub's public address with its base path and one slash at the end.
 
-    Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser.
+    Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser. Raises
+    `Invalid` for everything else, and for parts that may be secret and lead nowhere.
     """
     shape = "Write it as https://hub.example.org/ with the base path, if the hub has one."
     if not url:
@@ -80,8 +81,40 @@ def base_url(url: str) -> str:
         raise Invalid("hub_url is not an http or https URL.", shape)
     if "@" in parts.netloc:
         raise Invalid("hub_url must not hold a user name or a password.", "Give the token as api_token.")
+    if "?" in url or "#" in url:
+        raise Invalid(
+            "hub_url must not hold a query or a fragment: an address ends before its ? or #.",
+            "Leave out what follows there, and give a token as api_token.",
+        )
     path = _API_OR_PAGE.sub("", parts.path.rstrip("/") or "/").rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
+
+
+def is_address(url: str) -> bool:
+    """Whether every program reads the same host, port and path in this absolute URL.
+
+    A backslash, user information, a space or a control character lets two programs read two hosts in one text: the
+    one that checks it, and the one that connects.
+    """
+    try:
+        return not re.search(r"[\x00-\x20\x7f-\xa0\\\s]", url) and "@" not in urlsplit(url).netloc
+    except ValueError:
+        return False
+
+
+def joined(base: str, url: str) -> str:
+    """An address that somebody told, relative to another one; as it is where it can be none."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url
+
+
+def secrets_of(url: str) -> set[str]:
+    """What may be secret in an address that somebody gave: what stands where a password, a query or a fragment does."""
+    user = re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0].rpartition("@")[0]
+    parts = (user, user.partition(":")[2], url.partition("?")[2], url.partition("#")[2])
+    return {part for part in parts if part}
 
 
 def door(url: SplitResult) -> tuple[str, int]:
@@ -96,9 +129,9 @@ def api_path(*segments: str) -> str:
         # HTTP libraries resolve dot segments: /users/.. would be another resource. Proxies before a hub may undo the
         # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have that in its name.
         first, *below = segment.split("/") if above in ("users", "servers") else [segment]
-        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below):
+        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below) or not is_text(segment):
             raise Invalid(
-                f"'{segment}' is no name that a hub can have.", "Give the name as the hub's admin page shows it."
+                f"{quoted(segment)} is no name that a hub can have.", "Give the name as the hub's admin page shows it."
             )
     return "/".join(quote(segment, safe="@~") for segment in segments)
 

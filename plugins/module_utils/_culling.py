@@ -12,7 +12,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
@@ -30,6 +30,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report, caught
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import KEPT, Fate, Model, Policy, Share
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import OWNER, USER
 
 _LIST, _DELETE, _ADMIN = "list:users", "delete:users", "admin:users"
 
@@ -121,7 +122,7 @@ class CullFlow:
             str(model["name"]): model
             for state in states
             for model in self._hub.pages(
-                "users", scope=_LIST, what="list of users", page_size=self._how.page_size, state=state
+                "users", scope=_LIST, what="list of users", shape=USER, page_size=self._how.page_size, state=state
             )
         }
         if not self._policy.asks_auth_state:
@@ -132,7 +133,7 @@ class CullFlow:
     def _owner(self) -> Model:
         """Whom the token belongs to and what it may do; empty where the hub does not tell, for it is no must."""
         try:
-            return self._hub.get("user", scope="", what="token's owner")
+            return self._hub.get("user", scope="", what="token's owner", shape=OWNER)
         except HubError:
             return {}
 
@@ -140,7 +141,7 @@ class CullFlow:
         hidden = []
         for model in models:
             servers = model.get("servers")
-            if not isinstance(servers, dict):
+            if servers is None:
                 # The hub leaves out what a token may not read; an empty mapping would mean that there are none.
                 hidden.append(model["name"])
                 fates = [Fate(model["name"], "", None, None, None, "hidden", "the token may not read it")]
@@ -257,7 +258,7 @@ class CullFlow:
     def _model(self, user: str) -> Model | None:
         """The user as the hub has it now, None where it is no longer there."""
         try:
-            return self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}")
+            return self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}", shape=USER)
         except NotFound:
             return None
 
@@ -289,7 +290,7 @@ class CullFlow:
             ],
             "seconds": seconds,
             "summary": self._summary(servers, users, would, seconds),
-            "actions": [asdict(self._action(outcome.fate)) for outcome in everything if outcome.went],
+            "actions": [self._action(outcome.fate).shown() for outcome in everything if outcome.went],
         }
         if not failed:
             return result

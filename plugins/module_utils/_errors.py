@@ -10,19 +10,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+EDGE = frozenset({408, 429, 499, 502, 503, 504, *range(520, 531)})
+"""Statuses that a proxy or a cloud's edge gives by itself: it is busy, or waits for a hub that does not answer."""
+
 
 class HubError(Exception):
     """What went wrong, and what to do next.
 
     ``code`` is one of few stable words that a playbook may compare. ``message`` and ``hint`` are sentences: what
-    happened, and what to do next. ``status``, ``method`` and ``url`` name the request, where there was one, and
-    ``reason`` is the hub's own word on it. ``result`` is what the task knows all the same, such as the servers that it
-    looked after.
+    happened, and what to do next, printable in one line. ``status``, ``method`` and ``url`` name the request, where
+    there was one, and ``reason`` is the hub's own word on it. ``result`` is what the task knows all the same, such as
+    the servers that it looked after. ``passing`` tells that it says nothing of what was asked about: there was no
+    answer, or none of the hub's, and another look a moment later may get one.
     """
 
     code: ClassVar[str]
     cut_short = False
     """Whether the deadline of whoever asked left the answer less time than answers get: it says little of the hub."""
+    unanswered: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -36,20 +41,21 @@ class HubError(Exception):
         result: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # The one place where what others wrote becomes text for people; `reason` and `result` are data.
+        self.message = printable(message)
+        self.hint = printable(hint)
         self.status = status
         self.method = method
         self.url = url
         self.reason = reason
         self.result = result or {}
+        self.passing = self.unanswered or status in EDGE
 
     def saying(self, message: str) -> HubError:
         """The same failure with another message."""
-        return type(self)(
-            message, self.hint,
-            status=self.status, method=self.method, url=self.url, reason=self.reason, result=self.result,
-        )  # fmt: skip
+        other = type(self)(message, self.hint)
+        other.__dict__.update({**self.__dict__, "message": other.message})
+        return other
 
     def as_failure(self) -> dict[str, Any]:
         """For playbooks: the result's ``failure``."""
@@ -72,6 +78,7 @@ class Unreachable(HubError):
     """No answer: the name is unknown, the connection was refused or broke."""
 
     code = "unreachable"
+    unanswered = True
 
 
 class TlsFailure(HubError):
@@ -128,6 +135,7 @@ class Timeout(HubError):
     """Something did not end within the time that it was given."""
 
     code = "timeout"
+    unanswered = True
 
 
 class HubFailure(HubError):
@@ -147,9 +155,25 @@ def quoted(name: str) -> str:
     return f"'{printable(name)}'"
 
 
-def printable(text: str) -> str:
-    """Somebody else's words for a line of ours: a line's end in them would begin a line that nobody wrote."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+def printable(text: str, longest: int = 2000) -> str:
+    """Text for people, in one line: control characters as escapes, and no more than ``longest`` characters.
+
+    Others wrote parts of it: a hub, a spawner, a proxy, a user. A line end in them would begin a line that nobody
+    wrote, and an escape sequence would write over others.
+    """
+    shown = text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+    if shown.isprintable():
+        return shown
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written: a string of Python's may hold half a character (a lone surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def not_understood(error: Exception) -> HubError:

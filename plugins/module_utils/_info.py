@@ -19,9 +19,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Invalid,
     MissingScope,
     NotFound,
+    quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN, USER
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import list_of
 
@@ -134,7 +136,7 @@ class InfoFlow:
             return {}
         name = str(identity.get("name"))
         try:
-            return self._hub.get("users", name, "tokens", str(number), scope=_TOKENS, what="the token")
+            return self._hub.get("users", name, "tokens", str(number), scope=_TOKENS, what="the token", shape=TOKEN)
         except HubError as error:
             if error.code in _NOT_TOLD:
                 return {}
@@ -143,9 +145,11 @@ class InfoFlow:
     def _users(self) -> list[dict[str, Any]]:
         hub, names = self._hub, self._wanted.users
         if names is None:
-            users = list(hub.pages("users", scope=_LIST, what="list of users"))
+            users = list(hub.pages("users", scope=_LIST, what="list of users", shape=USER))
         else:
-            users = [hub.get("users", name, scope="read:users", what=f"user '{name}'") for name in names]
+            users = [
+                hub.get("users", name, scope="read:users", what=f"user {quoted(name)}", shape=USER) for name in names
+            ]
         if "servers" in self._wanted.gather and any("servers" not in user for user in users):
             # The hub leaves out what a token may not read; an empty list would mean that nothing runs.
             raise MissingScope("The token may not read the servers of every user.", f"Mint it with {READ_SERVERS}.")

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import json_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
@@ -213,7 +214,7 @@ class ExecFlow:
                     frame = channel.recv()
                     if isinstance(frame, str) and frame:
                         # A binary frame is a message with buffers: a widget's or a picture's, never one of these.
-                        output.take(json.loads(frame), parent)
+                        output.take(json_of(frame), parent)
                     elif not frame:
                         output.lost = "its connection was closed"
             finally:
@@ -233,7 +234,8 @@ class ExecFlow:
             output.lost = f"its connection broke: {error}"
 
     def _connect(self, url: str, deadline: float) -> Any:
-        parts, connection = urlsplit(url), self._hub.connection
+        # In the words of the library that requests are sent with, where a host stands in one place only.
+        parts, connection = urlsplit(self._hub.address(url)), self._hub.connection
         target = urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws"))
         # The same CAs as for requests, which the websocket's library would choose otherwise.
         trusted = self._hub.trusted_cas(url)

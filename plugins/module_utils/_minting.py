@@ -29,6 +29,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
     REPLACED,
     Token,
@@ -284,7 +285,7 @@ class TokenFlow:
                     "POST", "users", wanted.user, "tokens", scope="tokens", what=f"a token of user '{wanted.user}'",
                     body={**body, "note": note},
                 )  # fmt: skip
-                if isinstance(model, dict) and model.get("token") and model.get("id"):
+                if TOKEN.misfit(model) is None and model.get("token"):
                     return Token.of(model), str(model["token"])
                 raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
             except Invalid as error:

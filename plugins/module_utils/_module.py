@@ -16,9 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, not_understood
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds, secrets_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    not_understood,
+    printable,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Flow, Report, run
 
 CONNECTION: dict[str, dict[str, Any]] = {
@@ -46,7 +51,18 @@ class Program:
         return {**CONNECTION, **self.options}
 
     def run(self, options: dict[str, Any], *, check_mode: bool, verbosity: int, report: Report) -> dict[str, Any]:
-        """Take validated options the one path; the result is the task's, a failure with ``failed`` and ``failure``."""
+        """Take validated options the one path; the result is the task's, a failure with ``failed`` and ``failure``.
+
+        No secret that the flow comes to hold is in it or in a report, but those that the result is there to tell.
+        """
+        held: set[str] = set()
+        result = self._run(options, held, check_mode=check_mode, verbosity=verbosity, report=report)
+        masked: dict[str, Any] = remove_values(result, maskable(held, result))
+        return masked
+
+    def _run(
+        self, options: dict[str, Any], held: set[str], *, check_mode: bool, verbosity: int, report: Report
+    ) -> dict[str, Any]:
         try:
             connection = Connection(
                 hub_url=options["hub_url"] or "",
@@ -57,9 +73,13 @@ class Program:
                 client_key=options["client_key"],
                 request_timeout=seconds(options["request_timeout"], "request_timeout"),
             )
-            with HubClient(connection) as hub:
+            with HubClient(connection, held) as hub:
                 name = hub.url.partition("://")[2].rstrip("/")
-                flow = self.flow(hub, options, lambda line: report(f"{name}: {line}"))
+
+                def tell(line: str) -> None:
+                    report(remove_values(printable(f"{name}: {line}"), held))
+
+                flow = self.flow(hub, options, tell)
                 return run(flow, check_mode=check_mode)
         except HubError as error:
             return {"changed": False, **error.as_result()}
@@ -83,9 +103,17 @@ def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
     return {value for value in no_log_values if not any(value in secret for secret in told)}
 
 
+class _Module(AnsibleModule):
+    """A module that keeps what may be secret in an address out of the log, where its invocation is written down."""
+
+    def _log_invocation(self) -> None:
+        self.no_log_values |= secrets_of(str(self.params["hub_url"] or ""))
+        super()._log_invocation()
+
+
 def run_module(program: Program) -> None:
     """The door for any host: a module's ``main()``."""
-    module = AnsibleModule(argument_spec=program.argument_spec, supports_check_mode=True, **program.rules)
+    module = _Module(argument_spec=program.argument_spec, supports_check_mode=True, **program.rules)
     result = program.run(
         module.params, check_mode=module.check_mode, verbosity=module._verbosity, report=lambda line: None
     )

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import each
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Invalid, not_understood
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    HubError,
+    Invalid,
+    not_understood,
+    printable,
+)
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -32,6 +37,10 @@ class Action:
     verb: str
     object: str
     why: str
+
+    def shown(self) -> dict[str, str]:
+        """For the result, where people read it."""
+        return {"verb": self.verb, "object": printable(self.object), "why": printable(self.why)}
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
         noun = plan.predicted if check_mode else flow.apply(plan)
     return {
         "changed": plan.changed,
-        "actions": [asdict(action) for action in plan.actions],
+        "actions": [action.shown() for action in plan.actions],
         **noun,  # a flow that may do less than it planned tells of its actions itself
         "diff": plan.diff,
     }

@@ -11,12 +11,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, Invalid, printable, quoted
 
 _LONGEST = 1024
 """Characters: more than any token has, and few enough to tell it from other files."""
+LONGEST_WAIT = 120.0
+"""Seconds that another run gets to end which keeps secrets in the same folder."""
+_PAUSE = 0.05
+"""Seconds between two tries to lock a folder."""
 
 
 def check(path: str) -> None:
@@ -68,16 +73,17 @@ def is_open(path: str) -> bool:
 def write(path: str, secret: str) -> None:
     """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name.
 
-    A folder that is missing is made, for its owner only. Raises `Invalid`.
+    A folder that is missing is made, for its owner only. The umask changes nothing of that. Raises `Invalid`.
     """
     folder, temporary = _folder(path), _beside(path)
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _make(folder)
         discard(path)
         try:
             with os.fdopen(
                 os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
             ) as file:
+                os.fchmod(file.fileno(), 0o600)
                 file.write(secret + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -96,13 +102,27 @@ def write(path: str, secret: str) -> None:
             os.close(opened)
 
 
+def _make(folder: str) -> None:
+    """Make a folder and those above it that are missing, each for its owner only."""
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = _folder(folder)
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # somebody else has made it meanwhile, and its mode is theirs
+            os.mkdir(each, 0o700)
+            os.chmod(each, 0o700)
+
+
 @contextlib.contextmanager
 def alone(paths: Sequence[str]) -> Iterator[None]:
     """Within the block, nobody else who asks for this keeps secrets in the same folders.
 
     The folders themselves are locked: that leaves no file behind, and ends with the process, however that ends. Where a
-    file system has no such locks, nothing is waited for.
+    file system has no such locks, nothing is waited for. Raises `Conflict` where another process holds one for longer
+    than `LONGEST_WAIT`.
     """
+    deadline = time.monotonic() + LONGEST_WAIT
     while True:
         folders = _folders(paths)
         with contextlib.ExitStack() as stack:
@@ -110,10 +130,41 @@ def alone(paths: Sequence[str]) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     opened = os.open(folder, os.O_RDONLY)
                     stack.callback(os.close, opened)
-                    fcntl.flock(opened, fcntl.LOCK_EX)
+                    _lock(opened, folder, deadline)
             if folders == _folders(paths):  # or whoever was waited for has made the folder, which others lock now
                 yield
                 return
+
+
+def _lock(handle: int, folder: str, deadline: float) -> None:
+    """Lock an open folder. Raises `Conflict` at the ``deadline``, and OSError where there are no locks."""
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        if time.monotonic() > deadline:
+            raise Conflict(
+                f"{_holder(handle)} holds the lock of the folder {quoted(folder)}, and has not given it back within "
+                f"{LONGEST_WAIT:g} s.",
+                "Run this again when that has ended, or keep the secrets in another folder.",
+            )
+        time.sleep(_PAUSE)
+
+
+def _holder(handle: int) -> str:
+    """Who holds the lock of this open file, as the beginning of a sentence; as far as the system tells."""
+    status = os.fstat(handle)
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        with open("/proc/locks", encoding="ascii", errors="replace") as locks:
+            fields = [line.split() for line in locks]
+        # A line of one that waits has an arrow after its number.
+        pid = int(next(line[4] for line in fields if line[1] == "FLOCK" and place in line))
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            return f"The process {pid} ({printable(file.read(200).replace(chr(0), ' ').strip())})"
+    return "Another process"
 
 
 def _folders(paths: Sequence[str]) -> list[str]:

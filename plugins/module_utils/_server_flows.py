@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
@@ -24,7 +24,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     MissingScope,
     NotFound,
     RateLimited,
-    printable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
@@ -75,7 +74,7 @@ class ServersFlow:
         # One that turns out to be there already, or that the hub refuses, has been planned and not done.
         pairs = zip(plan.parts, result["servers"], strict=True)
         done = [part.actions for part, item in pairs if isinstance(part, Plan) and item["changed"]]
-        return {**result, "actions": [asdict(action) for actions in done for action in actions]}
+        return {**result, "actions": [action.shown() for actions in done for action in actions]}
 
     def _applied(self, plan: Plan) -> dict[str, Any]:
         if len(self._items) < 2:
@@ -200,7 +199,7 @@ class ServerFlow:
 
     def _say(self, text: str) -> None:
         if self._report is not None:
-            self._report(f"{self.name}: {printable(text)}")
+            self._report(f"{self.name}: {text}")
 
     def _state_after(self, error: HubError) -> str:
         """The state of one that did not come to the desired one."""

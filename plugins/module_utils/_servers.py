@@ -27,11 +27,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     NotFound,
     RateLimited,
     Timeout,
-    Unreachable,
     quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import READ_SERVERS, STOP
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import USER
 
 T = TypeVar("T")
 
@@ -39,8 +39,6 @@ _QUICK = 0.5
 """Seconds within which many a hub has answered a request, so that no look at the server is needed."""
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two looks at a server: short at first, for the fast hubs, then kinder to the slow ones."""
-_DOWN = (502, 503, 504)
-"""Statuses of a proxy whose hub does not answer."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,11 @@ def path_of(user: str, name: str) -> tuple[str, ...]:
 
 def read_all(hub: HubClient, user: str) -> dict[str, Server]:
     """The user's servers, stopped ones included, by name. Raises `NotFound` for a user whom the hub does not show."""
-    model = hub.get("users", user, scope=READ_SERVERS, what=f"user '{user}'", include_stopped_servers="1")
+    model = hub.get(
+        "users", user, scope=READ_SERVERS, what=f"user {quoted(user)}", shape=USER, include_stopped_servers="1"
+    )
     servers = model.get("servers")
-    if not isinstance(servers, dict):
+    if servers is None:
         # The hub leaves out what a token may not read; an empty mapping would mean that there are none.
         raise MissingScope(
             f"The token may not read the servers of user '{user}'.", f"Mint it with {READ_SERVERS}!user={user}."
@@ -128,7 +128,7 @@ def read_all(hub: HubClient, user: str) -> dict[str, Server]:
 def _server(hub: HubClient, user: str, name: str, model: dict[str, Any]) -> Server:
     url, options = hub.server_url(str(model.get("url") or "")), model.get("user_options")
     ready, pending = bool(model.get("ready")), model.get("pending")
-    return Server(user, name, ready, pending, url, options if isinstance(options, dict) else None)
+    return Server(user, name, ready, pending, url, options)
 
 
 def none_of(user: str, name: str) -> Server:
@@ -365,5 +365,5 @@ def until(look: Callable[[], T], deadline: float) -> T:
 
 def is_away(error: HubError) -> bool:
     """Whether the hub gave no answer, as while it is started again, or asks to look again later."""
-    later = error.status == 429 and error.method == "GET"  # said of a look, it is no word on what is looked at
-    return isinstance(error, (Unreachable, Timeout)) or error.status in _DOWN or later
+    # To a request that changes something, 429 is the hub's own word: it has no room.
+    return error.passing and (error.status != 429 or error.method == "GET")

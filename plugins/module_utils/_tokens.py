@@ -22,8 +22,9 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid, quoted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import own
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKENS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment, stamp
 
 _MARK = re.compile(r" \[hubops ([0-9a-f]{12})-([0-9a-f]{8})\]$")
@@ -205,5 +206,8 @@ def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now:
 
 def list_of(hub: HubClient, user: str) -> list[dict[str, Any]]:
     """The user's API tokens as the hub shows them. The hub purges the expired ones on this occasion."""
-    answer = hub.get("users", user, "tokens", scope="read:tokens", what=f"user '{user}'")
-    return [model for model in answer.get("api_tokens") or [] if isinstance(model, dict)]
+    what = f"user {quoted(user)}"
+    found: list[dict[str, Any]] = hub.get("users", user, "tokens", scope="read:tokens", what=what, shape=TOKENS)[
+        "api_tokens"
+    ]
+    return found

@@ -21,6 +21,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import secrets_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, maskable
 
 _display = Display()
@@ -63,6 +64,9 @@ class HubAction(ActionBase):
     def _in_process(self) -> dict[str, Any]:
         program, task = self.program, self._task
         checked = ArgumentSpecValidator(program.argument_spec, **program.rules).validate(task.args)
+
+        # As the module's door does where it logs its invocation.
+        checked._no_log_values |= secrets_of(str(checked.validated_parameters.get("hub_url") or ""))
 
         def mask(value: Any) -> Any:
             return remove_values(value, checked._no_log_values)

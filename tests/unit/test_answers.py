@@ -11,6 +11,7 @@ import pytest
 import requests
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
     failure_of,
+    json_of,
     no_answer,
     reason_of,
     request_of,
@@ -150,3 +151,23 @@ def test_tls_hints_tell_a_private_ca_from_no_tls_at_all() -> None:
     mismatch = "certificate verify failed: Hostname mismatch, certificate is not valid for 'alice.hub'"
     assert "ca_path" not in hint(mismatch)
     assert "name" in hint(mismatch)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "[" * 5000, "{", "", "9" * 5000])
+def test_what_json_cannot_say_again_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        json_of(text)
+    with pytest.raises(ValueError, match=r"."):
+        json_of(text.encode())
+
+
+@pytest.mark.parametrize("text", [r'"a\ud800b"', r'{"\uDC00": ["\ud83d"]}', r'"\ud83d\ude00 \ud800"'])
+def test_half_a_character_can_be_written(text: str) -> None:
+    found = json_of(text)
+    assert json_of(text.encode()) == found
+    assert "\ufffd" in str(found)
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_whole_characters_stay() -> None:
+    assert json_of(r'["\ud83d\ude00", "\u00e9", 1.5, 10, null, true]') == ["\U0001f600", "\xe9", 1.5, 10, None, True]

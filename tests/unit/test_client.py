@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -73,7 +73,7 @@ def test_what_is_no_hub_is_told_as_such(status: int, answer: object) -> None:
 def test_a_hub_behind_a_login_and_one_that_is_broken_are_told_apart_from_none(
     status: int, headers: dict[str, str], kind: type[HubError], words: str
 ) -> None:
-    first = Exchange("GET", API, "<html>", status, headers, token=None)
+    first = Exchange("GET", API, "<html>" if status < 500 else {"message": "x"}, status, headers, token=None)
     with scripted_hub(first) as hub, pytest.raises(kind, match=words):
         hub.version  # noqa: B018
 
@@ -348,7 +348,7 @@ def test_a_stream_that_cannot_be_had_is_an_empty_one(status: int) -> None:
 
 
 def test_without_the_http_library_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "HAS_REQUESTS", False)
+    monkeypatch.setattr(_transport, "HAS_REQUESTS", False)
     with pytest.raises(Invalid, match="requests is not installed") as error:
         HubClient(Connection(HUB))
     assert "pip install requests" in error.value.hint

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 import urllib3.util.retry
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    EDGE,
     HubError,
     HubFailure,
     RateLimited,
@@ -39,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The client's own clock, and its library's, with which nobody waits for their pauses."""
     clock = Clock()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(_client, "time", clock)
+    monkeypatch.setattr(_transport, "time", clock)
     monkeypatch.setattr(urllib3.util.retry, "time", clock)
     return clock
 
@@ -113,8 +114,36 @@ def test_a_post_that_never_left_is_sent_again(monkeypatch: pytest.MonkeyPatch) -
 def test_in_the_end_the_hub_s_own_answer_counts(clock: Clock) -> None:
     with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure, match=r"503.*starting"):
         get(hub)
-    assert server.seen == list(GET * 4)
-    assert clock.slept == [0.2, 0.4, 0.8]
+    assert server.seen == list(GET * 7)
+    assert clock.slept == [0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+def test_a_look_of_somebody_who_waits_goes_on_for_as_long(clock: Clock) -> None:
+    with misbehaving_server(*[BUSY] * 30, GOOD) as server, client(server) as hub:
+        assert get(hub.by(clock.now + 60)) == {"name": "alice"}
+    assert len(server.seen) == 31
+
+
+def test_and_no_longer(clock: Clock) -> None:
+    with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure):
+        get(hub.by(clock.now + 10))
+    assert 9 < sum(clock.slept) <= 10
+
+
+@pytest.mark.parametrize("status", sorted(EDGE))
+def test_what_an_edge_says_is_no_word_of_the_hub_s(status: int) -> None:
+    with misbehaving_server(http(f"{status} X"), GOOD) as server, client(server) as hub:
+        assert get(hub) == {"name": "alice"}
+    assert len(server.seen) == 2
+
+
+def test_nor_is_a_page_that_says_500() -> None:
+    page = http("500 X", None, "Content-Type: text/html")
+    with misbehaving_server(page, GOOD) as server, client(server) as hub:
+        assert get(hub) == {"name": "alice"}
+    own = http("500 X", {"message": "broken"}, "Content-Type: application/json")
+    with misbehaving_server(own, GOOD) as server, client(server) as hub, pytest.raises(HubFailure, match="broken"):
+        get(hub)
 
 
 @pytest.mark.parametrize("call", [get, lambda hub: write(hub, "POST")], ids=["GET", "POST"])

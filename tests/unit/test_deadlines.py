@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _servers, _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
@@ -35,7 +35,7 @@ LONG = 60.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "_LAST", 0.5)
+    monkeypatch.setattr(_transport, "_LAST", 0.5)
     monkeypatch.setattr(_servers, "PAUSE", 0.005)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_servers, "_QUICK", 0.05)
@@ -54,7 +54,7 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
     answer: bytes | None, left: float, failure: type[HubError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if answer is not HANGS:
-        monkeypatch.setattr(_client, "_LAST", LONG)  # it comes at once, on a machine that has nothing else to do
+        monkeypatch.setattr(_transport, "_LAST", LONG)  # it comes at once, on a machine that has nothing else to do
     began = time.monotonic()
     with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token", request_timeout=600)) as hub:
         with pytest.raises(failure):

@@ -22,7 +22,7 @@ MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name
 FILTERS = [path for path in FILES if path.parent.name == "filter"]
 
 # From the ground up. A file of module_utils that is not named here is a flow.
-GROUND, ANSWERS, CLIENT, NOUN, PART, FLOW, PROGRAM, ACTION, DOOR = range(1, 10)
+GROUND, ANSWERS, TRANSPORT, CLIENT, NOUN, PART, FLOW, PROGRAM, ACTION, DOOR = range(1, 11)
 FLOORS = {
     "module_utils._errors": 0,
     "module_utils._background": GROUND,
@@ -30,9 +30,11 @@ FLOORS = {
     "module_utils._dialects": GROUND,
     "module_utils._scopes": GROUND,
     "module_utils._secrets": GROUND,
+    "module_utils._shapes": GROUND,
     "module_utils._times": GROUND,
     "module_utils._answers": ANSWERS,
     "module_utils._plan": ANSWERS,
+    "module_utils._transport": TRANSPORT,
     "module_utils._client": CLIENT,
     # Nouns that other flows speak of, too.
     "module_utils._servers": NOUN,
@@ -125,7 +127,11 @@ def test_a_filter_only_names_a_function_of_the_role_s(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ids(UTILS))
 def test_requests_are_the_client_s_alone(path: Path) -> None:
-    users = {"requests": ("_client", "_answers"), "urllib3": ("_client", "_answers"), "websocket": ("_kernels",)}
+    users = {
+        "requests": ("_transport", "_client", "_answers"),
+        "urllib3": ("_transport", "_answers"),
+        "websocket": ("_kernels",),
+    }
     libraries = {name.partition(".")[0] for name in imports(path)} & users.keys()
     assert all(path.stem in users[library] for library in libraries)
 

@@ -40,7 +40,9 @@ def listed(what: str, *items: Any) -> Exchange:
 
 
 def test_the_hub_and_whose_token_it_is() -> None:
-    own = Exchange("GET", API + "users/alice/tokens/a1", {"note": "n", "created": "then", "expires_at": "soon"})
+    own = Exchange(
+        "GET", API + "users/alice/tokens/a1", {"id": "a1", "note": "n", "created": "then", "expires_at": "soon"}
+    )
     result = perform(version("6.1.1"), user("tokens", "access:servers", token_id="a1", admin=True), own)
     assert result["hub"] == {
         "url": HUB, "version": "6.1.1", "authenticator": None, "spawner": None, "scope_names": {},
@@ -210,8 +212,6 @@ def test_the_tokens_of_named_users() -> None:
         ("2026-11-24T12:00:07Z", 0),  # the hub's clock is ahead
         ("yesterday", None),
         (None, None),
-        (1795521600, None),
-        ({"at": "noon"}, None),
     ],
 )
 @pytest.mark.usefixtures("noon")

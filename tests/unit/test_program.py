@@ -56,6 +56,59 @@ def test_options_are_all_there_for_the_connection() -> None:
     assert (flow.connection.api_token, flow.connection.request_timeout) == (TOKEN, 120.0)
 
 
+def test_what_others_wrote_is_one_line_and_no_command_to_the_terminal() -> None:
+    forged = "gone\n\x1b[2Jfatal: [localhost]: FAILED!\u202e\ud800"
+
+    class Forged(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Forged:
+            report(forged)
+            return self
+
+        def plan(self) -> Plan:
+            return Plan((Action("stop", forged, forged),), {}, {}, predicted={"data": forged})
+
+    lines: list[str] = []
+    result = perform(Forged(), lines=lines, check_mode=True)
+    [action] = result["actions"]
+    assert all(text.isprintable() for text in (*lines, action["object"], action["why"]))
+    assert (action["verb"], result["data"]) == ("stop", forged)
+    failed = perform(Forged(SpawnFailed(forged * 200, forged, reason=forged)))
+    assert failed["msg"].isprintable()
+    assert len(failed["msg"]) < 10000
+    assert failed["msg"] == f"{failed['failure']['message']} {failed['failure']['hint']}"
+
+
+def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> None:
+    secret = "minted-0123456789"
+
+    class Holding(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Holding:
+            hub.holding(secret)
+            hub.holding("short")
+            report(f"a proxy echoes {secret}")
+            return self
+
+    lines: list[str] = []
+    echo = SpawnFailed(f"echo of {secret}, short", f"see {secret}", reason=secret, result={"reason": secret})
+    result = perform(Holding(echo), lines=lines)
+    assert secret not in str(result) + "".join(lines)
+    assert "short" in result["msg"]
+
+
+def test_but_for_what_the_result_is_there_to_tell() -> None:
+    secret = "minted-0123456789"
+
+    class Minting(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Minting:
+            hub.holding(secret)
+            return self
+
+        def apply(self, plan: Plan) -> dict[str, Any]:
+            return {"token": secret}
+
+    assert perform(Minting())["token"] == secret
+
+
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_result(check_mode: bool) -> None:
     flow = FlowThat()

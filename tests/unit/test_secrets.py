@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, Invalid
 
 SECRET = "s3cr3t"
 
@@ -49,6 +51,19 @@ def test_only_the_owner_may_read_it_from_the_first_byte_on(path: Path, monkeypat
         os.umask(before)
     assert modes == [0o600]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_the_umask_decides_over_nothing(path: Path, umask: int) -> None:
+    place = path.parent / "new" / "and" / "below" / "token"
+    before = os.umask(umask)
+    try:
+        _secrets.write(str(place), SECRET)
+    finally:
+        os.umask(before)
+    assert _secrets.read(str(place)) == SECRET
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in list(place.parents)[:3]] == [0o700] * 3
 
 
 def test_it_is_synced_before_it_takes_the_name_and_its_folder_after(
@@ -252,6 +267,23 @@ def test_two_come_one_after_the_other_wherever_they_write_the_same_folder(path: 
         with _secrets.alone([str(path.parent / "link" / ".." / "elsewhere")]):  # another folder
             pass
     other.result(120)
+
+
+def test_a_lock_that_another_program_keeps_is_told_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeps = (
+        "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print('locked', flush=True); sys.stdin.read()"
+    )
+    monkeypatch.setattr(_secrets, "LONGEST_WAIT", 0.1)
+    command = [sys.executable, "-c", keeps, str(path.parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        with pytest.raises(Conflict, match=rf"The process {holder.pid} \(\S*python.* holds the lock") as error:
+            _secrets.alone([str(path)]).__enter__()
+        assert repr(str(path.parent)) in error.value.message
+        holder.communicate()
+    with _secrets.alone([str(path)]):
+        pass
 
 
 def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:

@@ -257,13 +257,14 @@ def test_an_event_without_progress_and_one_without_message() -> None:
     assert lines[0] == "server of user 'alice': no percent"
 
 
-def test_what_a_spawner_says_is_one_line_and_no_command_to_the_terminal() -> None:
+def test_what_a_spawner_says_is_told_as_it_is() -> None:
+    """And made printable by whoever shows it."""
     hub, lines = hub_with(PENDING), list[str]()
     said, html = event(10, "one\ntwo \x1b[2J"), {"progress": 30, "html_message": "<b>Pulling</b> a &amp; b"}
     hub.streams = [[said, html, lambda: hub.set_server(READY), READY_EVENT]]
     events = perform(hub, lines=lines)["servers"][0]["events"]
     assert [each["message"] for each in events[:2]] == ["one\ntwo \x1b[2J", "Pulling a & b"]
-    assert lines[:2] == [f"server of user 'alice': {text}" for text in (r"10% one\ntwo \x1b[2J", "30% Pulling a & b")]
+    assert lines[:2] == [f"server of user 'alice': {text}" for text in ("10% one\ntwo \x1b[2J", "30% Pulling a & b")]
 
 
 @pytest.mark.parametrize("value", [date(2026, 11, 24), float("nan"), {1, 2}])
