@@ -15,7 +15,13 @@ from typing import Any
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, Invalid, MissingScope, NotFound
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
+    HubError,
+    Invalid,
+    MissingScope,
+    NotFound,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import GROUP, USER
 
@@ -150,26 +156,25 @@ class UserFlow:
             )
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        """Do it. A hub answers 500 to the deletion of a user with an active server, and half-deletes it all the same:
-        the authenticator has forgotten the user by then."""
-        user, admin = self._wanted.user, self._wanted.admin
+        """Do it. Others may do the same at the same moment: what they were first to do is done, and not ours."""
         if not plan.changed:
             return plan.predicted
-        planned = {(action.verb, action.object) for action in plan.actions}
-        if plan.does("delete"):
-            for name in _servers.running(self._hub, user):
-                self._report(f"{self._what}: stopping the {_servers.title(user, name)}")
-                _servers.stop(self._hub, user, name, self._wanted.wait_timeout)
-            self._write("DELETE", scope=_DELETE)
-        elif ("create", self._what) in planned:
-            self._create(bool(admin))
-        elif plan.does("change"):
-            self._write("PATCH", scope=_WRITE, body={"admin": bool(admin)})
-        for group in dict.fromkeys(self._wanted.groups):
-            if ("create", _group(group)) in planned:
-                self._create_group(group)
-            if ("join", _group(group)) in planned:
-                self._join(group)
+        groups = {_group(group): group for group in self._wanted.groups}
+        done: list[Action] = []
+        for action in plan.actions:
+            if action.verb == "stop":
+                continue  # the deletion does, whatever runs by then
+            if action.verb == "delete":
+                stopped, deleted = self._delete()
+                done += [each for each in plan.actions if each.verb == "stop" and each.object in stopped]
+                did = deleted
+            elif action.object == self._what:
+                did = self._create() if action.verb == "create" else self._change()
+            else:
+                group = groups[action.object]
+                did = self._create_group(group) if action.verb == "create" else self._join(group)
+            if did:
+                done.append(action)
         found = self._read()
         if bool(found) is (self._wanted.state == "absent"):
             raise Conflict(
@@ -177,17 +182,50 @@ class UserFlow:
                 "Look for another program that manages the hub's users.",
             )
         self._check_joined(plan, found or {})
-        return {"user": _answer({**(found or {}), **self._picture(found)})}
+        return {
+            "changed": bool(done),
+            "actions": [action.shown() for action in done],
+            "user": _answer({**(found or {}), **self._picture(found)}),
+        }
 
-    def _create_group(self, group: str) -> None:
+    def _delete(self) -> tuple[set[str], bool]:
+        """Stop the user's servers and delete the user; the titles of those that were stopped, and whether it was us.
+
+        A hub answers 500 to the deletion of a user with an active server, and half-deletes it all the same: the
+        authenticator has forgotten the user by then.
+        """
+        user, stopped = self._wanted.user, set[str]()
+        try:
+            for name in _servers.running(self._hub, user):
+                title = _servers.title(user, name)
+                self._report(f"{self._what}: stopping the {title}")
+                _servers.stop(self._hub, user, name, self._wanted.wait_timeout)
+                stopped.add(title)
+            self._write("DELETE", scope=_DELETE)
+        except NotFound:
+            return stopped, False
+        except HubError:
+            # Two deletions at once: the hub may fail one of them in any way.
+            if self._read() is None:
+                return stopped, False
+            raise
+        return stopped, True
+
+    def _change(self) -> bool:
+        self._write("PATCH", scope=_WRITE, body={"admin": bool(self._wanted.admin)})
+        return True
+
+    def _create_group(self, group: str) -> bool:
         try:
             self._write_group(group, scope=_CREATE, what=_group(group))
         except Conflict:
-            pass  # somebody else, such as the same task for another user, has created it by now
+            return False  # somebody else, such as the same task for another user, has created it by now
+        return True
 
-    def _join(self, group: str) -> None:
+    def _join(self, group: str) -> bool:
         what = f"{self._what} in {_group(group)}"
         self._write_group(group, "users", scope=_JOIN, what=what, body={"users": [self._wanted.user]})
+        return True
 
     def _write_group(self, *path: str, scope: str, what: str, body: dict[str, Any] | None = None) -> None:
         try:
@@ -209,16 +247,22 @@ class UserFlow:
                 "Look whether its authenticator manages groups, or maps the name to that of another user.",
             )
 
-    def _create(self, admin: bool) -> None:
+    def _create(self) -> bool:
         """Create the user at the address of its own: the list's address would change the name to lower case."""
+        admin = self._wanted.admin
         try:
-            self._write("POST", scope=_WRITE, body={"admin": admin})
+            self._write("POST", scope=_WRITE, body={"admin": bool(admin)})
         except NotFound:
             # A hub's way to say that the scope is there, for others only.
             raise MissingScope(
                 f"The token's scope '{_WRITE}' does not cover {self._what}.",
                 f"Mint it with {_WRITE}, or with {_WRITE}!user={self._wanted.user}.",
             ) from None
+        except Conflict:
+            # Somebody else has created it by now, and not with the same wish, maybe.
+            found = self._read()
+            return bool(found and admin is not None and found.get("admin") is not admin and self._change())
+        return True
 
     def _read(self) -> dict[str, Any] | None:
         return self._find(self._wanted.user)

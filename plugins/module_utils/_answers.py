@@ -222,7 +222,9 @@ def reason_of(response: requests.Response) -> str:
     try:
         message = json_of(response.content)["message"]
     except (ValueError, TypeError, KeyError):
-        title = re.search(r"<title>(.*?)</title>", response.text[:10000], re.S | re.I)
+        # Not `text`, which guesses the encoding of all of it.
+        page = response.content[:10000].decode("utf-8", "replace")
+        title = re.search(r"<title>(.*?)</title>", page, re.S | re.I)
         message = title[1] if title else ""
     # JupyterHub 6.1 sends a message of null where there is nothing to say.
     return " ".join(str(message or response.reason or response.status_code).split()).rstrip(".")

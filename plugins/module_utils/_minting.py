@@ -27,7 +27,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan, repeated
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
@@ -63,7 +63,7 @@ class TokensFlow:
         names = [each.name for each in wanted]
         places = [f"file '{_secrets.place(each.path)}'" for each in wanted if each.path is not None]
         for values in (names, places):
-            twice = next((value for value in values if values.count(value) > 1), None)
+            twice = repeated(values)
             if twice is not None:
                 raise Invalid(
                     f"The {twice} is declared twice.", "Declare each token once, and keep it in a file of its own."

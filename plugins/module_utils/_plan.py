@@ -10,7 +10,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -167,6 +167,16 @@ class Many:
 
 def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:
     return {"changed": changed, **answer, "failure": None}
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first of the names that is there twice, if there is one."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:

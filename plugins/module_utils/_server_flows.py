@@ -25,7 +25,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     NotFound,
     RateLimited,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Many, Plan, Report, repeated
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import Spawn
 
@@ -46,8 +46,7 @@ class ServersFlow:
     """The declared servers, worked concurrently."""
 
     def __init__(self, hub: HubClient, wanted: Sequence[Wanted], report: Report, *, concurrency: int) -> None:
-        titles = [one.title for one in wanted]
-        twice = next((title for title in titles if titles.count(title) > 1), None) if len(titles) > 1 else None
+        twice = repeated([one.title for one in wanted])
         if twice is not None:
             raise Invalid(f"The {twice} is declared twice.", "Declare each server once.")
         self._hub = hub

@@ -64,6 +64,7 @@ class Spawn:
         self._reason: str | None = None
         self._away: HubError | None = None
         self.events: list[dict[str, Any]] = []
+        self._noted: set[tuple[Any, str]] = set()
         self.last = found
 
     def ask(self) -> None:
@@ -197,8 +198,9 @@ class Spawn:
 
     def _note(self, progress: Any, message: str) -> None:
         """Keep an event that was not there before: the hub tells the whole story again on each new stream."""
-        if any((event["progress"], event["message"]) == (progress, message) for event in self.events):
+        if (progress, message) in self._noted:
             return
+        self._noted.add((progress, message))
         passed = round(time.monotonic() - self._began, 3)
         self.events.append({"seconds": passed, "progress": progress, "message": message})
         self._say(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)

@@ -12,6 +12,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._accounts import UserFlow, Wanted
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
+    HubFailure,
     Invalid,
     MissingScope,
     NotFound,
@@ -335,3 +336,53 @@ def test_a_hub_that_refuses_tells_why_in_its_own_words() -> None:
         perform(hub, groups=("b",))
     assert "authenticator" in error.value.hint
     assert (error.value.status, error.value.method) == (400, "POST")
+
+
+# Others who do the same at the same moment
+
+
+def with_another(hub: HubOfUsers, method: str, error: Exception, model: Model | None) -> HubOfUsers:
+    """The first such request comes after another's, which has left this of the user."""
+    done = iter((True,))
+
+    def write(*request: Any) -> None:
+        if request[0] == method and next(done, False):
+            hub.model = model
+            raise error
+        hub._write(*request)
+
+    hub.on_write = write
+    return hub
+
+
+THERE = Conflict("User alice already exists.", "", status=409, method="POST")
+GONE = NotFound("The hub has no user 'alice'.", "", status=404, method="DELETE")
+
+
+def test_somebody_else_was_first_to_create_the_user() -> None:
+    hub = with_another(HubOfUsers(None), "POST", THERE, {**ALICE, "groups": []})
+    result = perform(hub, groups=("g",))
+    assert (result["user"]["state"], result["user"]["groups"]) == ("present", ["g"])
+    assert [action["verb"] for action in result["actions"]] == ["join"]
+    hub = with_another(HubOfUsers(None), "POST", THERE, ALICE)
+    result = perform(hub)
+    assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "present")
+
+
+def test_and_not_as_it_is_to_be() -> None:
+    hub = with_another(HubOfUsers(None), "POST", THERE, ALICE)
+    result = perform(hub, admin=True)
+    assert (result["changed"], result["user"]["admin"]) == (True, True)
+    assert [request[0] for request in hub.writes] == ["POST", "PATCH"]
+
+
+@pytest.mark.parametrize("error", [GONE, HubFailure("The hub failed with 500.", "", status=500, method="DELETE")])
+def test_somebody_else_was_first_to_delete_the_user(error: Exception) -> None:
+    result = perform(with_another(HubOfUsers(ALICE), "DELETE", error, None), "absent")
+    assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "absent")
+
+
+def test_a_deletion_that_fails_is_no_success() -> None:
+    error = HubFailure("The hub failed with 500.", "", status=500, method="DELETE")
+    with pytest.raises(HubFailure):
+        perform(with_another(HubOfUsers(ALICE), "DELETE", error, ALICE), "absent")
