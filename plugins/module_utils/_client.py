@@ -10,6 +10,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NotInTime
 from functools import cached_property
@@ -34,7 +35,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
     api_path,
+    is_address,
     joined,
+    likely_addresses,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import Dialect, dialect_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -79,7 +82,11 @@ class HubClient(Transport):
         url = urljoin(self.url, "hub/api/")
         response = self._send("GET", url, token=False)
         if 300 <= response.status_code < 400 or response.status_code >= 500:
-            raise failure_of(response, "its version")
+            failure = failure_of(response, "its version")
+            other = self._other_address(response)
+            if other:
+                failure.hint = f"Set hub_url to {other}: a JupyterHub answers there."
+            raise failure
         try:
             return str(json_of(response.content)["version"])
         except (ValueError, TypeError, KeyError):
@@ -88,6 +95,18 @@ class HubClient(Transport):
                 "Check hub_url: it is what a browser shows before /hub/, base path included.",
                 status=response.status_code, method="GET", url=url,
             ) from None  # fmt: skip
+
+    def _other_address(self, response: requests.Response) -> str | None:
+        """Where the hub is, if the answer redirects, and one answers at a likely place. No token is sent there."""
+        location = joined(str(response.url), response.headers.get("Location", ""))
+        if response.status_code >= 400 or not is_address(location):
+            return None
+        for url in likely_addresses(self.url, location):
+            answer = self._probe(urljoin(url, "hub/api/"))
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                if answer is not None and answer.status_code == 200 and json_of(answer.content)["version"]:
+                    return url
+        return None
 
     @cached_property
     def dialect(self) -> Dialect:

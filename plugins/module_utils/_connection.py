@@ -110,6 +110,21 @@ def joined(base: str, url: str) -> str:
         return url
 
 
+def likely_addresses(url: str, location: str) -> list[str]:
+    """Where a hub may be that is not at ``url``, which redirects to ``location``: there, or at a part of the path. All
+    are on the same host; none where it redirects to another one."""
+    parts, there = urlsplit(url), urlsplit(location)
+    if there.hostname != parts.hostname or there.scheme not in ("http", "https"):
+        return []
+    path = _API_OR_PAGE.sub("", there.path.rstrip("/") or "/").rstrip("/") + "/"
+    found = [urlunsplit((there.scheme, there.netloc, path, "", ""))]
+    segments = [segment for segment in parts.path.split("/") if segment]
+    for number in reversed(range(len(segments))):
+        path = "".join(f"/{segment}" for segment in segments[:number]) + "/"
+        found.append(urlunsplit((parts.scheme, parts.netloc, path, "", "")))
+    return [other for other in dict.fromkeys(found) if other != url]
+
+
 def secrets_of(url: str) -> set[str]:
     """What may be secret in an address that somebody gave: what stands where a password, a query or a fragment does."""
     user = re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0].rpartition("@")[0]

@@ -78,6 +78,31 @@ def test_a_hub_behind_a_login_and_one_that_is_broken_are_told_apart_from_none(
         hub.version  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("url", "location", "asked"),
+    [
+        ("https://hub.example.org/", "/jhub/hub/api/", [API]),
+        ("https://hub.example.org/", "https://hub.example.org/jhub/hub/login?next=x", [API]),
+        (
+            "https://hub.example.org/jhub/jhub/",
+            "/jhub/hub/jhub/hub/api/",
+            ["https://hub.example.org/jhub/hub/jhub/hub/api/", API],
+        ),
+    ],
+)
+def test_an_address_that_redirects_to_the_hub_is_told_with_the_one_that_works(
+    url: str, location: str, asked: list[str]
+) -> None:
+    first = Exchange("GET", url + "hub/api/", "", 302, {"Location": location}, token=None)
+    others = [Exchange("GET", other, "", 404, token=None) for other in asked[:-1]]
+    with (
+        scripted_hub(first, *others, version(), url=url) as hub,
+        pytest.raises(UnexpectedAnswer, match="redirects to") as error,
+    ):
+        hub.version  # noqa: B018
+    assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_the_hub_does_not_know(status: int) -> None:
     refusal = Exchange("GET", API + "user", {"message": "Missing or invalid credentials."}, status)
