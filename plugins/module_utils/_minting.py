@@ -14,12 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
     HubError,
     HubFailure,
     Invalid,
@@ -27,14 +28,14 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._keeping import Keeper, Kept
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan, repeated
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
     REPLACED,
     Token,
     Wanted,
-    flaw_of,
+    in_use,
     list_of,
     superseded,
 )
@@ -44,16 +45,6 @@ _LOST = ("unreachable", "timeout")
 """Failures after which a token may have been minted, and another attempt can help."""
 _DOUBTFUL = (*_LOST, "hub_error", "unexpected_answer")
 """Failures after which a token may have been minted."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The listed token that the kept secret belongs to, if there is one, and why it does not do, if it does not."""
-
-    token: Token | None
-    flaw: str
-    given: bool = False
-    """Whether it is the secret that the caller gave, rather than the file's."""
 
 
 class TokensFlow:
@@ -99,6 +90,7 @@ class TokensFlow:
             "scopes": [],
             "minted": any(item["minted"] for item in items),
             "revoked": [token_id for item in items for token_id in item["revoked"]],
+            "revocations": [each for item in items for each in item["revocations"]],
         }  # fmt: skip
         return {**top, "failure": None, **result}
 
@@ -109,6 +101,8 @@ class TokenFlow:
     def __init__(self, hub: HubClient, wanted: Wanted) -> None:
         self._hub = hub
         self._wanted = wanted
+        self._keeper = Keeper(hub, wanted)
+        self._listed: dict[str, Token] = {}
         self.name = wanted.name
 
     def unknown(self) -> dict[str, Any]:
@@ -125,6 +119,7 @@ class TokenFlow:
             )
         present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.plain_note == wanted.note]
         present.sort(key=lambda token: token.born)
+        self._listed = {token.id: token for token in present}
         return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
 
     def _plan_absent(self, present: list[Token]) -> Plan:
@@ -140,9 +135,10 @@ class TokenFlow:
 
     def _plan_present(self, present: list[Token]) -> Plan:
         wanted, now = self._wanted, time.time()
-        kept = self._kept(present, now)
+        kept = self._keeper.find(present, now)
         actions = []
         others = [token for token in present if token is not kept.token]
+        self._check_use(others, kept)
         gone = superseded(others, kept.token, wanted, now)
         if kept.flaw:
             actions.append(Action("mint", self.name, kept.flaw))
@@ -157,6 +153,28 @@ class TokenFlow:
         actions += self._revokes(gone)
         return self._planned(actions, present, None if kept.flaw else kept.token)
 
+    def _check_use(self, others: list[Token], kept: Kept) -> None:
+        """Take no token from somebody who uses it. Raises `Conflict`.
+
+        A secret that is not here is no proof that it is lost: another machine, folder or job may keep it.
+        """
+        wanted = self._wanted
+        declares_place = wanted.path is not None or wanted.secret is not None
+        if not declares_place or kept.damaged or wanted.rotate or wanted.on_lost == "replace":
+            return
+        ours = self._keeper.left_over(others)
+        used = [token for token in in_use(others, kept.token) if token is not ours]
+        if not used:
+            return
+        token = used[0]
+        here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
+        raise Conflict(
+            f"The {self.name} may be kept at another place: {here}, and the hub has token {token.id}, minted at "
+            f"{token.created}; {token.use}.",
+            "Give path or secret of the place that keeps it, or run this only there. To replace it all the same, set "
+            "rotate: true or on_lost: replace; to have a token of its own here, choose another note.",
+        )
+
     def _revokes(self, gone: list[tuple[Token, str]]) -> list[Action]:
         """The token that asks goes last: without it the hub would refuse whatever comes after it."""
         if len(gone) > 1:
@@ -164,58 +182,6 @@ class TokenFlow:
             asks = {token.id: _may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
             gone = sorted(gone, key=lambda each: (asks[each[0].id], each[0].used if asks[each[0].id] else 0))
         return [Action("revoke", f"token {token.id}", why) for token, why in gone]
-
-    def _kept(self, present: list[Token], now: float) -> Kept:
-        """What is there already. The file comes first; a secret that is given is looked at where the file's fails."""
-        wanted = self._wanted
-        if wanted.path is None and wanted.secret is None:
-            return self._listed(present, now)
-        best = Kept(None, "no secret is kept")
-        in_file = _secrets.read(wanted.path) if wanted.path is not None else ""
-        for given, secret in ((False, in_file), (True, (wanted.secret or "").strip())):
-            if not secret:
-                continue
-            token, flaw = self._prove(secret, present, now)
-            if not flaw:
-                return Kept(token, "", given)
-            if best.token is None:
-                best = Kept(token, flaw, given)
-        return best
-
-    def _listed(self, present: list[Token], now: float) -> Kept:
-        """Where no secret is at hand, a row of the hub's list is all the proof there is."""
-        flaw = "the hub does not have it"
-        for token in reversed(present):
-            if token.digest is not None:
-                flaw = flaw_of(token, self._wanted, now)
-                if not flaw:
-                    return Kept(token, "")
-        return Kept(None, flaw)
-
-    def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
-        """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
-        try:
-            held = self._hub.holding(secret)
-            identity = held.identity
-        except Unauthorized:
-            return None, "the kept secret does not work"
-        except Invalid:  # what no token can be
-            return None, "what is kept cannot be a token"
-        if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
-            return None, "the kept secret is of another account"
-        if self._hub.dialect.names_token:
-            found = [token for token in present if token.id == identity.get("token_id")]
-        else:
-            found = [token for token in present if token.digest is not None]
-            if len(found) > 1:
-                return None, "the hub does not say which of its tokens the kept secret belongs to"
-            # What it may do is all there is to tell it from others of the user.
-            found = [token for token in found if set(token.scopes) == set(identity.get("scopes") or token.scopes)]
-        if not found:
-            return None, "the kept secret is of another token"
-        flaw = flaw_of(found[0], self._wanted, now)
-        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
-        return found[0], flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
 
     def _outlasts(self) -> bool:
         """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
@@ -225,11 +191,11 @@ class TokenFlow:
         return bool(wanted.overlap) or handed_over
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        wanted, answer, done = self._wanted, plan.predicted, False
+        wanted, answer, done = self._wanted, _own(plan.predicted), False
         try:
             for action in plan.actions:
                 if action.verb == "mint":
-                    answer = self._mint()
+                    answer = _own(self._mint())
                 elif action.verb == "keep":
                     _secrets.write(str(wanted.path), str(wanted.secret).strip())
                 elif action.verb == "protect":
@@ -238,7 +204,8 @@ class TokenFlow:
                     token_id = _id_of(action)
                     if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
                         self._revoke(token_id)
-                        answer = {**answer, "revoked": [*answer["revoked"], token_id]}
+                        answer["revoked"].append(token_id)
+                        answer["revocations"].append(self._revocation(action))
                 elif action.verb == "remove":
                     _secrets.remove(str(wanted.path))
                 elif action.verb == "clean":
@@ -251,24 +218,27 @@ class TokenFlow:
         return answer
 
     def _mint(self) -> dict[str, Any]:
-        """Mint, prove, keep. Proven first, so that whatever the file holds has worked."""
+        """Mint, write beside the file, prove, keep: whatever the file holds has worked.
+
+        To prove it is to use it, and what was used may be somebody's: so that comes when the secret cannot get lost any
+        more. A secret that the caller keeps is proven by the run that brings it along.
+        """
         wanted = self._wanted
         token, secret = self._post()
         try:
-            self._prove_new(token, secret)
             if wanted.path is not None:
-                _secrets.write(wanted.path, secret)
+                _secrets.prepare(wanted.path, secret)
+            if wanted.path is not None or wanted.secret is None:
+                self._prove_new(token, secret)
+            if wanted.path is not None:
+                _secrets.take(wanted.path)
         except BaseException:
-            if not self._keeps(secret):
+            if not self._keeper.has(secret):
+                if wanted.path is not None:
+                    _secrets.discard(wanted.path)
                 self._forget(token.note)  # nobody has it
             raise
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
-
-    def _keeps(self, secret: str) -> bool:
-        try:
-            return self._wanted.path is not None and _secrets.read(self._wanted.path) == secret
-        except HubError:
-            return False
 
     def _post(self) -> tuple[Token, str]:
         """The new token and its secret. Where the answer is lost, its token is revoked before another one is minted."""
@@ -367,7 +337,23 @@ class TokenFlow:
             "expires_at": token.expires_at if token else None,
             "minted": minted,
             "revoked": [],
+            "revocations": [],
         }
+
+    def _revocation(self, action: Action) -> dict[str, Any]:
+        token_id = _id_of(action)
+        token = self._listed.get(token_id)
+        return {
+            "token_id": token_id,
+            "created": token.created if token else None,
+            "last_activity": token.last_activity if token else None,
+            "why": action.why,
+        }
+
+
+def _own(answer: dict[str, Any]) -> dict[str, Any]:
+    """One whose lists nobody else has."""
+    return {**answer, "revoked": list(answer["revoked"]), "revocations": list(answer["revocations"])}
 
 
 def _id_of(action: Action) -> str:

@@ -71,7 +71,13 @@ def is_open(path: str) -> bool:
 
 
 def write(path: str, secret: str) -> None:
-    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name.
+    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name. Raises `Invalid`."""
+    prepare(path, secret)
+    take(path)
+
+
+def prepare(path: str, secret: str) -> None:
+    """Write the file beside it, which `take` gives its name. `left_over` reads it where nobody does.
 
     A folder that is missing is made, for its owner only. The umask changes nothing of that. Raises `Invalid`.
     """
@@ -87,12 +93,23 @@ def write(path: str, secret: str) -> None:
                 file.write(secret + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
         except BaseException:
             discard(path)
             raise
     except OSError as error:
-        raise Invalid(f"'{path}' cannot be written: {error.strerror}.", "Give path a place that can be.") from None
+        raise _unwritable(path, error) from None
+
+
+def take(path: str) -> None:
+    """Give the file that `prepare` has written its name. Raises `Invalid`."""
+    folder = _folder(path)
+    try:
+        os.replace(_beside(path), path)
+    except BaseException as error:
+        discard(path)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from None
+        raise
     with contextlib.suppress(OSError):
         # The rename itself survives a power cut only when the folder is synced too. It is there in any case.
         opened = os.open(folder, os.O_RDONLY)
@@ -100,6 +117,10 @@ def write(path: str, secret: str) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
+
+
+def _unwritable(path: str, error: OSError) -> Invalid:
+    return Invalid(f"{quoted(path)} cannot be written: {error.strerror}.", "Give path a place that can be.")
 
 
 def _make(folder: str) -> None:
@@ -181,6 +202,14 @@ def _folders(paths: Sequence[str]) -> list[str]:
 def left_over(path: str) -> bool:
     """Whether a run that was killed while it wrote the file left its half beside it."""
     return os.path.lexists(_beside(path))
+
+
+def read_left_over(path: str) -> str:
+    """What such a run has left there: a secret, a part of one, or nothing."""
+    try:
+        return "" if os.path.islink(_beside(path)) else read(_beside(path))
+    except Invalid:
+        return ""
 
 
 def discard(path: str) -> None:

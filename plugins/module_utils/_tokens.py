@@ -84,6 +84,8 @@ class Wanted:
     rotate: bool = False
     overlap: float = 0.0
     prune: bool = False
+    on_lost: str = "fail"
+    """What to do where no secret is kept and somebody uses a token of the identity: ``fail`` or ``replace``."""
 
     def __post_init__(self) -> None:
         if not self.note.strip():
@@ -163,8 +165,13 @@ class Token:
 
     @property
     def used(self) -> float:
-        """When it was used last, in seconds since 1970."""
+        """When it was used last, in seconds since 1970; 0 where it never was."""
         return moment(self.last_activity) or 0.0
+
+    @property
+    def use(self) -> str:
+        """When it was used last, in words."""
+        return f"it was used last at {stamp(self.used)}" if self.used else "it was never used"
 
 
 def flaw_of(token: Token, wanted: Wanted, now: float) -> str:
@@ -190,7 +197,7 @@ def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now:
     """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
 
     One that is younger than that is a successor whose secret got lost on its way. Older ones were replaced by it, and
-    have the time of ``overlap`` from then on. Where no secret is kept, nobody has those of what there is.
+    have the time of ``overlap`` from then on. Where no secret is kept, nobody has those of what was never used.
     """
     gone = []
     for token in sorted(others, key=lambda token: token.born):
@@ -199,9 +206,23 @@ def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now:
                 gone.append((token, "it has the same note, and is to be pruned"))
         elif kept is not None and token.born > kept.born:
             gone.append((token, "its secret got lost before it was kept"))
-        elif kept is None or not wanted.overlap or now >= kept.born + wanted.overlap:
+        elif not wanted.overlap or now >= (kept.born if kept is not None else now) + wanted.overlap:
             gone.append((token, REPLACED))
+        elif kept is None and not token.used:
+            gone.append((token, "its secret got lost before it was kept"))
     return gone
+
+
+def in_use(others: Sequence[Token], kept: Token | None) -> list[Token]:
+    """Those of the identity's tokens that somebody uses whose secret is not kept here, the one used last first.
+
+    Where no secret is kept, each that was ever used may be kept at another place. Where one is, another run has minted
+    those that are younger, and somebody has kept them if they were used: a token's first use by this collection comes
+    when its secret is kept.
+    """
+    used = [token for token in others if token.digest is not None and token.used]
+    found = [token for token in used if kept is None or token.born > kept.born]
+    return sorted(found, key=lambda token: token.used, reverse=True)
 
 
 def list_of(hub: HubClient, user: str) -> list[dict[str, Any]]:

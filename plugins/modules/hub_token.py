@@ -94,6 +94,17 @@ options:
       - Also revoke the tokens that have exactly O(note) for their note, without the mark. Somebody else minted them.
     type: bool
     default: false
+  on_lost:
+    description:
+      - What to do where no secret that works is kept at O(path) or in O(secret), and the hub has a token of this
+        identity that was used since it was minted. Somebody may keep it at another place, such as another machine,
+        another folder, or another job.
+      - V(fail) ends the task with the code C(conflict), which names the token, and takes nothing from anybody.
+      - V(replace) mints another one. The others are revoked at once, or when O(overlap) has passed.
+      - A token that was never used is nobody's, and is revoked in any case. O(rotate) replaces them all, too.
+    type: str
+    choices: [fail, replace]
+    default: fail
   tokens:
     description:
       - Many tokens in one call, worked concurrently. What an item leaves out is taken from the options of the same
@@ -145,6 +156,10 @@ options:
       prune:
         description: As O(prune).
         type: bool
+      on_lost:
+        description: As O(on_lost).
+        type: str
+        choices: [fail, replace]
   concurrency:
     description: How many of O(tokens) are worked at a time.
     type: int
@@ -266,6 +281,15 @@ tokens:
       description: The ids of the tokens that this task revoked.
       type: list
       elements: str
+    revocations:
+      description: The same tokens, with what they were.
+      type: list
+      elements: dict
+      contains:
+        token_id: {description: The hub's id of the token., type: str}
+        created: {description: When it was minted., type: str}
+        last_activity: {description: "When it was used last, or V(null).", type: str}
+        why: {description: Why it was revoked., type: str}
     failure: {description: "Why it failed, or V(null). The module's notes describe it.", type: dict}
 token:
   description:
@@ -283,6 +307,11 @@ created: {description: "As RV(tokens[].created).", returned: success, type: str}
 expires_at: {description: "As RV(tokens[].expires_at).", returned: success, type: str}
 minted: {description: "As RV(tokens[].minted); whether any was.", returned: success, type: bool}
 revoked: {description: "As RV(tokens[].revoked); all of them.", returned: success, type: list, elements: str}
+revocations:
+  description: As RV(tokens[].revocations); all of them.
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was done, or in check mode would be. The module's notes describe it.
   returned: success
@@ -314,7 +343,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Rep
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
 
 _RIGHTS = ("scopes", "roles", "inherit")
-_SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "overlap", "prune")
+_SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "overlap", "prune", "on_lost")
 """What the items of ``tokens`` take from the task where they leave it out."""
 
 
@@ -351,6 +380,7 @@ def _wanted(options: dict[str, Any]) -> Wanted:
         rotate=options["rotate"],
         overlap=0.0 if overlap is None else seconds(overlap, "overlap"),
         prune=options["prune"],
+        on_lost=options["on_lost"],
     )
 
 
@@ -369,8 +399,9 @@ _TOKEN: dict[str, dict[str, Any]] = {
     "rotate": {"type": "bool"},
     "overlap": {"type": "str"},
     "prune": {"type": "bool"},
+    "on_lost": {"type": "str", "choices": ["fail", "replace"]},
 }
-_DEFAULTS = {"state": "present", "rotate": False, "prune": False}
+_DEFAULTS = {"state": "present", "rotate": False, "prune": False, "on_lost": "fail"}
 
 PROGRAM = Program(
     options={

@@ -38,7 +38,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 _PLACES = {"file": "token_path", "vault": "vault_path", "kubernetes": "manifest_path", "tasks": "keep_tasks"}
 """By the way to keep a token, the key that says where."""
 _AS_THEY_ARE = (
-    "purpose", "create_groups", "expires_in", "renew_before", "overlap", "keep", "vault_variable",
+    "purpose", "create_groups", "expires_in", "renew_before", "overlap", "on_lost", "keep", "vault_variable",
     "kubernetes_namespace", "kubernetes_name", "kubernetes_key",
 )  # fmt: skip
 KEYS = {
@@ -105,7 +105,7 @@ def _in_a_file(account: Account) -> dict[str, Any]:
     """The options with which the module hub_token mints the account's token, keeps and proves it."""
     return {
         **{key: account[key] for key in ("user", "note", "scopes")},
-        **{key: account[key] or None for key in ("expires_in", "renew_before", "overlap")},
+        **{key: account[key] or None for key in ("expires_in", "renew_before", "overlap", "on_lost")},
         "path": account["token_path"],
     }
 

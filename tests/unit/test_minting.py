@@ -366,21 +366,21 @@ def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token
     def full(path: str, secret: str) -> None:
         raise Invalid("No space left.", "x")
 
-    monkeypatch.setattr(_secrets, "write", full)
+    monkeypatch.setattr(_secrets, "prepare", full)
     result = perform(hub, path=str(path))
     assert "No space left" in result["msg"]
-    assert hub.log == ["mint a2", "prove", "revoke a2"]
+    assert hub.log == ["mint a2", "revoke a2"]
     assert "secret of" not in str(result)
 
 
 def test_a_file_that_was_written_after_all_keeps_its_token(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, writing = HubOfTokens(token(1)), _secrets.write
+    hub, taking = HubOfTokens(token(1)), _secrets.take
 
-    def interrupted(path: str, secret: str) -> None:
-        writing(path, secret)
+    def interrupted(path: str) -> None:
+        taking(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_secrets, "write", interrupted)
+    monkeypatch.setattr(_secrets, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
         perform(hub, path=str(path))
     assert (path.read_text(), hub.ids) == ("secret-of-a2\n", ["a1", "a2"])
@@ -623,3 +623,77 @@ def test_check_mode_has_the_shape_of_the_real_run_and_writes_nothing(more: dict[
     assert checked.keys() == real.keys()
     for key in ("changed", "actions", "diff"):
         assert checked[key] == real[key]
+
+
+# A token that somebody uses
+
+
+def used(number: int, at: int = 50) -> Model:
+    return {**token(number), "last_activity": BORN.format(at)}
+
+
+@pytest.mark.parametrize("kept", ["path", "secret"])
+def test_a_token_in_use_is_not_taken_by_a_place_that_keeps_nothing(kept: str, path: Path) -> None:
+    hub = HubOfTokens(used(1, 40), used(2), token(3))
+    place = {"path": str(path)} if kept == "path" else {"secret": ""}
+    result = perform(hub, **place)
+    assert (result["failure"]["code"], result["changed"], hub.writes) == ("conflict", False, [])
+    for says in (
+        "token a2",
+        BORN.format(2),
+        "it was used last at ",
+        "path or secret",
+        "rotate: true",
+        "on_lost",
+    ):
+        assert says in result["msg"]
+    assert not path.exists()
+
+
+def test_nor_by_one_whose_secret_was_revoked_meanwhile(path: Path) -> None:
+    path.write_text("secret-of-a1")
+    hub = HubOfTokens(used(2))
+    assert perform(hub, path=str(path))["failure"]["code"] == "conflict"
+    assert (path.read_text(), hub.writes) == ("secret-of-a1", [])
+
+
+def test_nor_by_one_that_keeps_an_older_one(path: Path) -> None:
+    path.write_text("secret-of-a1")
+    hub = HubOfTokens(used(1), used(2))
+    result = perform(hub, path=str(path))
+    assert result["failure"]["code"] == "conflict"
+    assert "an older one, a1, is kept" in result["msg"]
+    assert hub.writes == []
+
+
+def test_one_that_was_never_used_is_nobody_s(path: Path) -> None:
+    hub = HubOfTokens(token(1))
+    assert done(hub, path=str(path))["revoked"] == ["a1"]
+    assert hub.ids == ["a2"]
+
+
+def test_what_is_damaged_was_kept_here(path: Path) -> None:
+    path.write_text("half of a secret")
+    assert done(HubOfTokens(used(1)), path=str(path))["revoked"] == ["a1"]
+
+
+@pytest.mark.parametrize("more", [{"on_lost": "replace"}, {"rotate": True}])
+def test_who_knows_may_replace_it_and_give_it_its_time(more: dict[str, Any], path: Path) -> None:
+    assert done(HubOfTokens(used(1)), path=str(path), **more)["revoked"] == ["a1"]
+    path.unlink()
+    hub = HubOfTokens(used(1), token(2))
+    result = done(hub, path=str(path), overlap=3600.0, **more)
+    assert (result["revoked"], hub.ids) == (["a2"], ["a1", "a3"])
+
+
+def test_what_a_killed_run_has_proven_and_not_kept_is_ours(path: Path) -> None:
+    (path.parent / f".{path.name}.new").write_text("secret-of-a1\n")
+    hub = HubOfTokens(used(1))
+    assert done(hub, path=str(path))["revoked"] == ["a1"]
+
+
+def test_a_secret_that_the_caller_keeps_is_first_used_when_it_is_brought_along() -> None:
+    hub = HubOfTokens()
+    minted = done(hub, secret="")["token"]
+    assert hub.log == ["mint a1"]
+    assert done(hub, secret=minted)["changed"] is False

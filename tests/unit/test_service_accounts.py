@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "expires_in": "",
     "renew_before": "25%",
     "overlap": "",
+    "on_lost": "fail",
     "keep": "file",
     "token_path": "",
     "vault_path": "",
@@ -108,7 +109,7 @@ def config(*declared: dict[str, Any], service: str = "", **hub: Any) -> dict[str
 
 def test_an_account_has_every_key() -> None:
     path = "/run/from/localhost-bot.token"
-    asked = {"expires_in": None, "renew_before": "25%", "overlap": None}
+    asked = {"expires_in": None, "renew_before": "25%", "overlap": None, "on_lost": "fail"}
     given = ("vault_password_given", "secret_given", "folder", "host")
     assert one() == {
         **{key: value for key, value in SETTINGS.items() if key not in given},

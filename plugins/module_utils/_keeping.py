@@ -1,0 +1,107 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept of a declared token: its secret, in a file or by the caller, and which of the hub's tokens that is.
+
+This file is private to the collection: it may change without notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Invalid, Unauthorized
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Token, Wanted, flaw_of
+
+_DAMAGED = "what is kept cannot be a token"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The listed token that the kept secret belongs to, if there is one, and why it does not do, if it does not."""
+
+    token: Token | None
+    flaw: str
+    given: bool = False
+    """Whether it is the secret that the caller gave, rather than the file's."""
+    damaged: bool = False
+    """Whether what is kept can be no token: this was its place, and nobody can read it there any more."""
+
+
+class Keeper:
+    """The place of one declared token's secret."""
+
+    def __init__(self, hub: HubClient, wanted: Wanted) -> None:
+        self._hub = hub
+        self._wanted = wanted
+
+    def find(self, present: list[Token], now: float) -> Kept:
+        """What is there already. The file comes first; a secret that is given is looked at where the file's fails."""
+        wanted = self._wanted
+        if wanted.path is None and wanted.secret is None:
+            return self._listed(present, now)
+        best = Kept(None, "no secret is kept")
+        in_file = _secrets.read(wanted.path) if wanted.path is not None else ""
+        for given, secret in ((False, in_file), (True, (wanted.secret or "").strip())):
+            if not secret:
+                continue
+            token, flaw = self._prove(secret, present, now)
+            if not flaw:
+                return Kept(token, "", given)
+            if best.token is None:
+                best = Kept(token, flaw, given, damaged=flaw == _DAMAGED)
+        return best
+
+    def _listed(self, present: list[Token], now: float) -> Kept:
+        """Where no secret is at hand, a row of the hub's list is all the proof there is."""
+        flaw = "the hub does not have it"
+        for token in reversed(present):
+            if token.digest is not None:
+                flaw = flaw_of(token, self._wanted, now)
+                if not flaw:
+                    return Kept(token, "")
+        return Kept(None, flaw)
+
+    def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
+        """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
+        try:
+            held = self._hub.holding(secret)
+            identity = held.identity
+        except Unauthorized:
+            return None, "the kept secret does not work"
+        except Invalid:  # what no token can be
+            return None, _DAMAGED
+        if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
+            return None, "the kept secret is of another account"
+        if self._hub.dialect.names_token:
+            found = [token for token in present if token.id == identity.get("token_id")]
+        else:
+            found = [token for token in present if token.digest is not None]
+            if len(found) > 1:
+                return None, "the hub does not say which of its tokens the kept secret belongs to"
+            # What it may do is all there is to tell it from others of the user.
+            found = [token for token in found if set(token.scopes) == set(identity.get("scopes") or token.scopes)]
+        if not found:
+            return None, "the kept secret is of another token"
+        flaw = flaw_of(found[0], self._wanted, now)
+        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
+        return found[0], flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
+
+    def left_over(self, others: list[Token]) -> Token | None:
+        """The token whose secret a run that was killed left beside the file: nobody else has that."""
+        secret = _secrets.read_left_over(self._wanted.path) if self._wanted.path is not None else ""
+        try:
+            number = self._hub.holding(secret).identity.get("token_id") if secret else None
+        except (Unauthorized, Invalid):
+            return None
+        return next((token for token in others if token.id == number), None)
+
+    def has(self, secret: str) -> bool:
+        """Whether the file holds this secret."""
+        try:
+            return self._wanted.path is not None and _secrets.read(self._wanted.path) == secret
+        except HubError:
+            return False
