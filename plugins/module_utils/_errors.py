@@ -131,6 +131,12 @@ class SpawnFailed(HubError):
     code = "spawn_failed"
 
 
+class KernelFailed(HubError):
+    """A server runs, and its kernel does not: there is none, it cannot be started, or it died."""
+
+    code = "kernel_failed"
+
+
 class Timeout(HubError):
     """Something did not end within the time that it was given."""
 

@@ -126,6 +126,10 @@ class ServerFlow:
         wanted = self._wanted
         try:
             found = self._found = self._present(wanted.user).get(wanted.name) or self._found
+            if found.pending == "check":
+                # A hub that was started looks whether its servers have outlived that. What it finds is planned for.
+                _servers.checked(self._hub, wanted.user, wanted.name, self._began + wanted.wait_timeout)
+                found = self._found = _servers.read(self._hub, wanted.user, wanted.name)
             # What the hub shows of options is compared with what it would show of these.
             kept = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
             wanted = replace(wanted, user_options=kept)

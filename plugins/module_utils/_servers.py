@@ -22,6 +22,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
+    HubFailure,
     Invalid,
     MissingScope,
     NotFound,
@@ -35,6 +36,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import U
 
 T = TypeVar("T")
 
+BUSY = ("stop", "check")
+"""What a hub does with a server meanwhile it refuses to start it. It checks all of them when it has been started."""
 _QUICK = 0.5
 """Seconds within which many a hub has answered a request, so that no look at the server is needed."""
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -275,14 +278,26 @@ def tell(
                 raise
         except HubError as error:
             # No answer, or the hub has gone with it: the server tells whether the request was lost on its way.
-            if not is_away(error) or error.method == "GET":
+            if error.method == "GET":
                 raise  # such a look has been waited for
-            if begun(until(look, deadline if patient else 0.0)):
+            if not is_away(error):
+                # JupyterHub 5 and 6 answer 500 while they look whether the server has outlived a start of the hub.
+                if not isinstance(error, HubFailure) or not checked(hub, user, name, deadline):
+                    raise
+            elif begun(until(look, deadline if patient else 0.0)):
                 return
-            if not patient or pause > deadline - time.monotonic():
+            elif not patient or pause > deadline - time.monotonic():
                 raise
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def checked(hub: HubClient, user: str, name: str, deadline: float) -> bool:
+    """Wait for the end of the check that a hub makes of its servers when it has been started; whether there was one."""
+    hub = hub.by(deadline)
+    if read(hub, user, name).pending != "check":
+        return False
+    return until(lambda: read(hub, user, name).pending != "check", deadline)
 
 
 def _answered(ask: Callable[[], object], begun: Callable[[], bool], deadline: float) -> None:

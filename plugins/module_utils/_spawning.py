@@ -58,7 +58,7 @@ class Spawn:
         self._posted: Future[None] | None = None
         self._lost = 0
         self._stopping = False
-        """Whether it has been seen stopping since it was asked for: the hub refuses a start then."""
+        """Whether it has been seen stopping or checked since it was asked for: the hub refuses a start then."""
         self._taken = False
         """Whether it has been seen starting since it was asked for: what becomes of the request says nothing then."""
         self._reason: str | None = None
@@ -69,8 +69,8 @@ class Spawn:
 
     def ask(self) -> None:
         """Ask the hub to start it, and go on when the hub has taken that up or refused."""
-        if self.last.pending == "stop":
-            until(lambda: self._look().pending != "stop", self._deadline)
+        if self.last.pending in _servers.BUSY:
+            until(lambda: self._look().pending not in _servers.BUSY, self._deadline)
         self._say("asked to start")
         # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
         posted = self._posted = in_background(self._post)
@@ -164,7 +164,7 @@ class Spawn:
 
     def _look(self) -> Server:
         self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
-        self._stopping = self._stopping or self.last.pending == "stop"
+        self._stopping = self._stopping or self.last.pending in _servers.BUSY
         self._taken = self._taken or self.last.pending == "spawn"
         return self.last
 

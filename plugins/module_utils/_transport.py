@@ -41,7 +41,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 try:
     import requests
     from requests.adapters import HTTPAdapter
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
+    from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
     from urllib3.exceptions import InsecureRequestWarning
     from urllib3.util.retry import Retry
 except ImportError:
@@ -112,6 +112,13 @@ class Transport:
         if len(secret) >= _SHORTEST_TOKEN:
             self._held.add(secret)
 
+    def patient(self: T, deadline: float) -> T:
+        """The same hub for one whose single request may take as long as that, such as one that starts a kernel."""
+        other = self.by(deadline)
+        left = max(deadline - time.monotonic(), _LAST)
+        other.connection = replace(self.connection, request_timeout=left)
+        return other
+
     def by(self: T, deadline: float) -> T:
         """The same hub for one who waits no longer than to the ``deadline`` (of `time.monotonic`), for any answer."""
         other = copy(self)
@@ -150,6 +157,11 @@ class Transport:
         """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
         verify = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)["verify"]
         return str(DEFAULT_CA_BUNDLE_PATH if verify is True else verify or "")
+
+    def proxy(self, url: str) -> str | None:
+        """The address of the proxy that requests to this address go through, by the environment; None for none."""
+        settings = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)
+        return select_proxy(url, settings["proxies"])
 
     def _send(
         self,

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import websocket
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import Kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import ExecFlow, Wanted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
@@ -76,14 +77,13 @@ def tell(hub: HubClient, url: str) -> None:
     def stream() -> None:
         list(hub._stream(url))
 
-    def websocket() -> None:
-        flow = ExecFlow(hub, Wanted("bob", "", "1", 1.0), lambda line: None)
-        flow._connect(url, time.monotonic() + 5).close()
+    def channel() -> None:
+        Kernels(hub, url, "server of user 'bob'", 5.0, time.monotonic() + 5)._handshake(url, 5.0).close()
 
-    for way in (request, stream, websocket, lambda: hub.answers(url)):
+    for way in (request, stream, channel, lambda: hub.answers(url)):
         # What is refused is refused in a sentence; the websocket's library has failures of its own, which its caller
         # knows.
-        with contextlib.suppress(HubError, *((Exception,) if way is websocket else ())):
+        with contextlib.suppress(HubError, websocket.WebSocketException, OSError):
             way()
 
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 import websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _channels, _kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
     HubFailure,
     Invalid,
+    KernelFailed,
     NotFound,
+    Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import ExecFlow, Output, Wanted
@@ -133,22 +135,40 @@ KERNEL = HUB + "user/alice/api/kernels/k1"
 
 
 class ScriptedChannel:
-    """A kernel's websocket that says what is in its script: messages as they are, or raised."""
+    """A kernel's websocket that answers whether the kernel is ready, and then says what is in its script: messages as
+    they are, or raised. ``deaf`` is how many questions it does not answer."""
 
-    def __init__(self, script: list[Any]) -> None:
+    subprotocol = None
+
+    def __init__(self, script: list[Any], deaf: int = 0) -> None:
         self.script = script
+        self.deaf = deaf
+        self.answers: list[Model] = []
+        self.asked: list[str] = []
         self.closed = False
 
     def settimeout(self, _seconds: float) -> None: ...
 
     def send(self, text: str) -> None:
         request = json.loads(text)
-        self.parent = request["header"]["msg_id"]
-        assert request["content"]["allow_stdin"] is False  # nobody is there to answer a question
+        kind, number = request["header"]["msg_type"], request["header"]["msg_id"]
+        self.asked.append(kind)
         assert request["channel"] == "shell"
+        if kind == "kernel_info_request":
+            if self.asked.count(kind) > self.deaf:
+                self.answers += [message("kernel_info_reply", number), status("idle", number)]
+            return
+        self.parent = number
+        assert request["content"]["allow_stdin"] is False  # nobody is there to answer a question
 
     def recv(self) -> Any:
+        if self.answers:
+            return json.dumps(self.answers.pop(0))
+        if self.asked[-1] == "kernel_info_request" and not (self.script and self.script[0] == BEFORE):
+            raise websocket.WebSocketTimeoutException
         said = self.script.pop(0)
+        if said == BEFORE:
+            said = self.script.pop(0)
         if isinstance(said, BaseException):
             raise said
         if isinstance(said, dict):
@@ -161,18 +181,33 @@ class ScriptedChannel:
         self.closed = True
 
 
+BEFORE = "said before the kernel has answered"
+
+
 class HubWithKernel(StandInHub):
     def __init__(self) -> None:
         super().__init__(hub_with(READY).model)
         self.kernels: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.answers_to_delete: list[HubError] = []
+        self.answer_to_post: HubError | None = None
+        self.specs: Any = {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["python", "-m", "k"]}}}}
+
+    def patient(self, deadline: float) -> HubWithKernel:
+        return self
+
+    def address(self, url: str) -> str:
+        return url
 
     def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         self.asked.append((method, url))
         if method == "POST":
+            if isinstance(self.answer_to_post, HubError):
+                raise self.answer_to_post
             self.kernels.add(KERNEL)
             return {"id": "k1"}
+        if url.endswith("/api/kernelspecs"):
+            return self.specs
         if method == "DELETE" and self.answers_to_delete:
             raise self.answers_to_delete.pop(0)
         if url not in self.kernels:
@@ -187,17 +222,20 @@ def hub() -> HubWithKernel:
     return HubWithKernel()
 
 
-def execute(hub: StandInHub, monkeypatch: pytest.MonkeyPatch, *script: Any, check_mode: bool = False) -> dict[str, Any]:
-    channel = ScriptedChannel(list(script))
+def execute(
+    hub: StandInHub, monkeypatch: pytest.MonkeyPatch, *script: Any, check_mode: bool = False, deaf: int = 0
+) -> dict[str, Any]:
+    channel = ScriptedChannel(list(script), deaf)
 
-    def connect(_flow: ExecFlow, url: str, _deadline: float) -> Any:
+    def handshake(_kernels: Any, url: str, _timeout: float) -> Any:
         assert url == KERNEL + "/channels"
-        if script and isinstance(script[0], websocket.WebSocketBadStatusException):
+        if script and isinstance(script[0], (websocket.WebSocketBadStatusException, ConnectionError)):
             raise script[0]
         return channel
 
-    monkeypatch.setattr(ExecFlow, "_connect", connect)
-    monkeypatch.setattr(_kernels, "_PAUSE", 0.001)
+    monkeypatch.setattr(_channels.Kernels, "_handshake", handshake)
+    monkeypatch.setattr(_channels, "_PAUSE", 0.001)
+    monkeypatch.setattr(_channels, "_NUDGE", 0.001)
     flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=500.0), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
@@ -216,10 +254,9 @@ def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pyt
     ("script", "kind", "words"),
     [
         ([stream("stdout", "so far"), message("error", **RAISED), REPLY, IDLE], Invalid, "raised ValueError: no."),
-        ([stream("stdout", "so far"), status("dead", "")], HubFailure, r"died \(dead\)"),
-        ([stream("stdout", "so far"), ""], HubFailure, "connection was closed"),
-        ([stream("stdout", "so far"), OSError("reset")], HubFailure, "connection broke: reset"),
-        ([stream("stdout", "so far"), websocket.WebSocketTimeoutException()], TimedOut, "within 500 s"),
+        ([stream("stdout", "so far"), status("dead", "")], KernelFailed, r"died \(dead\)"),
+        ([stream("stdout", "so far"), ""], KernelFailed, "connection was closed"),
+        ([stream("stdout", "so far"), OSError("reset")], KernelFailed, "connection broke: reset"),
     ],
 )
 def test_each_end_that_is_none_is_a_failure_with_the_output_so_far_and_no_kernel_left(
@@ -243,7 +280,7 @@ def test_a_kernel_that_is_being_restarted_is_deleted_when_it_can_be(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.answers_to_delete = [HubFailure("busy", "x", status=500), HubFailure("busy", "x", status=500)]
-    with pytest.raises(HubFailure, match="died"):
+    with pytest.raises(KernelFailed, match="died"):
         execute(hub, monkeypatch, status("restarting", ""))
     assert hub.kernels == set()
 
@@ -274,3 +311,95 @@ def test_without_the_websocket_library_there_is_a_sentence(hub: HubWithKernel, m
     monkeypatch.setattr(_kernels, "HAS_WEBSOCKET", False)
     with pytest.raises(Invalid, match="websocket-client is not installed"):
         execute(hub, monkeypatch)
+
+
+# A kernel that never comes to be
+
+
+def test_a_kernel_whose_first_answer_is_lost_is_asked_again(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert execute(hub, monkeypatch, REPLY, IDLE, deaf=3)["error"] is None
+
+
+def test_a_kernel_that_dies_before_it_is_ready(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KernelFailed, match="its process ended at once") as error:
+        execute(hub, monkeypatch, BEFORE, status("restarting", ""), deaf=9)
+    assert "kernel spec 'python3' starts 'python -m k'" in error.value.message
+    assert "server's own log" in error.value.hint
+    assert hub.kernels == set()
+
+
+def test_a_connection_that_was_never_made_is_no_dead_kernel(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Unreachable, match="no connection to the kernel's websocket") as error:
+        execute(hub, monkeypatch, ConnectionRefusedError("Connection refused"))
+    assert "NO_PROXY" in error.value.hint
+    assert hub.kernels == set()
+
+
+@pytest.mark.parametrize(
+    ("specs", "says"),
+    [
+        ({"default": "python3", "kernelspecs": {}}, "has no kernel spec at all"),
+        ({"default": "python3", "kernelspecs": {"ir": {}}}, "default kernel spec 'python3' is not there; it has 'ir'"),
+        (
+            {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["/old/python", "-m", "k"]}}}},
+            "cannot start its kernel: No such file or directory: '/old/python'. Its kernel spec 'python3' starts",
+        ),
+        ({"default": "x", "kernelspecs": {"x": {"spec": None}}}, "starts 'an unknown command'"),
+    ],
+)
+def test_why_a_server_starts_no_kernel(
+    specs: Model, says: str, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "No such file or directory: '/old/python'"
+    hub.answer_to_post = HubFailure("The hub failed with 500.", "x", status=500, method="POST", reason=reason)
+    hub.specs = specs
+    with pytest.raises(KernelFailed) as error:
+        execute(hub, monkeypatch)
+    assert says in error.value.message
+    assert error.value.status == 500
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_server_that_does_not_answer_for_its_kernels(
+    hangs: bool, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.answer_to_post = TimedOut("The hub did not answer POST.", "x", method="POST")
+    asked = hub.ask_server
+
+    def ask(method: str, url: str, **more: Any) -> Any:
+        if url.endswith("/api/kernels") and method == "GET":
+            if hangs:
+                raise TimedOut("The hub did not answer GET.", "x", method="GET")
+            return []
+        return asked(method, url, **more)
+
+    monkeypatch.setattr(hub, "ask_server", ask)
+    says = "kernels API of the server of user 'alice' does not answer" if hangs else "has not started a kernel within"
+    with pytest.raises(KernelFailed, match=says):
+        execute(hub, monkeypatch)
+
+
+def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None:
+    shown = message("display_data", data={"text/plain": "[1] 42"})
+    assert output_of(shown).as_result()["result"] == "[1] 42"
+    assert output_of(shown, message("execute_result", data={"text/plain": "7"})).as_result()["result"] == "7"
+    assert output_of(message("display_data", data=[])).as_result()["result"] is None
+
+
+@pytest.mark.parametrize(
+    ("proxy", "host", "port", "kind"),
+    [
+        ("http://proxy:3128", "proxy", 3128, "http"),
+        ("proxy:3128", "proxy", 3128, "http"),
+        ("socks5h://user:word@proxy:1080", "proxy", 1080, "socks5h"),
+    ],
+)
+def test_the_websocket_goes_through_the_proxy_of_the_requests(proxy: str, host: str, port: int, kind: str) -> None:
+    options = _channels._through(proxy)
+    assert (options["http_proxy_host"], options["http_proxy_port"], options["proxy_type"]) == (host, port, kind)
+    assert options["http_proxy_auth"] == (("user", "word") if "@" in proxy else None)
+    assert _channels._through(None) == {"http_no_proxy": ["*"]}

@@ -706,3 +706,45 @@ def test_what_is_stopping_already_is_only_waited_for() -> None:
     result = perform(hub, "stopped")
     assert (result["changed"], result["servers"][0]["state"]) == (False, "stopped")
     assert hub.writes == []
+
+
+# A hub that was started and looks whether its servers have outlived that
+
+
+def checking(found: Model | None, looks: int = 3) -> StandInHub:
+    """A hub that looks at its servers, and has found out at one of ours."""
+    hub = hub_with({**READY, "ready": False, "pending": "check"})
+
+    def looked() -> None:
+        if hub.looks == looks:
+            hub.set_server(found)
+
+    hub.on_look = looked
+    return hub
+
+
+@pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
+@pytest.mark.parametrize("found", [READY, None])
+def test_the_check_of_a_server_is_waited_for_and_then_planned(found: Model | None, state: str) -> None:
+    hub = checking(found)
+    hub.on_write = lambda method, *_request: hub.set_server(READY if method == "POST" else None)
+    result = perform(hub, state)
+    asked = {"started": ["POST"] if found is None else [], "stopped": [] if found is None else ["DELETE"]}
+    both = ["POST"] if found is None else ["DELETE", "POST"]
+    assert [request[0] for request in hub.writes] == asked.get(state, both)
+    assert result["changed"] is bool(hub.writes)
+
+
+def test_a_stop_that_the_hub_refuses_during_a_check_is_asked_for_again() -> None:
+    hub = hub_with(READY)
+
+    def written(*_request: Any) -> None:
+        if len(hub.writes) == 1:
+            hub.set_server({**READY, "ready": False, "pending": "check"})
+            hub.on_look = lambda: hub.set_server(READY) if hub.looks == 4 else None
+            raise HubFailure("The hub failed with 500.", "x", status=500, method="DELETE")
+        hub.set_server(None)
+
+    hub.on_write = written
+    assert perform(hub, "stopped")["servers"][0]["state"] == "stopped"
+    assert len(hub.writes) == 2
