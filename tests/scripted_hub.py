@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -196,7 +195,7 @@ class StandInHub:
     """In memory, in place of `HubClient`: one user ``alice``, whose servers change when the test's script says so."""
 
     url = HUB
-    connection = SimpleNamespace(api_token=TOKEN)
+    connection = Connection(HUB, TOKEN)
 
     def __init__(self, model: Model | None = None, dialect: Dialect = DIALECTS[0]) -> None:
         self.model = model

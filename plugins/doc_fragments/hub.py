@@ -13,7 +13,9 @@ options:
     description:
       - The hub's public address as a browser shows it, base path included, such as V(https://hub.example.org/jhub/).
       - An address of the hub's API, ending in C(/hub/api), is understood as well.
-      - Without it, the environment variable E(JUPYTERHUB_URL) counts, then E(JUPYTERHUB_API_URL).
+      - Without it, the environment variable E(JUPYTERHUB_URL) counts, then E(JUPYTERHUB_PUBLIC_HUB_URL), then
+        E(JUPYTERHUB_API_URL). A hub tells its own services the last one, where it answers itself, and no server of a
+        user does.
     type: str
   api_token:
     description:

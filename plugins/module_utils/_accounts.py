@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import api_path
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -199,7 +199,7 @@ class UserFlow:
             for name in _servers.running(self._hub, user):
                 title = _servers.title(user, name)
                 self._report(f"{self._what}: stopping the {title}")
-                _servers.stop(self._hub, user, name, self._wanted.wait_timeout)
+                _stopping.stop(self._hub, user, name, self._wanted.wait_timeout)
                 stopped.add(title)
             self._write("DELETE", scope=_DELETE)
         except NotFound:

@@ -34,6 +34,17 @@ class Connection:
     client_cert: str | None = None
     client_key: str | None = None
     request_timeout: float = 30.0
+    internal: bool = False
+    """Whether it is the hub's own address, behind its proxy: no server of a user answers there."""
+
+    def check_servers(self) -> None:
+        """Raise `Invalid` where users' servers cannot be reached."""
+        if self.internal:
+            raise Invalid(
+                "The environment names the hub's internal address only (JUPYTERHUB_API_URL), and users' servers cannot "
+                "be reached there.",
+                "Set hub_url, or JUPYTERHUB_URL in the environment, to the address that a browser shows.",
+            )
 
     def __post_init__(self) -> None:
         # A frozen dataclass is written once, here: what travels afterwards is known to be sound.
@@ -97,7 +108,10 @@ def is_address(url: str) -> bool:
     one that checks it, and the one that connects.
     """
     try:
-        return not re.search(r"[\x00-\x20\x7f-\xa0\\\s]", url) and "@" not in urlsplit(url).netloc
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not (parts.port is None or parts.port > 0):
+            return False
+        return not re.search(r"[\x00-\x20\x7f-\xa0\\\s]", url) and "@" not in parts.netloc
     except ValueError:
         return False
 

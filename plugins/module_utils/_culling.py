@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import PAGE_SIZE, HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
@@ -205,7 +205,7 @@ class CullFlow:
             status = 202
         if status == 202:
             try:
-                _servers.see_gone(self._hub, fate.user, name, self._how.stop_timeout, option="stop_timeout")
+                _stopping.see_gone(self._hub, fate.user, name, self._how.stop_timeout, option="stop_timeout")
             except NotFound:
                 pass  # its user has gone, and it before
         return fate

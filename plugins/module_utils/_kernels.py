@@ -136,6 +136,7 @@ class ExecFlow:
         self._what = _servers.title(wanted.user, wanted.name)
 
     def plan(self) -> Plan:
+        self._hub.connection.check_servers()
         found = _servers.read(self._hub, self._wanted.user, self._wanted.name)
         picture = {"user": self._wanted.user, "server_name": self._wanted.name}
         action = Action("execute", f"code in the {self._what}", "a task that runs code runs it every time")

@@ -10,6 +10,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds, secrets_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -26,8 +28,29 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Flow, Report, run
 
+_INTERNAL = "JUPYTERHUB_API_URL"
+"""The hub's own address, which it tells its services and servers: those of its users do not answer there."""
+
+
+def address_of_environment() -> str:
+    """The hub's address that the environment names, the public one where it can. Raises `AnsibleFallbackNotFound`."""
+    for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL):
+        value = os.environ.get(name)
+        if value:
+            # The hub itself is at /hub/ of what it calls its public address (``Hub.public_url`` in its objects.py).
+            return value.removesuffix("/").removesuffix("/hub") + "/" if name.endswith("HUB_URL") else value
+    raise AnsibleFallbackNotFound
+
+
+def is_internal(url: str) -> bool:
+    """Whether it is the address that a hub tells a service or a server of its own, and no other one is known."""
+    return url == os.environ.get(_INTERNAL) and any(
+        name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME")
+    )
+
+
 CONNECTION: dict[str, dict[str, Any]] = {
-    "hub_url": {"type": "str", "fallback": (env_fallback, ["JUPYTERHUB_URL", "JUPYTERHUB_API_URL"])},
+    "hub_url": {"type": "str", "fallback": (address_of_environment, [])},
     "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["JUPYTERHUB_API_TOKEN"])},
     "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["JUPYTERHUB_VALIDATE_CERTS"])},
     "ca_path": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CA_PATH"])},
@@ -66,6 +89,7 @@ class Program:
         try:
             connection = Connection(
                 hub_url=options["hub_url"] or "",
+                internal=is_internal(options["hub_url"] or ""),
                 api_token=options["api_token"] or "",
                 validate_certs=options["validate_certs"],
                 ca_path=options["ca_path"],

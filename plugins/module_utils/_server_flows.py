@@ -14,11 +14,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
     HubError,
     Invalid,
     MissingScope,
@@ -32,7 +33,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._spawning import
 _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
 """The state that a server has in the end, by the one that is asked for."""
 
-_REFUSALS = (Invalid, MissingScope, NotFound, RateLimited)
+_REFUSALS = (Conflict, Invalid, MissingScope, NotFound, RateLimited)
 """Failures of a request that has changed nothing."""
 
 _QUICK = 1.0
@@ -58,6 +59,8 @@ class ServersFlow:
         self._many = Many("servers", self._items, concurrency, SPREAD)
 
     def plan(self) -> Plan:
+        if any(one.runs and one.wait for one in self._wanted):
+            self._hub.connection.check_servers()
         # A user's servers are one request, however many of them are declared.
         users = list(dict.fromkeys(one.user for one in self._wanted))
         try:
@@ -128,7 +131,7 @@ class ServerFlow:
             found = self._found = self._present(wanted.user).get(wanted.name) or self._found
             if found.pending == "check":
                 # A hub that was started looks whether its servers have outlived that. What it finds is planned for.
-                _servers.checked(self._hub, wanted.user, wanted.name, self._began + wanted.wait_timeout)
+                _stopping.checked(self._hub, wanted.user, wanted.name, self._began + wanted.wait_timeout)
                 found = self._found = _servers.read(self._hub, wanted.user, wanted.name)
             # What the hub shows of options is compared with what it would show of these.
             kept = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
@@ -150,8 +153,8 @@ class ServerFlow:
         with self.counter.one() if self.counter else nullcontext():
             try:
                 answer = self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
-                ran = self._spawn is not None and self._spawn.ran_already
-                return {**answer, "changed": False} if ran and not self._stopped else answer
+                idle = self._spawn is not None and plan.does("start") and not self._spawn.did_start
+                return {**answer, "changed": False} if idle and not self._stopped else answer
             except HubError as error:
                 changed = plan.changed and (self._stopped or not _is_refused(error))
                 last = self._spawn.last if self._spawn is not None else self._found
@@ -174,7 +177,8 @@ class ServerFlow:
         if plan.does("stop"):
             found = self._stop()
         self._spawn = Spawn(self._hub, wanted, found, self._say, self._began)
-        if plan.does("start"):
+        # A restart is done where somebody else has started the server again since.
+        if plan.does("start") and not _stopping.is_newer(found, self._found.started):
             self._spawn.ask()
         return self._spawn.watch() if wanted.wait else self._spawn.result()
 
@@ -185,19 +189,20 @@ class ServerFlow:
             return self._stop()
         if wanted.wait and plan.does("remove"):
             self._say("removing")
-            return _servers.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
+            return _stopping.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
         if plan.changed:
-            return _servers.begin_stop(hub, self._found, wanted.wait_timeout, remove=plan.does("remove"))
+            return _stopping.begin_stop(hub, self._found, wanted.wait_timeout, remove=plan.does("remove"))
         if wanted.wait and self._found.state != "stopped":
             self._say("stopping")
-            return _servers.see_gone(hub, wanted.user, wanted.name, wanted.wait_timeout)
+            return _stopping.see_gone(hub, wanted.user, wanted.name, wanted.wait_timeout)
         return self._found
 
     def _stop(self) -> Server:
         wanted = self._wanted
         self._say("stopping")
-        gone = _servers.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout)
-        self._stopped = True
+        since = self._found.started if wanted.runs else None
+        gone = _stopping.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, since)
+        self._stopped = not _stopping.is_newer(gone, since)
         return gone
 
     def _say(self, text: str) -> None:

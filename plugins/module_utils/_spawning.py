@@ -16,10 +16,11 @@ from concurrent.futures import TimeoutError as NotInTime
 from html import unescape
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    Conflict,
     HubError,
     HubFailure,
     Invalid,
@@ -55,6 +56,8 @@ class Spawn:
         self._began = began
         self._deadline = self._began + wanted.wait_timeout
         self._looking = hub.by(self._deadline)
+        self._asks = found.state == "stopped" or wanted.state == "restarted"
+        """Whether the options that it is to have in the end are those that are sent."""
         self._posted: Future[None] | None = None
         self._lost = 0
         self._stopping = False
@@ -85,7 +88,7 @@ class Spawn:
         while self._posted is not None and self._posted.done():
             found = self._look()
             if found.state == "ready" or found.pending == "spawn":
-                return found  # whoever asked for it
+                return self._check_ours(found)
             if not self._asked_again():
                 if self._taken:
                     raise self._failure()
@@ -103,7 +106,7 @@ class Spawn:
         while True:
             found = self._glance()
             if found is not None and found.state == "ready" and self._looking.answers(found.url):
-                return found
+                return self._check_ours(found)
             if found is not None and found.state == "stopped" and (self._posted is None or self._posted.done()):
                 if self._asked_again():
                     continue
@@ -119,10 +122,30 @@ class Spawn:
                 self._reason = self._listen()
 
     @property
-    def ran_already(self) -> bool:
-        """Whether the hub has refused to start it, and it runs: nothing was done then. Asked when it is ready."""
-        error = self._posted.exception() if self._posted is not None and self._posted.done() else None
-        return isinstance(error, Invalid) and not self._lost
+    def did_start(self) -> bool:
+        """Whether it was this one who started it. Asked when it is ready: not where that was never asked for, or where
+        the hub has refused, since it runs."""
+        if self._posted is None:
+            return False
+        error = self._posted.exception() if self._posted.done() else None
+        return not isinstance(error, Invalid) or self._lost > 0
+
+    def _check_ours(self, found: Server) -> Server:
+        """A start is believed only if it is ours: raises `Conflict` where the server has other options than were sent.
+
+        Until JupyterHub 6 a hub answers 202 to each start while one is pending, whatever the options are.
+        """
+        wanted = self._wanted
+        options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
+        shown = found.user_options or {}
+        if options is None or shown == options or not self._asks:
+            return found
+        differ = sorted(map(str, {key for key in {*shown, *options} if shown.get(key) != options.get(key)}))
+        raise Conflict(
+            f"The {wanted.title} was started with other user_options than this task has sent: another start came "
+            f"first, at {found.started or 'a time that the hub does not tell'}. They differ in {', '.join(differ)}.",
+            "Run this again with on_options_change: restart, or stop the server first.",
+        )
 
     # How it is asked for
 
@@ -143,6 +166,8 @@ class Spawn:
             time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
+        elif error is None and self._wanted.state == "restarted" and self._reason is None and self._again(left):
+            pass  # another restart has stopped what this one has started
         elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
             self._lost += 1
         else:
@@ -150,6 +175,10 @@ class Spawn:
         self._reason, self._stopping, self._taken = None, False, False
         self.ask()
         return True
+
+    def _again(self, left: float) -> bool:
+        self._lost += 1
+        return self._lost <= _LOST_REQUESTS and left > 0
 
     def _is_lost(self, error: HubError) -> bool:
         """Whether the request never came to be a spawn. Nothing is under way when this is asked."""
@@ -275,7 +304,7 @@ class Spawn:
                 # A request to start that is still on its way would otherwise arrive after the one to stop.
                 until(lambda: posted.done() or self._look().state != "stopped", over)
             left = max(1.0, round(over - time.monotonic()))
-            self.last = _servers.stop(self._hub, wanted.user, wanted.name, left)
+            self.last = _stopping.stop(self._hub, wanted.user, wanted.name, left)
         except HubError as error:
             state = "pending" if self.last.pending else "failed"
             return f"It could not be stopped: {error.message}", {"state": state}

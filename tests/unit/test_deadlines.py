@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _servers, _transport
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _client, _servers, _stopping, _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
@@ -38,7 +38,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_LAST", 0.5)
     monkeypatch.setattr(_servers, "PAUSE", 0.005)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_servers, "_QUICK", 0.05)
+    monkeypatch.setattr(_stopping, "_QUICK", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -242,7 +242,8 @@ def test_who_has_no_time_to_come_back_is_told_at_once(
 def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     hub, clock = hub_with(READY), Clock()
     monkeypatch.setattr(_servers, "time", clock)
-    monkeypatch.setattr(_servers, "_QUICK", LONG)
+    monkeypatch.setattr(_stopping, "time", clock)
+    monkeypatch.setattr(_stopping, "_QUICK", LONG)
     monkeypatch.setattr(_servers, "PAUSE", 1.0)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 4.0)
 

@@ -15,7 +15,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import H
 # Written out, not computed: a change here breaks somebody's playbook.
 CODES = {
     "unreachable", "tls", "unauthorized", "missing_scope", "not_found", "invalid", "conflict", "rate_limited",
-    "spawn_failed", "timeout", "hub_error", "unexpected_answer",
+    "spawn_failed", "kernel_failed", "timeout", "hub_error", "unexpected_answer",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name
 FILTERS = [path for path in FILES if path.parent.name == "filter"]
 
 # From the ground up. A file of module_utils that is not named here is a flow.
-GROUND, ANSWERS, TRANSPORT, CLIENT, NOUN, PART, FLOW, PROGRAM, ACTION, DOOR = range(1, 11)
+GROUND, ANSWERS, TRANSPORT, CLIENT, NOUN, PART, SPAWN, FLOW, PROGRAM, ACTION, DOOR = range(1, 12)
 FLOORS = {
     "module_utils._errors": 0,
     "module_utils._background": GROUND,
@@ -43,7 +43,8 @@ FLOORS = {
     "module_utils._policy": NOUN,
     # What a flow is made of.
     "module_utils._counting": PART,
-    "module_utils._spawning": PART,
+    "module_utils._stopping": PART,
+    "module_utils._spawning": SPAWN,
     "module_utils._keeping": PART,
     "module_utils._messages": NOUN,
     "module_utils._channels": PART,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import SpawnFailed
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import CONNECTION, Program, maskable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan
@@ -185,3 +186,51 @@ def test_an_interruption_is_no_failure(error: type[BaseException]) -> None:
 )
 def test_a_secret_that_is_told_survives_what_is_masked(result: dict[str, Any], masked: set[str]) -> None:
     assert maskable({"a", "0123456789"}, result) == masked
+
+
+# What the environment says of the hub's address
+
+
+def address(monkeypatch: pytest.MonkeyPatch, **env: str) -> str | None:
+    for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", "JUPYTERHUB_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    checked = ArgumentSpecValidator(CONNECTION).validate({})
+    assert not checked.error_messages
+    found: str | None = checked.validated_parameters["hub_url"]
+    return found
+
+
+def test_the_public_address_comes_before_the_internal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    internal = {"JUPYTERHUB_API_URL": "http://10.0.0.1:8081/hub/api"}
+    public = {"JUPYTERHUB_PUBLIC_HUB_URL": "https://hub.example.org/jhub/hub/"}
+    own = {"JUPYTERHUB_URL": "https://own.example.org/"}
+    assert address(monkeypatch) is None
+    assert address(monkeypatch, **internal) == "http://10.0.0.1:8081/hub/api"
+    assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/"
+    assert address(monkeypatch, **internal, **public, **own) == "https://own.example.org/"
+
+
+@pytest.mark.parametrize("managed", [True, False])
+def test_a_service_of_the_hub_s_knows_that_its_address_is_internal(
+    managed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_API_URL", "http://10.0.0.1:8081/hub/api")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_NAME", raising=False)
+    if managed:
+        monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/services/verify/")
+    else:
+        monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+
+    class Asking(FlowThat):
+        def plan(self) -> Plan:
+            self.connection.check_servers()
+            return super().plan()
+
+    result = perform(Asking(), hub_url="http://10.0.0.1:8081/hub/api")
+    assert result.get("failed", False) is managed
+    if managed:
+        assert result["failure"]["code"] == "invalid"
+        assert "JUPYTERHUB_URL in the environment" in result["msg"]
+    assert "failed" not in perform(Asking())

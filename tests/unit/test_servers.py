@@ -748,3 +748,68 @@ def test_a_stop_that_the_hub_refuses_during_a_check_is_asked_for_again() -> None
     hub.on_write = written
     assert perform(hub, "stopped")["servers"][0]["state"] == "stopped"
     assert len(hub.writes) == 2
+
+
+# Two who start or restart the same server at the same moment
+
+
+def started_by_another(options: Model, status: int = 202) -> StandInHub:
+    """A hub that has taken up somebody else's start when ours comes, and answers it as if it were that."""
+    hub = hub_with(None)
+
+    def written(*_request: Any) -> None:
+        hub.set_server({**READY, "user_options": options, "started": "2026-01-01T00:00:00Z"})
+
+    hub.on_write = written
+    return hub
+
+
+def test_a_start_with_other_options_is_not_ours() -> None:
+    found, result = failure(
+        started_by_another({"profile": "gpu", "size": 1}), user_options={"profile": "cpu", "size": 1}
+    )
+    assert (found.code, result["state"]) == ("conflict", "failed")
+    assert "another start came first, at 2026-01-01T00:00:00Z" in found.message
+    assert "They differ in profile." in found.message
+    assert perform(started_by_another({"profile": "gpu"}), user_options={"profile": "cpu"})["changed"] is False
+
+
+@pytest.mark.parametrize("more", [{"user_options": {"profile": "gpu"}}, {}])
+def test_one_with_the_same_options_or_with_any_is_as_good_as_ours(more: dict[str, Any]) -> None:
+    assert perform(started_by_another({"profile": "gpu"}), **more)["servers"][0]["state"] == "ready"
+
+
+def test_what_runs_already_may_have_other_options() -> None:
+    hub = hub_with({**READY, "user_options": {"profile": "gpu"}})
+    assert perform(hub, user_options={"profile": "cpu"})["changed"] is False
+
+
+def began(at: int) -> Model:
+    return {**READY, "started": f"2026-01-01T00:00:{at:02}Z"}
+
+
+def test_a_restart_is_done_where_somebody_else_has_restarted_it_before_we_ask() -> None:
+    hub = hub_with(began(1))
+    hub.on_look = lambda: hub.set_server(began(2)) if hub.looks == 2 else None
+    result = perform(hub, "restarted")
+    assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
+
+
+def test_and_where_that_comes_between_our_stop_and_our_start() -> None:
+    hub = hub_with(began(1))
+    hub.on_write = lambda method, *_request: hub.set_server(began(2))
+    result = perform(hub, "restarted")
+    assert (result["servers"][0]["state"], [request[0] for request in hub.writes]) == ("ready", ["DELETE"])
+
+
+def test_a_restart_whose_start_another_restart_has_stopped_is_asked_for_again() -> None:
+    hub = hub_with(began(1))
+
+    def written(method: str, *_request: Any) -> None:
+        number = len(hub.writes)
+        hub.set_server(None if method == "DELETE" or number < 3 else began(number))
+
+    hub.on_write = written
+    result = perform(hub, "restarted")
+    assert (result["changed"], result["servers"][0]["state"]) == (True, "ready")
+    assert [request[0] for request in hub.writes] == ["DELETE", "POST", "POST"]
