@@ -64,5 +64,5 @@ notes:
   - A failed task has a RV(ignore:msg) for people and a RV(ignore:failure) for playbooks. This has C(code), C(message)
     (what happened), C(hint) (what to do next), and C(status), C(method), C(url) of the request, where there was one.
     The codes are V(unreachable), V(tls), V(unauthorized), V(missing_scope), V(not_found), V(invalid), V(conflict),
-    V(rate_limited), V(spawn_failed), V(timeout), V(hub_error), V(unexpected_answer).
+    V(rate_limited), V(spawn_failed), V(kernel_failed), V(timeout), V(hub_error), V(unexpected_answer).
 """
