@@ -210,6 +210,9 @@ class StandInHub:
         self.last_stream: list[Model | Callable[[], None]] = []
         """What every further stream says."""
         self.answering = True
+        self.standing_in = False
+        """Whether the hub answers in place of a server that does not."""
+        self.missed = 0
         self.identity: Model = {}
 
     def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
@@ -223,7 +226,7 @@ class StandInHub:
         self.writes.append((method, "/".join(path), body))
         return 200, self.on_write(method, "/".join(path), body)
 
-    def events(self, *path: str, deadline: float) -> Iterator[Model]:
+    def events(self, *path: str, deadline: float) -> Iterator[Model | None]:
         for event in self.streams.pop(0) if self.streams else self.last_stream:
             if callable(event):
                 event()
@@ -239,6 +242,9 @@ class StandInHub:
 
     def answers(self, url: str) -> bool:
         return self.answering
+
+    def stands_in(self, url: str) -> bool:
+        return self.standing_in
 
     def by(self, deadline: float) -> StandInHub:
         """It answers at once, or holds a write: whoever waits has to see to the time."""

@@ -145,7 +145,8 @@ def gone(response: requests.Response, what: str) -> HubFailure:
     """The hub has answered in place of a server that does not run."""
     return HubFailure(
         f"{_begun(what)} does not answer; the hub does in its place.",
-        "Start it with hub_server, and look into the hub's log for why it ended.", **request_of(response),
+        "Start it with hub_server, and look into the hub's log for why it ended; if the hub says that it runs, set "
+        "hub_url to the address that a browser shows.", **request_of(response),
     )  # fmt: skip
 
 

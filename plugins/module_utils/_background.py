@@ -8,11 +8,16 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from math import inf
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -35,6 +40,8 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 SPREAD = 0.7
 """Seconds for `each` to let one for each of its threads begin within, where hubs take their time for an item."""
+_QUEUE_PAUSE = 0.02
+"""Seconds between two tries to be `alone`."""
 _ROUNDS = 4
 """With fewer items for each of those who work on them, that would cost more than it gains."""
 
@@ -114,10 +121,11 @@ def each(work: Callable[[T], R], items: Sequence[T], concurrency: int, spread: f
     return [results[place] for place in range(len(items))]
 
 
-def until(deadline: float, items: Iterator[T]) -> Iterator[T]:
+def until(deadline: float, items: Iterator[T], first: float = inf, further: float = inf) -> Iterator[T | None]:
     """The items as they come, and their end at the ``deadline`` (of `time.monotonic`) even while one is awaited.
 
-    A socket's timeout counts from its last byte, and a hub's stream has one every few seconds: it is no deadline.
+    A socket's timeout counts from its last byte, and a hub's stream has one every few seconds: it is no deadline. None
+    is among them each time that nothing has come for ``first`` s, or once something has, for ``further`` s.
     """
     arrived: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
     left = threading.Event()
@@ -132,14 +140,41 @@ def until(deadline: float, items: Iterator[T]) -> Iterator[T]:
             arrived.put(None)
 
     in_background(read)
+    silence = first
     try:
         while (remaining := deadline - time.monotonic()) > 0:
             try:
-                item = arrived.get(timeout=remaining)
+                item = arrived.get(timeout=min(remaining, silence))
             except queue.Empty:
-                return
+                if silence >= remaining:
+                    return
+                silence = min(first, silence)
+                yield None
+                continue
             if item is None:
                 return
             yield item[0]
+            silence = further
     finally:
         left.set()
+
+
+@contextmanager
+def alone(name: str, patience: float) -> Iterator[None]:
+    """Within the block no other thread or process of this machine is in one of the same name.
+
+    After ``patience`` s it is entered all the same, and at once where the system has no such names (Linux has them, as
+    abstract addresses of sockets: nothing is left of them, however a process ends).
+    """
+    address = f"\0hubops-jupyterhub-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
+    over = time.monotonic() + patience
+    with socket.socket(socket.AF_UNIX) as held:
+        while time.monotonic() < over:
+            try:
+                held.bind(address)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    break
+            time.sleep(_QUEUE_PAUSE)
+        yield

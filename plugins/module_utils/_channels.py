@@ -54,10 +54,12 @@ else:
 
 _CLEANING, _PAUSE = 15.0, 0.2
 """Seconds: how long a kernel may take to be gone, and between two looks."""
+_CLAIMED = 3.0
+"""Seconds within which whoever starts a kernel is connected to it."""
 _NUDGE = 2.0
 """Seconds until a kernel that has not answered is asked again."""
 _SHORT = 5.0
-"""Seconds that a server gets to say what its kernels are, once they have failed."""
+"""Seconds that a server gets to say what its kernels are, or to end one, once they have failed."""
 _LOG = "Look into the server's own log"
 
 
@@ -163,20 +165,45 @@ class Kernels:
 
     def start(self) -> str:
         """The address of a kernel of our own. Raises `KernelFailed`, `Timeout`, or what the hub says."""
-        # A server that does not take this id gives one of its own. Where its answer is lost, ours finds the kernel.
-        number = str(uuid.uuid4())
+        # An older Jupyter Server does not take this id, and gives one of its own.
+        number, hub, before = str(uuid.uuid4()), self._hub.patient(self._deadline), None
         try:
-            model = self._hub.patient(self._deadline).ask_server(
-                "POST", f"{self._url}api/kernels", what=self._what, body={"kernel_id": number}
-            )
+            before = set(self._listed(hub))
+            model = hub.ask_server("POST", f"{self._url}api/kernels", what=self._what, body={"kernel_id": number})
         except HubError as error:
-            self.delete(self._address(number))
+            if before is not None and (error.passing or error.status == 500):
+                self._delete_lost(number, before)
             raise self._why_not(error) from None
         if not isinstance(model, dict) or not isinstance(model.get("id"), str):
             raise UnexpectedAnswer(
                 f"The {self._what} answers, but not as a Jupyter Server does.", "Run code in one that has kernels."
             )
         return self._address(model["id"])
+
+    def _listed(self, hub: HubClient) -> dict[str, dict[str, Any]]:
+        """The server's kernels, by their ids."""
+        found = hub.ask_server("GET", f"{self._url}api/kernels", what=self._what)
+        models = found if isinstance(found, list) else []
+        return {str(model.get("id")): model for model in models if isinstance(model, dict)}
+
+    def _delete_lost(self, number: str, before: set[str]) -> None:
+        """Delete the kernel that was started and whose answer was lost, if there is one."""
+        if self.delete(self._address(number), _SHORT):
+            return
+        hub = self._hub.by(time.monotonic() + _SHORT)
+        lost = self._unused(hub) - before
+        # Not one that somebody else has started at the same moment: that is soon connected to.
+        if len(lost) == 1:
+            time.sleep(_CLAIMED)
+            for other in lost & self._unused(hub):
+                self.delete(self._address(other))
+
+    def _unused(self, hub: HubClient) -> set[str]:
+        """The ids of the kernels that nobody is connected to."""
+        try:
+            return {number for number, model in self._listed(hub).items() if model.get("connections") == 0}
+        except HubError:
+            return set()
 
     def _address(self, number: str) -> str:
         return f"{self._url}api/kernels/{quote(number)}"
@@ -190,21 +217,23 @@ class Kernels:
         finally:
             channel.close()
 
-    def delete(self, kernel: str) -> None:
-        """Delete the kernel and see it gone.
+    def delete(self, kernel: str, patience: float = _CLEANING) -> bool:
+        """Delete the kernel and see it gone, for ``patience`` s; whether it was there.
 
         While a server restarts a kernel that died, it answers 500 to a DELETE, and has a new kernel a moment later.
         """
-        over = time.monotonic() + _CLEANING
+        over, deleted = time.monotonic() + patience, False
         hub = self._hub.by(over)
         while time.monotonic() < over:
             try:
                 hub.ask_server("DELETE", kernel, what=self._what)
+                deleted = True
                 hub.ask_server("GET", kernel, what=self._what)
             except HubError as error:
                 if error.status != 500:
-                    return  # it is gone, or its server is
+                    break  # it is gone, or its server is
             time.sleep(_PAUSE)
+        return deleted
 
     def _connected(self, url: str) -> Any:
         left = self._deadline - time.monotonic()

@@ -61,6 +61,9 @@ PAGE_SIZE = 200
 """Users in a page, unless another number is asked for: as many as a hub gives (``api_page_max_limit``)."""
 _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
+_FIRST_SIGN, _FURTHER_SIGN = 2.0, 10.0
+"""Seconds without a line of a stream after which its reader is told: the hub's first event comes at once, and an empty
+line every 8 s (``keepalive_interval`` of its apihandlers/users.py)."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
@@ -175,14 +178,17 @@ class HubClient(Transport):
                 raise unexpected(response)  # it would never end
             offset = next_offset
 
-    def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any]]:
+    def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any] | None]:
         """The events of a progress stream as they come, up to the ``deadline`` (of `time.monotonic`).
 
         Ends where the stream ends or breaks, or if there is none: whoever watches looks at the server all the same.
+        None is among them each time that nothing comes for a while, as where a proxy holds the stream back.
         """
-        return until(deadline, self._stream(self._api(*path)))
+        signs = until(deadline, self._stream(self._api(*path)), _FIRST_SIGN, _FURTHER_SIGN)
+        return (sign for sign in signs if sign is None or sign)
 
     def _stream(self, url: str) -> Iterator[dict[str, Any]]:
+        """Its events, and an empty one for each other line, which is a sign of life."""
         headers = {"Accept": "text/event-stream"}
         try:
             with self._request("GET", url, stream=True, headers=headers, timeout=_STREAM_SILENCE) as response:
@@ -190,9 +196,7 @@ class HubClient(Transport):
                     return
                 # Byte by byte: a larger chunk would hold events back until it is full.
                 for line in response.iter_lines(chunk_size=1):
-                    event = event_of(line)
-                    if event is not None:
-                        yield event
+                    yield event_of(line) or {}
         except requests.RequestException:
             return
 
@@ -213,6 +217,11 @@ class HubClient(Transport):
             # Some programs have no /api. A proxy that has no route yet says the same of all that is there.
             response = self._probe(url)
         return response is not None and of_server(response, self.url)
+
+    def stands_in(self, url: str) -> bool:
+        """Whether the hub itself answers at a server's address, with a redirect to a page of its own."""
+        response = self._probe(urljoin(self.address(url), "api"))
+        return response is not None and response.status_code < 400 and not of_server(response, self.url)
 
     def _probe(self, url: str) -> requests.Response | None:
         try:

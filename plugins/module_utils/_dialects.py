@@ -64,11 +64,25 @@ DIALECTS = (
 )
 
 
+def version_of(text: str) -> tuple[int, ...]:
+    """``17.3.0.dev1`` -> ``(17, 3, 0)``; empty for what begins with no number."""
+    match = re.match(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def mints_by_kind(version: str) -> bool:
+    """Whether a hub compares the user for whom a service mints a token with the names of services.
+
+    Before 5.5.3 and 6.1.0 it passes the kind of who asks in place of the user's (``UserTokenListAPIHandler.post`` in
+    its apihandlers/users.py). There it takes ``tokens!service=NAME`` or ``tokens`` to mint one for the user NAME.
+    """
+    number = version_of(version)
+    return number < (5, 5, 3) or (6,) <= number < (6, 1)
+
+
 def dialect_of(version: str) -> Dialect:
     """How a hub of this version wants things said. Raises `Invalid` for one that is too old."""
-    match = re.match(r"(\d+)\.(\d+)", version)
-    found = (int(match[1]), int(match[2])) if match else (0, 0)
     for dialect in DIALECTS:
-        if found >= dialect.version:
+        if version_of(version) >= dialect.version:
             return dialect
     raise Invalid(f"The hub runs JupyterHub {version}.", "Upgrade it: JupyterHub 4.1 is the oldest supported one.")

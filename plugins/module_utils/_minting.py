@@ -19,14 +19,17 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import mints_by_kind
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
     HubFailure,
     Invalid,
+    MissingScope,
     NotFound,
     Unauthorized,
     UnexpectedAnswer,
+    quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._keeping import Keeper, Kept
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan, repeated
@@ -141,6 +144,7 @@ class TokenFlow:
         self._check_use(others, kept)
         gone = superseded(others, kept.token, wanted, now)
         if kept.flaw:
+            self._check_service()
             actions.append(Action("mint", self.name, kept.flaw))
             if kept.token is not None and not self._outlasts():
                 gone.append((kept.token, REPLACED))
@@ -174,6 +178,17 @@ class TokenFlow:
             "Give path or secret of the place that keeps it, or run this only there. To replace it all the same, set "
             "rotate: true or on_lost: replace; to have a token of its own here, choose another note.",
         )
+
+    def _check_service(self) -> None:
+        """Raise `MissingScope` where this hub would not let the service that asks mint a token for this user."""
+        hub, scope = self._hub, f"tokens!service={self._wanted.user}"
+        if hub.identity.get("kind") == "service" and mints_by_kind(hub.version) and hub.lacking([scope])[0]:
+            raise MissingScope(
+                f"JupyterHub {hub.version} lets a service mint tokens for user {quoted(self._wanted.user)} only with "
+                f"the scope '{scope}'; the service {quoted(hub.identity['name'])} lacks it.",
+                "Add it to the service's role in the hub's configuration, beside tokens!user, or upgrade the hub to "
+                "5.5.3, 6.1.0 or newer, which does not need it.",
+            )
 
     def _revokes(self, gone: list[tuple[Token, str]]) -> list[Action]:
         """The token that asks goes last: without it the hub would refuse whatever comes after it."""

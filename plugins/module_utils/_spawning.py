@@ -17,7 +17,7 @@ from html import unescape
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import alone, in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
@@ -35,6 +35,10 @@ _QUICK = 0.5
 """Seconds within which many a hub has answered the request to start a server, so that no look at it is needed."""
 _LOST_REQUESTS = 3
 """How many requests to start may be lost before the start is given up."""
+_STANDING_IN = 15.0
+"""Seconds for which the hub may answer in place of a server that it calls ready: its proxy may be about to know."""
+_QUEUE = 5.0
+"""Seconds that others on this machine get, which start the same server, until the hub has taken theirs up."""
 _CLEANING = 60.0
 """Seconds that a cancelled spawn gets to be gone."""
 _NO_REASON = "the hub gives no reason, which is how it reports that its own start_timeout passed"
@@ -64,6 +68,10 @@ class Spawn:
         """Whether it has been seen stopping or checked since it was asked for: the hub refuses a start then."""
         self._taken = False
         """Whether it has been seen starting since it was asked for: what becomes of the request says nothing then."""
+        self._missed = False
+        """Whether the hub was away since it was asked for."""
+        self._absent_since: float | None = None
+        """Since when the hub calls it ready, and it does not answer."""
         self._reason: str | None = None
         self._away: HubError | None = None
         self.events: list[dict[str, Any]] = []
@@ -71,9 +79,18 @@ class Spawn:
         self.last = found
 
     def ask(self) -> None:
-        """Ask the hub to start it, and go on when the hub has taken that up or refused."""
+        """Ask the hub to start it, and go on when the hub has taken that up or refused.
+
+        Not where somebody else has done so: a hub says "accepted" to each that asks for a start that is under way.
+        """
         if self.last.pending in _servers.BUSY:
             until(lambda: self._look().pending not in _servers.BUSY, self._deadline)
+        with alone(f"{self._hub.url} {self._wanted.title}", _QUEUE):
+            found = None if self.last.state == "ready" else self._glance()
+            if found is None or found.state == "stopped" or found.pending in _servers.BUSY:
+                self._ask()
+
+    def _ask(self) -> None:
         self._say("asked to start")
         # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
         posted = self._posted = in_background(self._post)
@@ -94,7 +111,9 @@ class Spawn:
                     raise self._failure()
                 self._judge()
                 return found
-        return self._look()
+        found = self._look()
+        # Until the hub has taken it up, it shows the options of the last start.
+        return found if found.state == "stopped" else self._check_ours(found)
 
     def watch(self) -> Server:
         """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
@@ -105,15 +124,19 @@ class Spawn:
         pause = 0.0
         while True:
             found = self._glance()
-            if found is not None and found.state == "ready" and self._looking.answers(found.url):
-                return self._check_ours(found)
+            if found is not None and found.state == "ready":
+                if self._looking.answers(found.url):
+                    return self._check_ours(found)
+                self._check_place(found)
+            elif found is not None:
+                self._absent_since = None
             if found is not None and found.state == "stopped" and (self._posted is None or self._posted.done()):
                 if self._asked_again():
                     continue
                 raise self._failure()
             left = self._deadline - time.monotonic()
             if left <= 0:
-                raise self._timeout()
+                raise self._misplaced(self.last) if self._is_misplaced() else self._timeout()
             # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
             # asked for again and again.
             time.sleep(min(pause, left))
@@ -147,6 +170,27 @@ class Spawn:
             "Run this again with on_options_change: restart, or stop the server first.",
         )
 
+    def _check_place(self, found: Server) -> None:
+        """Raises `Invalid` where the hub stands in for a server that it calls ready, and has for long."""
+        self._absent_since = self._absent_since or time.monotonic()
+        if time.monotonic() - self._absent_since > _STANDING_IN and self._looking.stands_in(found.url):
+            raise self._misplaced(found)
+
+    def _is_misplaced(self) -> bool:
+        return self.last.state == "ready" and self._away is None and self._looking.stands_in(self.last.url)
+
+    def _misplaced(self, found: Server) -> Invalid:
+        message = (
+            f"The hub says that the {self._wanted.title} is ready, and answers itself at the server's address "
+            f"{found.url}: there is no way to it from there."
+        )
+        return Invalid(
+            message,
+            "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, "
+            "look into the proxy's log. The server was left as it is.",
+            result={"changed": self.did_start, "state": "ready", "reason": message},
+        )
+
     # How it is asked for
 
     def _post(self) -> None:
@@ -166,15 +210,19 @@ class Spawn:
             time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
-        elif error is None and self._wanted.state == "restarted" and self._reason is None and self._again(left):
-            pass  # another restart has stopped what this one has started
+        elif error is None and self._may_be_undone() and self._reason is None and self._again(left):
+            pass  # nobody has refused anything
         elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
             self._lost += 1
         else:
             return False
-        self._reason, self._stopping, self._taken = None, False, False
+        self._reason, self._stopping, self._taken, self._missed = None, False, False, False
         self.ask()
         return True
+
+    def _may_be_undone(self) -> bool:
+        """Whether others may have ended the start by what is no failure: another restart, or one of the hub."""
+        return self._wanted.state == "restarted" or self._missed
 
     def _again(self, left: float) -> bool:
         self._lost += 1
@@ -192,7 +240,10 @@ class Spawn:
     # How it is followed
 
     def _look(self) -> Server:
+        missed = self._looking.missed
         self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
+        if self._looking.missed > missed:
+            self._lose_sight()
         self._stopping = self._stopping or self.last.pending in _servers.BUSY
         self._taken = self._taken or self.last.pending == "spawn"
         return self.last
@@ -207,16 +258,26 @@ class Spawn:
             # A look that only the deadline has ended says nothing of the hub.
             if not error.cut_short:
                 self._away = error
-                # Spawns end with a hub that is started again; one that is only asked too often goes on.
-                self._taken = self._taken and error.status == 429
+                if error.status != 429:  # one that is only asked too often goes on
+                    self._lose_sight()
             return None
         self._away = None
         return found
+
+    def _lose_sight(self) -> None:
+        """The hub was away: where it was started again, a spawn has ended with it."""
+        self._taken, self._missed = False, True
 
     def _listen(self) -> str | None:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
         path = path_of(self._wanted.user, self._wanted.name)
         for event in self._hub.events(*path, "progress", deadline=self._deadline):
+            if event is None:
+                # Nothing comes, as where a proxy holds it back: the server tells what the stream does not.
+                found = self._glance()
+                if found is not None and found.state != "pending":
+                    return None
+                continue
             message = _words(event)
             if event.get("failed"):
                 return message

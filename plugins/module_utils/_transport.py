@@ -78,6 +78,8 @@ class Transport:
         self._held = set() if held is None else held
         self._hold(connection.api_token)
         self._deadline = math.inf
+        self.missed = 0
+        """How often a proxy has answered in the hub's place, and the same was asked again."""
         self._session = requests.Session()
         # A session is shared by tokens (`holding`): only the token says who asks.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -190,6 +192,7 @@ class Transport:
             wait = pause if wait is None else max(wait, pause)
             if method not in _SAFE or not is_passing(response) or time.monotonic() + wait > over:
                 return response
+            self.missed += response.status_code != 429  # the hub is there, and has too much to do
             time.sleep(wait)
             pause = min(pause * 2, 1.0)
 

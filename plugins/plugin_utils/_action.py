@@ -23,6 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import secrets_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, maskable
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._naming import named_in
 
 _display = Display()
 
@@ -35,12 +36,15 @@ class HubAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task = self._task
+        task, role = self._task, self._task._role
         if self._connection.transport == "local" and not task.async_val and not self._becomes():
             with self._environment():
-                return {**result, **self._in_process()}
-        wrap_async = task.async_val and not self._connection.has_native_async
-        return {**result, **self._execute_module(task_vars=task_vars, wrap_async=wrap_async)}
+                result |= self._in_process()
+        else:
+            wrap_async = task.async_val and not self._connection.has_native_async
+            result |= self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        ours = role is not None and role._role_collection == "hubops.jupyterhub"
+        return named_in(role._role_name, result) if ours and result.get("failed") else result
 
     def _becomes(self) -> bool:
         return bool(self._task.become or self._connection.become)

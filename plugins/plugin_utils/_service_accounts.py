@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import mints_by_kind, version_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import CULL, CULL_USERS, split
 
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -260,11 +261,9 @@ def _to_provide(name: str, accounts: Iterable[Account], hub: Mapping[str, Any]) 
         yield from (f"{scope}!group={group}" for group in account["groups"])
     yield f"admin:users!user={name}"
     yield f"tokens!user={name}"
-    # A service mints tokens for a user with tokens!user=NAME since JupyterHub 5.5.3 and 6.1.0. Before, the hub compares
-    # what it may do with the user as if the user were a service (apihandlers/users.py, UserTokenListAPIHandler.post),
-    # and answers 403. There tokens!service=NAME is what it takes, beside the other one; no service has that name, or
-    # tokens of its own to be had by that scope. The one alternative would be `tokens`, which mints for admins, too.
-    if _version(hub["version"]) < (5, 5, 3) or (6,) <= _version(hub["version"]) < (6, 1):
+    # No service has that name, or tokens of its own to be had by that scope. The one alternative would be `tokens`,
+    # which mints for admins, too.
+    if mints_by_kind(hub["version"]):
         yield f"tokens!service={name}"
 
 
@@ -277,7 +276,7 @@ def _gives_roles_by_group(hub: Mapping[str, Any]) -> bool:
     OAuthenticators let the role pass at JupyterHub 4, too (oauth2.py, check_allowed), and are those that often manage
     groups, which closes that API.
     """
-    return _version(hub["version"]) < (5,) and not _own_section(hub)
+    return version_of(hub["version"]) < (5,) and not _own_section(hub)
 
 
 def _own_section(hub: Mapping[str, Any]) -> list[str]:
@@ -301,14 +300,14 @@ def _doubt(hub: Mapping[str, Any]) -> str:
             "hook of your own as c.OAuthenticator.refresh_user_hook: in the section of its own class it may win over "
             "that of these accounts."
         )
-    if not has_section or not _version(version):
+    if not has_section or not version_of(version):
         return (
             "not checked whether the hub's authenticator asks refresh_user_hook, for the role's token may not see "
             "which one it is. Let it have read:hub, and run again. An OAuthenticator asks the hook since "
             "oauthenticator 17.3, and needs it with enable_auth_state. In the section of a class of "
             "another package, a hook of your own may win over that of these accounts."
         )
-    if _version(version) < (17, 3):
+    if version_of(version) < (17, 3):
         return (
             f"the hub has oauthenticator {version}, which ignores refresh_user_hook. With enable_auth_state it refuses "
             "the servers of service accounts (403) whatever is configured here: upgrade it to 17.3 or newer."
@@ -330,12 +329,6 @@ def _role_name(prefix: str, name: str) -> str:
     slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:100].strip("._-")
     digest = "" if slug == name else "~" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return (f"{prefix}-{slug}" if slug else prefix) + digest
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """``17.3.0.dev1`` -> ``(17, 3, 0)``; empty for what begins with no number."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def is_true(value: Any) -> bool:

@@ -51,6 +51,7 @@ FLOORS = {
     "module_utils._module": PROGRAM,
     "plugin_utils._action": ACTION,
     "plugin_utils._idle_culler": PART,
+    "plugin_utils._naming": GROUND,
     "plugin_utils._service_accounts": ANSWERS,
 }
 FLOORS_OF_FOLDERS = {"module_utils": FLOW, "modules": ACTION, "action": DOOR, "doc_fragments": 0, "filter": DOOR}

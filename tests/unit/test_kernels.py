@@ -191,6 +191,8 @@ class HubWithKernel(StandInHub):
         self.asked: list[tuple[str, str]] = []
         self.answers_to_delete: list[HubError] = []
         self.answer_to_post: HubError | None = None
+        self.takes_ids: bool | None = None
+        """Whether a kernel whose answer is lost has the id that was asked for; None: there is none."""
         self.specs: Any = {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["python", "-m", "k"]}}}}
 
     def patient(self, deadline: float) -> HubWithKernel:
@@ -201,8 +203,13 @@ class HubWithKernel(StandInHub):
 
     def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         self.asked.append((method, url))
+        if method == "GET" and url.endswith("/api/kernels"):
+            return [{"id": kernel.rpartition("/")[2], "connections": 0} for kernel in self.kernels]
         if method == "POST":
             if isinstance(self.answer_to_post, HubError):
+                if self.takes_ids is not None:
+                    assert body
+                    self.kernels.add(KERNEL.replace("k1", body["kernel_id"] if self.takes_ids else "k7"))
                 raise self.answer_to_post
             self.kernels.add(KERNEL)
             return {"id": "k1"}
@@ -246,7 +253,7 @@ def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pyt
     result = execute(hub, monkeypatch, status("busy"), b"\x00buffers", stream("stdout", "hi\n"), value, REPLY, IDLE)
     expected = {"changed": True, "stdout": "hi\n", "stdout_lines": ["hi"], "stderr": "", "result": "42", "error": None}
     assert {key: result[key] for key in expected} == expected
-    assert hub.asked[0] == ("POST", HUB + "user/alice/api/kernels")
+    assert ("POST", HUB + "user/alice/api/kernels") in hub.asked
     assert hub.kernels == set()
 
 
@@ -403,3 +410,33 @@ def test_the_websocket_goes_through_the_proxy_of_the_requests(proxy: str, host: 
     assert (options["http_proxy_host"], options["http_proxy_port"], options["proxy_type"]) == (host, port, kind)
     assert options["http_proxy_auth"] == (("user", "word") if "@" in proxy else None)
     assert _channels._through(None) == {"http_no_proxy": ["*"]}
+
+
+@pytest.mark.parametrize("takes_ids", [True, False])
+def test_a_kernel_whose_id_was_lost_with_the_answer_is_found_and_deleted(
+    takes_ids: bool, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
+    theirs = KERNEL.replace("k1", "k5")
+    hub.kernels, hub.takes_ids = {theirs}, takes_ids
+    hub.answer_to_post = Unreachable("No answer.", "x", method="POST")
+    with pytest.raises(HubError, match="No answer"):
+        execute(hub, monkeypatch)
+    assert hub.kernels == {theirs}
+
+
+def test_kernels_that_may_be_somebody_else_s_are_left(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
+    hub.takes_ids, hub.answer_to_post = False, Unreachable("No answer.", "x", method="POST")
+    other = KERNEL.replace("k1", "k6")
+    ask = hub.ask_server
+
+    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        if method == "POST":
+            hub.kernels.add(other)  # started by a person at the same moment
+        return ask(method, url, what=what, body=body)
+
+    monkeypatch.setattr(hub, "ask_server", asked)
+    with pytest.raises(HubError, match="No answer"):
+        execute(hub, monkeypatch)
+    assert hub.kernels == {other, KERNEL.replace("k1", "k7")}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from types import SimpleNamespace
 from typing import Any
@@ -813,3 +814,89 @@ def test_a_restart_whose_start_another_restart_has_stopped_is_asked_for_again() 
     result = perform(hub, "restarted")
     assert (result["changed"], result["servers"][0]["state"]) == (True, "ready")
     assert [request[0] for request in hub.writes] == ["DELETE", "POST", "POST"]
+
+
+def test_of_two_that_start_one_server_at_once_one_has_started_it() -> None:
+    """A hub says "accepted" to both of them."""
+    hub, both = hub_with(None), threading.Barrier(2, timeout=LONG)
+    hub.on_look = lambda: both.wait() if hub.looks <= 2 else None  # both have planned to start it
+    takes_up(hub)
+    hub.streams = [[lambda: hub.set_server(READY), READY_EVENT]] * 2
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(lambda _number: perform(hub), range(2)))
+    assert sorted(result["changed"] for result in results) == [False, True]
+    assert [result["servers"][0]["state"] for result in results] == ["ready"] * 2
+    assert hub.writes == [START]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize(("options", "code"), [({"profile": "gpu"}, None), ({"profile": "cpu"}, "conflict")])
+def test_a_start_that_came_between_the_plan_and_ours_is_looked_after(
+    wait: bool, options: Model, code: str | None
+) -> None:
+    hub, theirs = hub_with(None), {"user_options": {"profile": "gpu"}}
+    hub.on_look = lambda: hub.set_server({**PENDING, **theirs}) if hub.looks == 2 else None
+    hub.streams = [[lambda: hub.set_server({**READY, **theirs}), READY_EVENT]]
+    result = perform(hub, user_options=options, wait=wait)
+    assert (result["changed"], (result.get("failure") or {}).get("code"), hub.writes) == (False, code, [])
+
+
+# A proxy that holds the stream back, a hub that is started again, one that stands in for a server
+
+
+def never() -> None:
+    raise AssertionError("it is not listened to any longer")
+
+
+@pytest.mark.parametrize(("becomes", "state"), [(READY, "ready"), (None, "failed")])
+def test_where_nothing_comes_on_the_stream_the_server_is_looked_at(becomes: Model | None, state: str) -> None:
+    hub = hub_with(PENDING)
+    hub.streams = [[None, None, lambda: hub.set_server(becomes), None, never], [None, never], [None, never]]
+    result = perform(hub)
+    assert result["servers"][0]["state"] == state
+
+
+def test_a_spawn_that_has_ended_with_a_hub_that_was_started_again_is_asked_for_again() -> None:
+    hub = hub_with(None)
+
+    def written(*_request: Any) -> None:
+        hub.set_server(PENDING if len(hub.writes) == 1 else READY)
+
+    def looked() -> None:
+        if hub.looks == 5:  # a proxy says for a while that the hub is away
+            hub.missed += 3
+            hub.set_server(None)
+
+    hub.on_write, hub.on_look = written, looked
+    result = perform(hub)
+    assert (result["changed"], result["servers"][0]["state"], hub.writes) == (True, "ready", [START, START])
+
+
+def test_a_spawn_that_somebody_cancels_is_not_asked_for_again() -> None:
+    hub = hub_with(None)
+    takes_up(hub)
+    hub.on_look = lambda: hub.set_server(None) if hub.looks == 5 else None
+    error, _item = failure(hub)
+    assert (error.code, hub.writes) == ("spawn_failed", [START])
+
+
+@pytest.mark.parametrize("ran_before", [True, False])
+@pytest.mark.parametrize("wait_timeout", [LONG, 10.0])
+def test_a_ready_server_that_the_hub_stands_in_for_is_left_alone(
+    ran_before: bool, wait_timeout: float, clock: Clock
+) -> None:
+    """As at the hub's own port, behind its proxy."""
+    hub = hub_with(READY if ran_before else None)
+    hub.answering, hub.standing_in = False, True
+
+    def posted(*_request: Any) -> None:
+        if ran_before:
+            raise Invalid("The hub refuses POST.", "x", status=400, method="POST", reason="alice is already running")
+        hub.set_server(READY)
+
+    hub.on_write = posted
+    error, item = failure(hub, wait_timeout=wait_timeout)
+    assert (error.code, item["state"]) == ("invalid", "ready")
+    assert "hub_url" in error.hint
+    assert error.result["changed"] is not ran_before
+    assert hub.writes == [START]
