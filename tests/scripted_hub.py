@@ -204,6 +204,8 @@ class StandInHub:
         self.writes: list[tuple[str, str, Any]] = []
         self.on_write: Callable[[str, str, Any], Any] = lambda method, path, body: None
         self.on_look: Callable[[], None] = lambda: None
+        self.status = 200
+        """Of the answers to what is written."""
         self.looks = 0
         self.streams: list[list[Model | Callable[[], None]]] = []
         """The events of one progress stream after another; what is callable there happens at that moment."""
@@ -224,7 +226,7 @@ class StandInHub:
 
     def write(self, method: str, *path: str, scope: str, what: str, body: Model | None = None) -> tuple[int, Any]:
         self.writes.append((method, "/".join(path), body))
-        return 200, self.on_write(method, "/".join(path), body)
+        return self.status, self.on_write(method, "/".join(path), body)
 
     def events(self, *path: str, deadline: float) -> Iterator[Model | None]:
         for event in self.streams.pop(0) if self.streams else self.last_stream:

@@ -43,7 +43,8 @@ class Keeper:
         wanted = self._wanted
         if wanted.path is None and wanted.secret is None:
             return self._listed(present, now)
-        best = Kept(None, "no secret is kept")
+        # A file without one, as a full disk leaves it, was this token's place all the same.
+        best = Kept(None, "no secret is kept", damaged=wanted.path is not None and _secrets.exists(wanted.path))
         in_file = _secrets.read(wanted.path) if wanted.path is not None else ""
         for given, secret in ((False, in_file), (True, (wanted.secret or "").strip())):
             if not secret:

@@ -34,6 +34,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._keeping import Keeper, Kept
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan, repeated
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import stamp
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
     REPLACED,
     Token,
@@ -174,7 +175,7 @@ class TokenFlow:
         here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
         raise Conflict(
             f"The {self.name} may be kept at another place: {here}, and the hub has token {token.id}, minted at "
-            f"{token.created}; {token.use}.",
+            f"{stamp(token.born)}; {token.use}.",
             "Give path or secret of the place that keeps it, or run this only there. To replace it all the same, set "
             "rotate: true or on_lost: replace; to have a token of its own here, choose another note.",
         )

@@ -127,7 +127,7 @@ def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
     return {value for value in no_log_values if not any(value in secret for secret in told)}
 
 
-class _Module(AnsibleModule):
+class _Module(AnsibleModule):  # type: ignore[misc]
     """A module that keeps what may be secret in an address out of the log, where its invocation is written down."""
 
     def _log_invocation(self) -> None:

@@ -62,7 +62,8 @@ class Spawn:
         self._looking = hub.by(self._deadline)
         self._asks = found.state == "stopped" or wanted.state == "restarted"
         """Whether the options that it is to have in the end are those that are sent."""
-        self._posted: Future[None] | None = None
+        self._posted: Future[int] | None = None
+        """The status of the answer to the request to start."""
         self._lost = 0
         self._stopping = False
         """Whether it has been seen stopping or checked since it was asked for: the hub refuses a start then."""
@@ -156,14 +157,18 @@ class Spawn:
     def _check_ours(self, found: Server) -> Server:
         """A start is believed only if it is ours: raises `Conflict` where the server has other options than were sent.
 
-        Until JupyterHub 6 a hub answers 202 to each start while one is pending, whatever the options are.
+        A hub answers 202 to each start while one is pending, whatever the options are, and 201 to the one who started
+        it only (``UserServerAPIHandler.post`` of its apihandlers/users.py). What a spawner adds to the options is no
+        difference.
         """
         wanted = self._wanted
         options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
-        shown = found.user_options or {}
-        if options is None or shown == options or not self._asks:
+        if options is None or not self._asks or self._is_created():
             return found
-        differ = sorted(map(str, {key for key in {*shown, *options} if shown.get(key) != options.get(key)}))
+        shown = found.user_options or {}
+        differ = sorted(str(key) for key in (options or shown) if shown.get(key) != options.get(key))
+        if not differ:
+            return found
         raise Conflict(
             f"The {wanted.title} was started with other user_options than this task has sent: another start came "
             f"first, at {found.started or 'a time that the hub does not tell'}. They differ in {', '.join(differ)}.",
@@ -193,11 +198,16 @@ class Spawn:
 
     # How it is asked for
 
-    def _post(self) -> None:
+    def _post(self) -> int:
         wanted, hub = self._wanted, self._hub
         body = hub.dialect.body(wanted.user_options, wanted.options_format)
         path = path_of(wanted.user, wanted.name)
-        hub.write("POST", *path, scope=START, what=wanted.title, body=body)
+        return hub.write("POST", *path, scope=START, what=wanted.title, body=body)[0]
+
+    def _is_created(self) -> bool:
+        """Whether the hub has said that it was this request that started the server."""
+        posted = self._posted
+        return posted is not None and posted.done() and posted.exception() is None and posted.result() == 201
 
     def _asked_again(self) -> bool:
         """Ask once more where the answer says that this can help. To start twice is safe: a hub starts one."""

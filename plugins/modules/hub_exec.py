@@ -12,7 +12,8 @@ version_added: 1.0.0
 description:
   - Starts a kernel in the server, runs the code in it, and deletes the kernel again, whatever happened.
   - It is done when the kernel has replied and has gone idle. An exception in the code is a failure, and so is a
-    kernel that dies.
+    kernel that dies. A server whose kernels do not work is told as such, with the code V(kernel_failed), and what its
+    kernel spec starts.
   - The kernel is the server's default one.
 author:
   - hubops.jupyterhub contributors (@hubops)
@@ -30,7 +31,9 @@ options:
     type: str
     required: true
   timeout:
-    description: How long the kernel and the code may take in all, in seconds or as V(90s), V(10m).
+    description:
+      - How long all of it may take, from the first request to the end of the code, in seconds or as V(90s), V(10m). The
+        start of the kernel is part of it, however long one request may take otherwise.
     type: str
     default: 1m
 requirements:
@@ -97,7 +100,9 @@ stderr_lines:
   type: list
   elements: str
 result:
-  description: The value of the code's last expression as plain text (C(text/plain)), or V(null).
+  description:
+    - The value of the code's last expression as plain text (C(text/plain)), or V(null). Of a kernel that does not tell
+      it, what was displayed last.
   returned: always
   type: str
 error:

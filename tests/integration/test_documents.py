@@ -177,7 +177,8 @@ def load_roles(block: Block, desk: Desk, account: Path) -> None:
         assert (answer.json()["kind"], answer.json()["name"]) == ("service", "hubops")
         assert "tokens!user=verify-bot" in answer.json()["scopes"]
         # Limited to that one user, whatever it is.
-        assert {scope.partition("!")[2] for scope in answer.json()["scopes"]} <= {"user=verify-bot", "service=hubops"}
+        limits = {scope.partition("!")[2] for scope in answer.json()["scopes"]}
+        assert limits <= {"user=verify-bot", "service=verify-bot", "service=hubops"}
 
 
 @rule("README.md", "service_account_user=verify-bot")

@@ -86,7 +86,7 @@ def test_code_that_does_not_end(coder: At) -> None:
 def test_a_kernel_that_dies(coder: At) -> None:
     # The pause lets the output out: a kernel hands it on five times a second.
     (result,) = execute(coder, "print('so far', flush=True)\nimport os, time; time.sleep(1); os.kill(os.getpid(), 9)")
-    failed(result, "hub_error", "died")
+    failed(result, "kernel_failed", "died")
     assert result["stdout"] == "so far\n"
 
 
@@ -104,7 +104,8 @@ def test_two_at_the_same_time(coder: At) -> None:
     codes = [f"import time; time.sleep(1); print('{name}')" for name in ("one", "two")]
     with ThreadPoolExecutor() as pool:
         answers = [pool.submit(coder, "hub_exec", user=USER, code=code) for code in codes]
-        assert [answer.result()["stdout"] for answer in answers] == ["one\n", "two\n"]
+        results = [answer.result() for answer in answers]
+    assert [result["stdout"] for result in results] == ["one\n", "two\n"], results
     assert kernels(coder) == []
 
 

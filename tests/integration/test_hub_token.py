@@ -106,6 +106,15 @@ class Kept:
         assert (result["changed"], result["actions"], result["minted"]) == (False, [], False), result
         assert (self.secret, self.path.stat().st_mtime_ns, ids(self.at, self.user)) == before
 
+    def refused(self, reason: str, **more: Any) -> None:
+        """Somebody may use the token that is there, and keep it elsewhere."""
+        before = ids(self.at, self.user)
+        (token,) = [each for each in self.at.tokens(self.user) if each["note"].startswith("ci")]
+        result = self.run(**more)
+        failed(result, "conflict", reason, f"token {token['id']}, minted at", "used last at", "on_lost: replace")
+        assert (result["changed"], result["minted"], result["revoked"]) == (False, False, [])
+        assert ids(self.at, self.user) == before
+
     def renewed(self, reason: str, **more: Any) -> dict[str, Any]:
         """Another token is minted, and the only one of the identity."""
         others = {token["id"] for token in self.at.tokens(self.user) if not token["note"].startswith("ci")}
@@ -134,7 +143,8 @@ def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, pool
     kept.renewed("a new one is asked for", rotate=True)
     kept.stays()
     kept.path.unlink()
-    kept.renewed("no secret is kept")
+    kept.refused("no secret is kept")
+    kept.renewed("no secret is kept", on_lost="replace")
     kept.path.write_bytes("not a tökén\nbut two lines\n".encode())
     kept.renewed("cannot be a token")
     kept.at.api("DELETE", f"users/{kept.user}/tokens/{ids(kept.at, kept.user)[0]}")
@@ -162,12 +172,15 @@ def test_a_file_that_does_not_belong_to_the_token(hub_61: Hub, tmp_path: Path) -
     kept.path.write_text("")
     kept.renewed("no secret is kept")
     kept.path.write_text("0123456789abcdef\n")
-    kept.renewed("does not work")
+    kept.refused("does not work")
+    kept.renewed("does not work", on_lost="replace")
     kept.path.write_text(light.mint(light.new_user(), *SCOPES))
-    kept.renewed("another account")
+    kept.refused("another account")
+    kept.renewed("another account", on_lost="replace")
     other = light.mint(kept.user, *SCOPES, note="not the declared one")
     kept.path.write_text(other)
-    kept.renewed("another token")
+    kept.refused("another token")
+    kept.renewed("another token", on_lost="replace")
     assert owner(light, other) == kept.user  # not ours to revoke
     by_hand = light.mint(kept.user, *SCOPES, note="ci")
     kept.path.write_text(by_hand)
@@ -403,7 +416,7 @@ def test_many_in_one_call(light: At, tmp_path: Path) -> None:
     assert [owner(light, (tmp_path / user).read_text().strip()) for user in users[:2]] == users[:2]
 
     # One fails, the others go on; nothing is minted twice.
-    (tmp_path / users[0]).unlink()
+    (tmp_path / users[0]).write_text("")
     bad = light("hub_token", tokens=[{"user": "nobody-of-that-name"}, *items], **shared)
     failed(bad, "not_found", "1 of 4 tokens failed", "nobody-of-that-name")
     assert [item["changed"] for item in bad["tokens"]] == [False, True, False, False]
@@ -518,6 +531,7 @@ def test_check_mode_predicts_and_mints_nothing(light: At, glass: Misbehaving, tm
     light.run([light.task("hub_token", user=user, **each) for each in [*declared, {"note": "old", "scopes": SCOPES}]])
     (tmp_path / "kept").chmod(0o640)
     (tmp_path / "lost").unlink()
+    declared[1]["on_lost"] = "replace"
     kept, lost, rotated, otherwise = declared
     wishes: list[dict[str, Any]] = [
         {"note": "new", "scopes": SCOPES},

@@ -78,13 +78,13 @@ c.JupyterHub.load_roles.append({
 
 
 @contextmanager
-def hub_with_service(folder: Path, version: str, base_url: str) -> Iterator[Hub]:
+def hub_with_service(folder: Path, version: str, base_url: str, more: str = CULLERS) -> Iterator[Hub]:
     """A real hub with real servers, and with the README's service."""
     secret = folder / "hubops.token"
     secret.write_text(SERVICE_TOKEN + "\n")
     [block] = CODE.findall((REPOSITORY / "README.md").read_text())
     assert "/etc/jupyterhub/hubops.token" in block
-    config = block.replace("/etc/jupyterhub/hubops.token", str(secret)) + CULLERS
+    config = block.replace("/etc/jupyterhub/hubops.token", str(secret)) + more
     with running_hub(folder, version=version, spawner="server", base_url=base_url, config=config) as hub:
         yield hub
 
@@ -147,18 +147,22 @@ def test_check_mode_before_there_is_anything_writes_nothing(place: Place) -> Non
 
 
 def test_check_mode_foresees_what_a_lost_file_means(place: Place) -> None:
+    """A file that is gone may be kept elsewhere; one that is damaged was kept here."""
     passed(place.run(), changed=2)
-    place.file.unlink()
+    place.file.write_text("")
     position = logged(place.hub)
     passed(place.run("--check"), changed=1)
+    place.file.unlink()
+    played = place.run("--check")
+    assert (played.status, "may be kept at another place" in played.stdout) == (2, True)
     assert not writes(place.hub, position)
     assert not place.file.exists()
 
 
-def test_a_deleted_file_is_repaired_and_the_lost_token_revoked(place: Place) -> None:
+def test_a_damaged_file_is_repaired_and_the_lost_token_revoked(place: Place) -> None:
     passed(place.run(), changed=2)
     lost = place.file.read_text().strip()
-    place.file.unlink()
+    place.file.write_text("")
     passed(place.run(), changed=1)
     assert place.file.read_text().strip() != lost
     assert place.held()
@@ -222,9 +226,23 @@ def test_the_readme_s_service_can_do_all_that_is_needed(any_place: Place) -> Non
     assert servers(bot.hub, "verify-bot") == {}
     assert json.loads((bot.folder / "verify-report" / "report.json").read_text())["user"] == "verify-bot"
     # Repaired with it, too.
-    bot.file.unlink()
+    bot.file.write_text("")
     passed(bot.run(token=SERVICE_TOKEN), changed=1)
     assert bot.held()
+
+
+def test_the_readme_s_service_on_jupyterhub_4(tmp_path: Path) -> None:
+    """Which looks for the user among services, see `mints_by_kind`: without that scope, the task says what it takes."""
+    without = 'c.JupyterHub.load_roles[-1]["scopes"].remove("tokens!service=verify-bot")\n'
+    for more, status in (("", 0), (without, 2)):
+        folder = tmp_path / str(status)
+        folder.mkdir()
+        with hub_with_service(folder, "4.1", "/", more) as hub:
+            bot = Place(hub, folder, "verify-bot")
+            played = bot.run(token=SERVICE_TOKEN)
+            assert played.status == status, played.output
+    assert "JupyterHub 4.1.6 lets a service mint tokens for user 'verify-bot' only with the scope" in played.stdout
+    assert "'tokens!service=verify-bot'" in played.stdout
 
 
 def test_each_hub_of_an_inventory_gets_an_account(place: Place) -> None:

@@ -66,8 +66,21 @@ def test_each_place_keeps_its_token(any_site: Site) -> None:
 
     for path in site.files("bot").values():
         path.unlink()
-    passed(site.run("rotate_tokens", accounts=rotated))
+    # As at another place, which has none of them: whoever uses the tokens keeps them.
+    position = logged(hub)
+    played = site.run("rotate_tokens", accounts=rotated)
+    assert played.status == 2
+    for user in second:
+        assert f"of user '{user}' may be kept at another place: no secret is kept" in played.stdout
+    assert not writes(hub, position)
+    assert [whose(hub, secret) for secret in second.values()] == [*second]
+
+    played = site.run("rotate_tokens", accounts=rotated, service_account_on_lost="replace")
+    passed(played)
     site.works("bot")
+    assert (
+        len(re.findall(r"revoked \w+, minted \S+, last used \S+: its successor is kept and works", played.stdout)) == 4
+    )
     assert [whose(hub, secret) for secret in second.values()] == [None] * 4
 
 

@@ -24,43 +24,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from models import ADMIN, ALICE, GROUP, INFO, MINTED, ROUTE, SERVICE, TOKEN, USER
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
 EXAMPLES = int(os.environ.get("HUBOPS_EXAMPLES", "300"))
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "failures.md"
 CODES = set(re.findall(r"^\| `(\w+)` \|", DOCUMENTED.read_text(), re.M))
-
-SERVER = {
-    "name": "", "ready": True, "pending": None, "url": "/user/alice/", "started": "2026-01-01T00:00:00.000000Z",
-    "last_activity": "2026-01-01T00:00:00.000000Z", "user_options": {"profile": "small"}, "stopped": False,
-    "progress_url": "/hub/api/users/alice/server/progress", "full_name": "alice",
-}  # fmt: skip
-USER = {
-    "kind": "user", "name": "alice", "admin": False, "groups": ["staff"], "roles": ["user"], "server": "/user/alice/",
-    "pending": None, "created": "2026-01-01T00:00:00.000000Z", "last_activity": "2026-01-01T00:00:00.000000Z",
-    "servers": {"": SERVER},
-}  # fmt: skip
-TOKEN = {
-    "id": "a1", "kind": "api_token", "user": "alice", "note": "ci [hubops 0123456789ab-01234567]", "roles": [],
-    "scopes": ["read:servers!user=alice"], "created": "2026-01-01T00:00:00.000000Z", "expires_at": None,
-    "last_activity": None, "session_id": None, "oauth_client": "JupyterHub",
-}  # fmt: skip
-ADMIN = {
-    "kind": "service", "name": "admin", "admin": True, "token_id": "a2", "session_id": None,
-    "scopes": [
-        "admin:groups", "admin:users", "delete:servers", "delete:users", "groups", "list:groups", "list:services",
-        "list:users", "proxy", "read:groups", "read:groups:name", "read:hub", "read:servers", "read:services",
-        "read:tokens", "read:users", "read:users:activity", "read:users:name", "start:servers", "tokens",
-    ],
-}  # fmt: skip
-MINTED = "0123456789abcdef"
-ALICE = {"kind": "user", "name": "alice", "token_id": "a9", "scopes": ["read:servers!user=alice"]}
-GROUP = {"kind": "group", "name": "staff", "users": ["alice"], "roles": [], "properties": {}}
-SERVICE = {"kind": "service", "name": "admin", "admin": True, "roles": [], "url": "", "pid": 0, "info": {}}
-ROUTE = {"routespec": "/user/alice/", "target": "http://127.0.0.1:1", "data": {"user": "alice"}}
-INFO = {"version": "6.1.1", "python": "3.11", "sys_executable": "python3", "spawner": {"class": "a.B", "version": "1"},
-        "authenticator": {"class": "a.C", "version": "1"}}  # fmt: skip
 
 SOUND: list[tuple[str, str, Any]] = [
     ("GET", r"hub/api/", {"version": "6.1.1"}),

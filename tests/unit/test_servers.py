@@ -780,6 +780,20 @@ def test_one_with_the_same_options_or_with_any_is_as_good_as_ours(more: dict[str
     assert perform(started_by_another({"profile": "gpu"}), **more)["servers"][0]["state"] == "ready"
 
 
+def test_what_a_spawner_adds_to_the_options_is_no_difference() -> None:
+    hub = started_by_another({"profile": "gpu", "added": True})
+    assert perform(hub, user_options={"profile": "gpu"})["servers"][0]["state"] == "ready"
+    error, _item = failure(started_by_another({"added": True}), user_options={})
+    assert error.code == "conflict"
+
+
+def test_a_start_that_the_hub_calls_created_is_ours_whatever_its_spawner_makes_of_the_options() -> None:
+    hub = started_by_another({"profile": "small"})
+    hub.status = 201
+    result = perform(hub, user_options={"profile": "default"})
+    assert (result["changed"], result["servers"][0]["state"]) == (True, "ready")
+
+
 def test_what_runs_already_may_have_other_options() -> None:
     hub = hub_with({**READY, "user_options": {"profile": "gpu"}})
     assert perform(hub, user_options={"profile": "cpu"})["changed"] is False

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`hub_exec` on real servers whose kernels are broken: each is told apart, and named as the server's, not the hub's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from doors import At, failed
+from hubs import Hub
+
+DEFAULT = 'c.MultiKernelManager.default_kernel_name = "broken"\n'
+MANAGER = """
+import asyncio
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+class Manager(AsyncMappingKernelManager):
+    async def _async_start_kernel(self, **options):
+        await asyncio.sleep({before})
+        number = await super()._async_start_kernel(**options)
+        await asyncio.sleep({after})
+        return number
+    start_kernel = _async_start_kernel
+
+    def list_kernels(self):
+        import time
+        time.sleep({listing})
+        return super().list_kernels()
+
+c.ServerApp.kernel_manager_class = Manager
+"""
+BROKEN: dict[str, tuple[str, list[str] | None]] = {
+    # By user: the server's configuration, and the command of a kernel spec that it has besides.
+    "without-ipykernel": (DEFAULT, ["python3", "-m", "no_such_kernel_module", "{connection_file}"]),
+    "stale-spec": (DEFAULT, ["/no/such/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]),
+    "without-specs": (
+        'c.KernelSpecManager.ensure_native_kernel = False\nc.KernelSpecManager.allowed_kernelspecs = {"none"}\n', None,
+    ),
+    "dies-at-once": (DEFAULT, ["/bin/false", "{connection_file}"]),
+    "hangs": (DEFAULT, ["/bin/sleep", "600", "{connection_file}"]),
+    "api-hangs": (MANAGER.format(before=0, after=0, listing=40), None),
+    "slow": (MANAGER.format(before=4, after=0, listing=0), None),
+    "slow-answer": (MANAGER.format(before=0, after=15, listing=0), None),
+    "sound": ("", None),
+}  # fmt: skip
+SAYS: dict[str, list[str]] = {
+    "without-ipykernel": ["its process ended at once", "no_such_kernel_module", "the server's own log"],
+    "stale-spec": ["cannot start its kernel", "/no/such/python", "kernel spec"],
+    "without-specs": ["has no kernel spec at all", "ipykernel"],
+    "dies-at-once": ["its process ended at once", "/bin/false"],
+    "hangs": ["has not answered within 8 s", "hangs before it is ready", "/bin/sleep"],
+    "api-hangs": ["kernels API", "does not answer", "the server's own log"],
+}
+
+
+@pytest.fixture(scope="module")
+def broken(real_hub: Hub) -> At:
+    """The servers of all these users run."""
+    at = At("program", real_hub)
+    for user, (config, command) in BROKEN.items():
+        home = real_hub.state / "homes" / user
+        (home / ".jupyter").mkdir(parents=True)
+        (home / ".jupyter" / "jupyter_server_config.py").write_text(f"c = get_config()\n{config}")
+        if command:
+            spec = home / ".local" / "share" / "jupyter" / "kernels" / "broken"
+            spec.mkdir(parents=True)
+            (spec / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "Broken", "language": "x"}))
+        assert at.api("POST", f"users/{user}").status_code == 201
+    result = at("hub_server", servers=[{"user": user} for user in BROKEN], concurrency=3)
+    assert not result["failed"], result["msg"]
+    return at
+
+
+def kernels(at: At, user: str) -> list[dict[str, Any]]:
+    url = f"{at.hub.url}user/{user}/api/kernels"
+    return requests.get(url, headers=at.hub.headers, timeout=120).json()
+
+
+@pytest.mark.parametrize("user", SAYS)
+def test_what_is_broken(broken: At, user: str) -> None:
+    result = broken("hub_exec", user=user, code="6 * 7", timeout="8s")
+    failure = failed(result, "kernel_failed", *SAYS[user])
+    assert f"user '{user}'" in failure["message"]
+    assert "hub" not in failure["hint"].lower()
+    assert result["seconds"] < 60
+    if user != "api-hangs":
+        assert kernels(broken, user) == []
+
+
+def test_each_has_a_sentence_of_its_own() -> None:
+    assert len({says[0] for user, says in SAYS.items() if user != "dies-at-once"}) == len(SAYS) - 1
+
+
+def test_a_kernel_that_takes_long_is_waited_for(broken: At) -> None:
+    """For as long as timeout says, and not for as long as one request may take."""
+    result = broken("hub_exec", user="slow", code="6 * 7", timeout="2m", request_timeout="1s")
+    assert (result["failed"], result["result"]) == (False, "42")
+    assert kernels(broken, "slow") == []
+
+
+def test_the_timeout_is_for_all_of_it(broken: At) -> None:
+    result = broken("hub_exec", user="slow-answer", code="6 * 7", timeout="4s")
+    failed(result, "kernel_failed", "has not started a kernel within 4 s")
+    assert result["seconds"] < 12
+    assert kernels(broken, "slow-answer") == []
+
+
+def test_what_is_displayed_is_a_result(broken: At) -> None:
+    result = broken("hub_exec", user="sound", code="from IPython.display import display\ndisplay(42)")
+    assert (result["failed"], result["result"]) == (False, "42")
+    both = broken("hub_exec", user="sound", code="from IPython.display import display\ndisplay(42)\n43")
+    assert both["result"] == "43"
+
+
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1:{port}", "127.0.0.1"])
+def test_the_websocket_obeys_what_requests_obey(broken: At, no_proxy: str, tmp_path: Path) -> None:
+    port = broken.hub.ports["public"]
+    env = {
+        "http_proxy": "http://127.0.0.1:1/",
+        "ALL_PROXY": "http://127.0.0.1:1/",
+        "NO_PROXY": no_proxy.format(port=port),
+    }
+    door = At("module", broken.hub)
+    [result] = door.run([door.task("hub_exec", user="sound", code="6 * 7")], env=env).results
+    assert (result["failed"], result["result"]) == (False, "42"), result
+    [refused] = door.run([door.task("hub_exec", user="sound", code="6 * 7")], env={**env, "NO_PROXY": "other"}).results
+    failed(refused, "unreachable")

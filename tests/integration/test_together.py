@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Six who ask a hub for the same thing at the same moment: each ends in what it declared, and says success."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from doors import At, failed, until
+from hubs import Hub, HubPool
+
+from playbooks import mint, play, servers
+
+SIX = 6
+
+
+@pytest.fixture(params=["6.1", "5.5", "4.1"])
+def at(request: pytest.FixtureRequest, pool: HubPool) -> At:
+    return At("program", pool.get(request.param))
+
+
+def together(at: At, module: str, number: int = SIX, each: list[dict[str, Any]] | None = None, **options: Any) -> Any:
+    """The results of this task, run by so many at once, each with some options of its own."""
+    begin = Barrier(number, timeout=120)
+
+    def one(own: dict[str, Any]) -> dict[str, Any]:
+        begin.wait()
+        return at(module, **options, **own)
+
+    with ThreadPoolExecutor(number) as threads:
+        return list(threads.map(one, each or [{}] * number))
+
+
+def all_succeed(results: list[dict[str, Any]]) -> None:
+    assert not [result["msg"] for result in results if result["failed"]]
+
+
+def changed(results: list[dict[str, Any]]) -> int:
+    return sum(result["changed"] for result in results)
+
+
+def test_users(at: At) -> None:
+    user, group = at.new_name(), at.new_name()
+    there = together(at, "hub_user", user=user, groups=[group], create_groups=True)
+    all_succeed(there)
+    assert changed(there) >= 1
+    assert at.api("GET", f"users/{user}").json()["groups"] == [group]
+    gone = together(at, "hub_user", user=user, state="absent")
+    all_succeed(gone)
+    assert at.api("GET", f"users/{user}").status_code == 404
+
+
+def test_starts_and_stops(at: At) -> None:
+    user = at.new_user()
+    started = together(at, "hub_server", user=user)
+    all_succeed(started)
+    assert changed(started) == 1
+    stopped = together(at, "hub_server", user=user, state="stopped")
+    all_succeed(stopped)
+    assert at.servers(user) == {}
+
+
+def test_restarts(at: At) -> None:
+    user = at.new_user()
+    assert at("hub_server", user=user)["changed"]
+    results = together(at, "hub_server", user=user, state="restarted")
+    all_succeed(results)
+    assert changed(results) >= 1
+    assert {result["servers"][0]["state"] for result in results} == {"ready"}
+    assert at.servers(user)[""]["ready"]
+
+
+def test_named_servers_are_removed(at: At) -> None:
+    user = at.new_user()
+    assert at("hub_server", user=user, server_name="lab")["changed"]
+    all_succeed(together(at, "hub_server", user=user, server_name="lab", state="absent"))
+    assert at.servers(user) == {}
+
+
+def test_tokens_are_revoked(at: At) -> None:
+    user = at.new_user()
+    at.mint(user, note="ci")
+    all_succeed(together(at, "hub_token", user=user, note="ci", state="absent"))
+    assert [token for token in at.tokens(user) if token["note"] == "ci"] == []
+
+
+def test_starts_with_other_options(at: At, gate: Path) -> None:
+    """One has what it asked for, the others are told that another start came first."""
+    user = at.new_user()
+    options = [{"user_options": {"start_gate": str(gate), "size": number}} for number in range(3)]
+    with ThreadPoolExecutor(1) as thread:
+        answers = thread.submit(together, at, "hub_server", 3, options, user=user)
+        until(lambda: at.servers(user))
+        gate.touch()
+        results = answers.result()
+    won = [result for result in results if not result["failed"]]
+    assert len(won) == 1
+    assert won[0]["changed"] is True
+    assert at.servers(user)[""]["user_options"] == won[0]["servers"][0]["user_options"]
+    for result in results:
+        if result["failed"]:
+            failed(result, "conflict", "another start came first", "They differ in size.")
+            assert result["changed"] is False
+
+
+@pytest.mark.parametrize("version", ["6.1", "5.5", "4.1"])
+def test_two_verifications_with_other_options(version: str, pool: HubPool, tmp_path: Path) -> None:
+    """Of one account: one passes, the other says that a start with other options was first, and leaves the server."""
+    hub: Hub = pool.get(version, spawner="server")
+    user = f"both{version.replace('.', '')}"
+    token = mint(hub, user)
+    common = {"hub_url": hub.url, "verify_api_token": token}
+    hosts = {name: {**common, "verify_user_options": {"profile": name}} for name in ("first", "second")}
+    played = play("hubops.jupyterhub.verify", folder=tmp_path, hosts=hosts)
+    assert played.status == 2
+    reports = [json.loads((tmp_path / "verify-report" / name / "report.json").read_text()) for name in hosts]
+    assert sorted(report["verdict"] for report in reports) == ["failed", "passed"], played.output
+    [lost] = [report for report in reports if report["verdict"] == "failed"]
+    [step] = [step for step in lost["steps"] if step["verdict"] == "failed"]
+    assert step["name"] == "start"
+    assert "first" in step["message"] or "already" in step["message"] or "Somebody else" in step["message"]
+    assert lost["server_left"] is False
+    assert servers(hub, user) == {}
