@@ -141,7 +141,7 @@ def failed(result: dict[str, Any], code: str, *says: str) -> dict[str, Any]:
     assert failure["message"].strip()
     assert failure["hint"].strip()
     for words in says:
-        assert words in result["msg"]
+        assert words in result["msg"], result["msg"]
     return failure
 
 

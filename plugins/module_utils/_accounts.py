@@ -78,9 +78,13 @@ class UserFlow:
         if wanted.state == "absent":
             if not found:
                 return []
+            try:
+                names = _servers.running(self._hub, wanted.user)
+            except NotFound:
+                return []  # somebody else has deleted it meanwhile
             stops = [
                 Action("stop", _servers.title(wanted.user, name), "a hub half-deletes a user whose server runs")
-                for name in _servers.running(self._hub, wanted.user)
+                for name in names
             ]
             return [*stops, Action("delete", self._what, "it exists")]
         actions = []

@@ -105,10 +105,10 @@ def _failure_of(response: requests.Response, what: str) -> HubError:
             f"{request['url']} redirects to {target}; a token is never sent along.",
             "Set hub_url to the address at which the browser ends.", **request,
         )  # fmt: skip
-    if status in (408, 499):
+    if is_passing(response) and "json" not in content_of(response) and status != 429:
         return HubFailure(
             f"A proxy answers {status} for {what}, in place of the hub: {reason}.",
-            "Look at the proxy before the hub, and whether the hub is overloaded.", **request,
+            "Look whether the hub behind it runs and is not overloaded, then at the proxy.", **request,
         )  # fmt: skip
     if status >= 500:
         return HubFailure(f"The hub failed with {status} for {what}: {reason}.", "Look into the hub's log.", **request)
@@ -147,6 +147,15 @@ def gone(response: requests.Response, what: str) -> HubFailure:
         f"{_begun(what)} does not answer; the hub does in its place.",
         "Start it with hub_server, and look into the hub's log for why it ended; if the hub says that it runs, set "
         "hub_url to the address that a browser shows.", **request_of(response),
+    )  # fmt: skip
+
+
+def failure_of_server(response: requests.Response, what: str) -> HubFailure:
+    """A server has failed by itself."""
+    request = request_of(response)
+    return HubFailure(
+        f"{_begun(what)} failed with {response.status_code}: {request['reason']}.",
+        "Look into the server's own log.", **request,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernels of one server: started, spoken to over a websocket, told apart where they fail, and deleted.
+"""The kernels of one server: started, connected to, told apart where they fail, and deleted.
 
 The server's side is Jupyter Server's REST API, and its websocket for a kernel's messages.
 
@@ -11,16 +11,13 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
-import socket
 import ssl
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError as NotInTime
+from concurrent.futures import wait
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -31,19 +28,14 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     HubFailure,
     KernelFailed,
+    NotFound,
     Timeout,
     UnexpectedAnswer,
     Unreachable,
     quoted,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import (
-    V1,
-    kind_of,
-    message_of,
-    packed,
-    parent_of,
-    request,
-)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import V1
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import Channel, ChannelLost, OutOfTime
 
 try:
     import websocket
@@ -56,99 +48,11 @@ _CLEANING, _PAUSE = 15.0, 0.2
 """Seconds: how long a kernel may take to be gone, and between two looks."""
 _CLAIMED = 3.0
 """Seconds within which whoever starts a kernel is connected to it."""
-_NUDGE = 2.0
-"""Seconds until a kernel that has not answered is asked again."""
+_LOOK = 1.0
+"""Seconds between two looks whether a kernel is still there that is not ready yet."""
 _SHORT = 5.0
 """Seconds that a server gets to say what its kernels are, or to end one, once they have failed."""
 _LOG = "Look into the server's own log"
-
-
-class OutOfTime(Exception):
-    """The time for all of it is over."""
-
-
-class ChannelLost(Exception):
-    """The connection has ended; its text says how."""
-
-
-class Channel:
-    """A kernel's websocket. Whatever it does ends at the deadline, with `OutOfTime`."""
-
-    def __init__(self, connection: Any, deadline: float) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._binary = getattr(connection, "subprotocol", None) == V1
-        # The library's own time counts from the last byte, and begins anew with each.
-        self._alarm = threading.Timer(max(deadline - time.monotonic(), 0.0), self._end)
-        self._alarm.daemon = True
-        self._alarm.start()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Raises `ChannelLost`."""
-        with self._watched():
-            if self._binary:
-                self._connection.send_binary(packed(message))
-            else:
-                self._connection.send(json.dumps(message))
-
-    def receive(self, patience: float = float("inf")) -> dict[str, Any]:
-        """The next message; empty where none has come within ``patience`` s. Raises `ChannelLost` and `OutOfTime`."""
-        until = min(self._deadline, time.monotonic() + patience)
-        while True:
-            self._connection.settimeout(max(until - time.monotonic(), 0.001))
-            try:
-                with self._watched():
-                    frame = self._connection.recv()
-            except websocket.WebSocketTimeoutException:
-                if time.monotonic() >= self._deadline:
-                    raise OutOfTime from None
-                return {}
-            if not frame:
-                raise ChannelLost("its connection was closed")
-            message = message_of(frame, self._binary)
-            if message is not None:
-                return message
-
-    def settle(self) -> None:
-        """Wait until the kernel answers, and its messages come through here.
-
-        A server may drop what a kernel says before both are connected, so it is asked again until it has answered on
-        both of its channels. Raises `ChannelLost` and `OutOfTime`.
-        """
-        asked, heard = set[str](), set[str]()
-        while heard != {"kernel_info_reply", "status"}:
-            question = request("kernel_info_request", {})
-            asked.add(question["header"]["msg_id"])
-            self.send(question)
-            again = time.monotonic() + _NUDGE
-            while heard != {"kernel_info_reply", "status"} and (left := again - time.monotonic()) > 0:
-                message = self.receive(left)
-                state = (message.get("content") or {}).get("execution_state")
-                if kind_of(message) == "status" and state in ("dead", "restarting", "autorestarting"):
-                    raise ChannelLost(str(state))
-                if parent_of(message) in asked and kind_of(message) in ("kernel_info_reply", "status"):
-                    heard.add(kind_of(message))
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except websocket.WebSocketTimeoutException:
-            raise
-        except (websocket.WebSocketException, OSError) as error:
-            if time.monotonic() >= self._deadline:
-                raise OutOfTime from None
-            raise ChannelLost(f"its connection broke: {error}") from None
-
-    def _end(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close the connection, which may be closed already."""
-        self._alarm.cancel()
-        with contextlib.suppress(websocket.WebSocketException, OSError):
-            self._connection.close(timeout=1)
 
 
 class Kernels:
@@ -175,10 +79,13 @@ class Kernels:
                 self._delete_lost(number, before)
             raise self._why_not(error) from None
         if not isinstance(model, dict) or not isinstance(model.get("id"), str):
-            raise UnexpectedAnswer(
-                f"The {self._what} answers, but not as a Jupyter Server does.", "Run code in one that has kernels."
-            )
+            raise self._unlike()
         return self._address(model["id"])
+
+    def _unlike(self) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"The {self._what} answers, but not as a Jupyter Server does.", "Run code in one that has kernels."
+        )
 
     def _listed(self, hub: HubClient) -> dict[str, dict[str, Any]]:
         """The server's kernels, by their ids."""
@@ -211,7 +118,7 @@ class Kernels:
     @contextlib.contextmanager
     def connect(self, kernel: str) -> Iterator[Channel]:
         """Speak to a kernel within the block."""
-        channel = Channel(self._connected(f"{kernel}/channels"), self._deadline)
+        channel = Channel(self._connected(kernel), self._deadline)
         try:
             yield channel
         finally:
@@ -235,12 +142,22 @@ class Kernels:
             time.sleep(_PAUSE)
         return deleted
 
-    def _connected(self, url: str) -> Any:
-        left = self._deadline - time.monotonic()
+    def _connected(self, kernel: str) -> Any:
+        """The kernel's websocket, which a server opens when the kernel is ready.
+
+        One whose process ends at once is started again some times, and is gone then. The server tells nothing else.
+        """
+        url = f"{kernel}/channels"
+        # In the background, for a handshake that comes byte by byte would have no end.
+        handshake = in_background(partial(self._handshake, url, max(self._deadline - time.monotonic(), 0.001)))
+        while not wait([handshake], max(min(self._deadline - time.monotonic(), _LOOK), 0.001)).done:
+            if time.monotonic() >= self._deadline:
+                raise OutOfTime
+            if self._is_gone(kernel):
+                raise ChannelLost("its process ended as often as the server started it")
         try:
-            # In the background, for a handshake that comes byte by byte would have no end.
-            return in_background(partial(self._handshake, url, max(left, 0.001))).result(max(left, 0.001))
-        except (NotInTime, websocket.WebSocketTimeoutException):
+            return handshake.result()
+        except websocket.WebSocketTimeoutException:
             raise OutOfTime from None
         except websocket.WebSocketBadStatusException as error:
             raise HubFailure(
@@ -255,6 +172,13 @@ class Kernels:
                 "websockets through.",
                 method="GET", url=url,
             ) from None  # fmt: skip
+
+    def _is_gone(self, kernel: str) -> bool:
+        try:
+            self._hub.by(min(self._deadline, time.monotonic() + _SHORT)).ask_server("GET", kernel, what=self._what)
+        except HubError as error:
+            return isinstance(error, NotFound)
+        return False
 
     def _handshake(self, url: str, timeout: float) -> Any:
         parts, connection = urlsplit(url), self._hub.connection
@@ -288,8 +212,7 @@ class Kernels:
                 "Look whether the code ends its own process, or the server's memory limit was reached.",
             )
         return KernelFailed(
-            f"The kernel in the {self._what} died ({how}) before it was ready: its process ended at once. "
-            f"{self._said()}",
+            f"The kernel in the {self._what} died before it was ready ({how}). {self._said()}",
             f"{_LOG}, which has what the process said, and whether what it starts is installed in the server's image.",
         )
 
@@ -301,8 +224,8 @@ class Kernels:
                 "Give it longer with timeout, or mend what it waits for. Its kernel was ended.",
             )
         return KernelFailed(
-            f"The kernel in the {self._what} was started and has not answered within {self._timeout:g} s: it hangs "
-            f"before it is ready. {self._said()}",
+            f"The kernel in the {self._what} was started and has not answered within {self._timeout:g} s: it hangs, or "
+            f"ends again and again, before it is ready. {self._said()}",
             f"{_LOG}, or give it longer with timeout. Its kernel was ended.",
         )
 
@@ -325,6 +248,8 @@ class Kernels:
         if error.status not in (400, 404, 500, 501):
             return error
         specs = self._specs()
+        if specs is None and error.status == 404:
+            return self._unlike()
         if specs is None:
             return error
         if not specs:
@@ -372,7 +297,8 @@ class Kernels:
 def _through(proxy: str | None) -> dict[str, Any]:
     """The websocket library's options for this proxy, or for none whatever the environment says."""
     if not proxy:
-        return {"http_no_proxy": ["*"]}
+        # Without a host, the library asks the environment, by rules of its own.
+        return {"http_proxy_host": "none", "http_no_proxy": ["*"]}
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     kind = parts.scheme if parts.scheme.startswith("socks") else "http"
     auth = (parts.username, parts.password or "") if parts.username else None

@@ -23,6 +23,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     elsewhere,
     event_of,
     failure_of,
+    failure_of_server,
     gone,
     json_of,
     no_answer,
@@ -128,7 +129,8 @@ class HubClient(Transport):
         if response.status_code in (401, 403):
             raise Unauthorized(
                 f"The hub does not accept the API token: {reason_of(response)}.",
-                "It is unknown, expired or revoked, or its owner must log in again. Mint a new one with hub_token.",
+                "It is unknown, expired or revoked, its owner must log in again, or it is that of a service which the "
+                "hub's configuration does not name yet. Mint a new one with hub_token.",
                 status=response.status_code, method="GET", url=url,
             )  # fmt: skip
         owner: dict[str, Any] = shaped(self._judged(response, scope="", what="token's owner"), OWNER, response)
@@ -242,6 +244,8 @@ class HubClient(Transport):
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
             # What the hub answers in place of a server that has gone, to a POST with a complaint on XSRF.
             raise gone(response, what)
+        if response.status_code >= 500 and "json" in kind:
+            raise failure_of_server(response, what)
         return self._judged(response, scope="access:servers", what=what)
 
     # How a request is made, and its answer judged

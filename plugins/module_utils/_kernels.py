@@ -17,17 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import (
-    HAS_WEBSOCKET,
-    Channel,
-    ChannelLost,
-    Kernels,
-    OutOfTime,
-)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import HAS_WEBSOCKET, Kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, HubError, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import execution, kind_of, parent_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import Channel, ChannelLost, OutOfTime
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _DEAD = ("dead", "restarting", "autorestarting")

@@ -11,6 +11,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -249,10 +250,10 @@ class TokenFlow:
             if wanted.path is not None:
                 _secrets.take(wanted.path)
         except BaseException:
-            if not self._keeper.has(secret):
-                if wanted.path is not None:
+            # Nobody has it. Where it may be there all the same, what lies beside the file tells the next run so.
+            if not self._keeper.has(secret) and self._forget(token.note) and wanted.path is not None:
+                with contextlib.suppress(HubError):
                     _secrets.discard(wanted.path)
-                self._forget(token.note)  # nobody has it
             raise
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
 

@@ -60,7 +60,7 @@ class Spawn:
         self._began = began
         self._deadline = self._began + wanted.wait_timeout
         self._looking = hub.by(self._deadline)
-        self._asks = found.state == "stopped" or wanted.state == "restarted"
+        self._asks = found.state != "ready" or wanted.state == "restarted"
         """Whether the options that it is to have in the end are those that are sent."""
         self._posted: Future[int] | None = None
         """The status of the answer to the request to start."""
@@ -220,7 +220,7 @@ class Spawn:
             time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
-        elif error is None and self._may_be_undone() and self._reason is None and self._again(left):
+        elif self._is_undone(error) and self._again(left):
             pass  # nobody has refused anything
         elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
             self._lost += 1
@@ -230,9 +230,15 @@ class Spawn:
         self.ask()
         return True
 
-    def _may_be_undone(self) -> bool:
-        """Whether others may have ended the start by what is no failure: another restart, or one of the hub."""
-        return self._wanted.state == "restarted" or self._missed
+    def _is_undone(self, error: BaseException | None) -> bool:
+        """Whether others may have ended the start by what is no failure: another restart, or one of the hub. The hub
+        gives no reason then."""
+        if not (self._wanted.state == "restarted" or self._missed):
+            return False
+        if error is not None and (not isinstance(error, HubFailure) or error.passing):
+            return False
+        self._reason = self._listen() if self._reason is None else self._reason
+        return not _said(self._reason)
 
     def _again(self, left: float) -> bool:
         self._lost += 1
@@ -337,12 +343,11 @@ class Spawn:
             raise
 
     def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
-        said = (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
-        said = said or _NO_REASON
+        said = _said(reason) or _NO_REASON
         self._say(f"failed: {said}")
         return SpawnFailed(
             f"The {self._wanted.title} did not start: {said}.",
-            "Mend what the reason names, or look into the hub's log; then start it again.",
+            "Mend what the reason names, or look into the hub's log and the server's own; then start it again.",
             reason=said,
             status=cause.status if cause else None,
             method=cause.method if cause else None,
@@ -380,6 +385,11 @@ class Spawn:
             state = "pending" if self.last.pending else "failed"
             return f"It could not be stopped: {error.message}", {"state": state}
         return "It was stopped.", {"changed": True, "state": "failed"}
+
+
+def _said(reason: str | None) -> str:
+    """The reason without what a hub says before each."""
+    return (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
 
 
 def _words(event: dict[str, Any]) -> str:

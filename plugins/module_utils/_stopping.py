@@ -120,15 +120,25 @@ def tell(
             if error.method == "GET":
                 raise  # such a look has been waited for
             if not is_away(error):
-                # JupyterHub 5 and 6 answer 500 while they look whether the server has outlived a start of the hub.
-                if not isinstance(error, HubFailure) or not checked(hub, user, name, deadline):
+                # JupyterHub 5 and 6 answer 500 while they look whether the server has outlived a start of the hub, and
+                # to some of those who stop a server together.
+                found = look() if isinstance(error, HubFailure) else None
+                if found is None or (found.pending is None and not begun(found)):
                     raise
+                if begun(found):
+                    return
+                _settled(look, found.pending, deadline)
             elif begun(until(look, deadline if patient else 0.0)):
                 return
             elif not patient or pause > deadline - time.monotonic():
                 raise
         time.sleep(pause)
         pause = min(pause * 1.5, _servers.LONGEST_PAUSE)
+
+
+def _settled(look: Callable[[], Server], pending: str | None, deadline: float) -> None:
+    """Wait for the end of what is under way."""
+    until(lambda: look().pending != pending, deadline)
 
 
 def checked(hub: HubClient, user: str, name: str, deadline: float) -> bool:

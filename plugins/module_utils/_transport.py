@@ -51,6 +51,8 @@ else:
 
 _SAFE = ("GET", "DELETE")
 """Methods that may be repeated: a second time they change nothing."""
+PAUSE, LONGEST_PAUSE = 0.2, 1.0
+"""Seconds between two looks where the first has got no answer of the hub: at first, and at most."""
 _GRACE = 5.0
 """Seconds for which a request that is safe to repeat is repeated, where a proxy answers in the hub's place."""
 _LAST = 1.0
@@ -178,7 +180,7 @@ class Transport:
         """One request; every failure to get an answer comes as a `HubError`."""
         patience = self.connection.request_timeout
         # A look of somebody who waits goes on as long as that does. Others would rather know than wait.
-        over, pause = time.monotonic() + min(_GRACE, patience), 0.2
+        over, pause = time.monotonic() + min(_GRACE, patience), PAUSE
         over = self._deadline if method == "GET" and self._deadline < math.inf else min(over, self._deadline)
         while True:
             timeout = self._time_for(patience)
@@ -194,7 +196,7 @@ class Transport:
                 return response
             self.missed += response.status_code != 429  # the hub is there, and has too much to do
             time.sleep(wait)
-            pause = min(pause * 2, 1.0)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _ended(self, failure: HubError, timeout: float) -> HubError:
         """The failure, which says whether it is the deadline that has left the answer only this ``timeout`` (s)."""

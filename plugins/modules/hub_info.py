@@ -294,7 +294,8 @@ failure:
     status: 403
     method: GET
     url: https://hub.example.org/hub/api/user
-    hint: "It is unknown, expired or revoked, or its owner must log in again. Mint a new one with hub_token."
+    hint: "It is unknown, expired or revoked, its owner must log in again, or it is that of a service which the hub's
+      configuration does not name yet. Mint a new one with hub_token."
 """
 
 from typing import Any

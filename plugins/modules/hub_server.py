@@ -51,8 +51,10 @@ options:
   on_options_change:
     description:
       - What happens to a server that runs or starts with other O(user_options) than those that are given, as the hub
-        shows them. V(ignore) leaves it, V(restart) stops it and starts it with the new ones, V(fail) fails and leaves
-        it.
+        shows them. V(ignore) leaves one that runs, V(restart) stops it and starts it with the new ones, V(fail) fails
+        and leaves it.
+      - With V(ignore), a start that somebody else has asked for at the same moment, with other options, is a failure
+        with the code V(conflict).
       - What O(options_format) makes of them is compared, as the hub keeps it. With a spawner that changes the options
         that it is given, V(restart) restarts at every run.
     type: str
@@ -293,7 +295,7 @@ failure:
     status: null
     method: null
     url: null
-    hint: "Mend what the reason names, or look into the hub's log; then start it again."
+    hint: "Mend what the reason names, or look into the hub's log and the server's own; then start it again."
 """
 
 from typing import Any

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import misbehaving_hub as fakes
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import printable
 from doors import At, Run, failed, until
 from hubs import Hub
 from misbehaving_hub import Asked, Misbehaving, misbehaving_hub
@@ -84,7 +85,7 @@ CASES = {
     # Names
     "unknown user": Case("not_found", ("'nobody'", "name"), "hub_server", options={"user": "nobody"}),
     **{
-        f"user {name!r}": Case(code, (f"'{name}'",), "hub_server", options={"user": name})
+        f"user {name!r}": Case(code, (f"'{printable(name)}'",), "hub_server", options={"user": name})
         for name, code in {
             "..": "invalid", ".": "invalid", "": "invalid", "a/server": "invalid", "../admin": "invalid",
             "a/b": "not_found", "ä": "not_found", "a b": "not_found", "a?b": "not_found", "a#b": "not_found",

@@ -217,8 +217,8 @@ def test_a_host_that_the_hub_s_own_proxy_does_not_find(pool: HubPool) -> None:
     at = At("program", hub, url=named(hub))
     at("hub_user", user="Ann")
     result = at("hub_server", user="Ann", wait_timeout="4s")
-    failed(result, "timeout", "the hub says ready, but it does not answer")
-    assert at.servers("Ann") == {}
+    failed(result, "invalid", "is ready, and answers itself at the server's address")
+    assert at("hub_server", user="Ann", state="stopped")["changed"]
 
 
 def test_the_token_goes_to_the_hub_s_host_and_those_below_it(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _server_flows, _servers, _spawning
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import (
+    _server_flows,
+    _servers,
+    _spawning,
+    _stopping,
+)
 from scripted_hub import Clock
 
 
@@ -17,7 +22,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     A hub that answers from another thread, after so many looks, is no such case: nobody waits for that thread then.
     """
     clock = Clock()
-    for module in (_servers, _server_flows, _spawning):
+    for module in (_servers, _server_flows, _spawning, _stopping):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(_servers, "PAUSE", 0.5)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 2.0)

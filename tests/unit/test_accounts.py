@@ -382,6 +382,18 @@ def test_somebody_else_was_first_to_delete_the_user(error: Exception) -> None:
     assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "absent")
 
 
+def test_the_user_is_deleted_by_somebody_else_while_it_is_looked_at() -> None:
+    hub = HubOfUsers(ALICE)
+
+    def looked() -> None:
+        if hub.looks == 2:
+            hub.model = None
+
+    hub.on_look = looked
+    result = perform(hub, "absent")
+    assert (result["changed"], result["user"]["state"], hub.writes) == (False, "absent", [])
+
+
 def test_a_deletion_that_fails_is_no_success() -> None:
     error = HubFailure("The hub failed with 500.", "", status=500, method="DELETE")
     with pytest.raises(HubFailure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import dialect_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import dialect_of, mints_by_kind
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 
 WRAPPED, FLAT = {"user_options": {"a": 1}}, {"a": 1}
@@ -66,6 +66,14 @@ def test_what_the_hub_then_shows_of_the_options(version: str, options: Any, opti
 def test_scopes_are_said_in_the_hub_s_words(version: str, said: str) -> None:
     assert dialect_of(version).scope("start:servers!user") == said
     assert dialect_of(version).scope("delete:servers") == "delete:servers"
+
+
+@pytest.mark.parametrize(
+    ("version", "does"),
+    [("4.1.6", True), ("5.5.2", True), ("5.5.3", False), ("5.6.0", False), ("6.0.3", True), ("6.1.0", False)],
+)
+def test_whether_a_user_is_looked_for_among_services(version: str, does: bool) -> None:
+    assert mints_by_kind(version) is does
 
 
 @pytest.mark.parametrize("version", ["2.3.1", "1.5", "0.9", "", "of no number"])

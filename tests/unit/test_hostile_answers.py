@@ -109,7 +109,7 @@ class HostileHub:
         self.changes = changes
         self.number = 0
 
-    def send(self, _adapter: Any, request: requests.PreparedRequest, **_more: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **_more: Any) -> requests.Response:
         path = str(request.url).partition("?")[0].removeprefix("http://hub.example.org/")
         found = [answer for method, form, answer in SOUND if request.method == method and re.fullmatch(form, path)]
         if MINTED in request.headers.get("Authorization", ""):
@@ -169,7 +169,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("task", TASKS, ids=[f"{number}-{name}" for number, (name, _options) in enumerate(TASKS)])
 def test_a_sound_hub_is_understood(task: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     hub = HostileHub({})
-    monkeypatch.setattr(HTTPAdapter, "send", lambda *args, **more: hub.send(*args, **more))
+    monkeypatch.setattr(HTTPAdapter, "send", hub.send)
     result = perform(*task)
     assert (result.get("failure") or {}).get("code") in (None, "timeout", "conflict", "missing_scope"), result
 
@@ -184,7 +184,7 @@ def test_any_answer_ends_in_a_result_or_in_a_clear_failure(
 ) -> None:
     hub = HostileHub(changes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HTTPAdapter, "send", lambda *args, **more: hub.send(*args, **more))
+        patch.setattr(HTTPAdapter, "send", hub.send)
         result = perform(*task)
     json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
     failures = [result.get("failure"), *(item.get("failure") for item in result.get("failures") or [])]

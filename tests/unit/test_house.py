@@ -47,7 +47,8 @@ FLOORS = {
     "module_utils._spawning": SPAWN,
     "module_utils._keeping": PART,
     "module_utils._messages": NOUN,
-    "module_utils._channels": PART,
+    "module_utils._websocket": PART,
+    "module_utils._channels": SPAWN,
     "module_utils._module": PROGRAM,
     "plugin_utils._action": ACTION,
     "plugin_utils._idle_culler": PART,
@@ -136,7 +137,7 @@ def test_requests_are_the_client_s_alone(path: Path) -> None:
     users = {
         "requests": ("_transport", "_client", "_answers"),
         "urllib3": ("_transport", "_answers"),
-        "websocket": ("_channels",),
+        "websocket": ("_channels", "_websocket"),
     }
     libraries = {name.partition(".")[0] for name in imports(path)} & users.keys()
     assert all(path.stem in users[library] for library in libraries)

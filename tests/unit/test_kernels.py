@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _channels, _kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _channels, _kernels, _websocket
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
@@ -26,6 +26,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with
+from websocket._http import proxy_info
+from websocket._url import get_proxy_info
 
 # A machine that is busy with other things is no reason to fail.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -206,17 +208,20 @@ class HubWithKernel(StandInHub):
         if method == "GET" and url.endswith("/api/kernels"):
             return [{"id": kernel.rpartition("/")[2], "connections": 0} for kernel in self.kernels]
         if method == "POST":
-            if isinstance(self.answer_to_post, HubError):
+            failure = self.answer_to_post
+            if failure is not None:
                 if self.takes_ids is not None:
                     assert body
                     self.kernels.add(KERNEL.replace("k1", body["kernel_id"] if self.takes_ids else "k7"))
-                raise self.answer_to_post
+                raise failure
             self.kernels.add(KERNEL)
             return {"id": "k1"}
         if url.endswith("/api/kernelspecs"):
             return self.specs
-        if method == "DELETE" and self.answers_to_delete:
-            raise self.answers_to_delete.pop(0)
+        if method == "DELETE":
+            for failure in self.answers_to_delete:
+                self.answers_to_delete.remove(failure)
+                raise failure
         if url not in self.kernels:
             raise NotFound("no such kernel", "x", status=404)
         if method == "DELETE":
@@ -242,7 +247,7 @@ def execute(
 
     monkeypatch.setattr(_channels.Kernels, "_handshake", handshake)
     monkeypatch.setattr(_channels, "_PAUSE", 0.001)
-    monkeypatch.setattr(_channels, "_NUDGE", 0.001)
+    monkeypatch.setattr(_websocket, "_NUDGE", 0.001)
     flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=500.0), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
@@ -330,7 +335,7 @@ def test_a_kernel_whose_first_answer_is_lost_is_asked_again(
 
 
 def test_a_kernel_that_dies_before_it_is_ready(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KernelFailed, match="its process ended at once") as error:
+    with pytest.raises(KernelFailed, match="died before it was ready") as error:
         execute(hub, monkeypatch, BEFORE, status("restarting", ""), deaf=9)
     assert "kernel spec 'python3' starts 'python -m k'" in error.value.message
     assert "server's own log" in error.value.hint
@@ -405,11 +410,19 @@ def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None
         ("socks5h://user:word@proxy:1080", "proxy", 1080, "socks5h"),
     ],
 )
-def test_the_websocket_goes_through_the_proxy_of_the_requests(proxy: str, host: str, port: int, kind: str) -> None:
+def test_the_websocket_goes_through_the_proxy_of_the_requests(
+    proxy: str, host: str, port: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = _channels._through(proxy)
     assert (options["http_proxy_host"], options["http_proxy_port"], options["proxy_type"]) == (host, port, kind)
     assert options["http_proxy_auth"] == (("user", "word") if "@" in proxy else None)
-    assert _channels._through(None) == {"http_no_proxy": ["*"]}
+    # The library itself says what it makes of that.
+    monkeypatch.setenv("http_proxy", "http://of-the-environment:3128")
+    monkeypatch.setenv("NO_PROXY", "hub.example.org")
+    for said, goes in ((options, host), (_channels._through(None), None)):
+        info = proxy_info(**said)
+        asked = (info.proxy_host, info.proxy_port, info.auth, info.no_proxy, info.proxy_protocol)
+        assert get_proxy_info("hub.example.org", False, *asked)[0] == goes
 
 
 @pytest.mark.parametrize("takes_ids", [True, False])

@@ -640,7 +640,7 @@ def test_a_token_in_use_is_not_taken_by_a_place_that_keeps_nothing(kept: str, pa
     assert (result["failure"]["code"], result["changed"], hub.writes) == ("conflict", False, [])
     for says in (
         "token a2",
-        BORN.format(2),
+        "minted at 2026-01-01 00:00:02 UTC",
         "it was used last at ",
         "path or secret",
         "rotate: true",
@@ -672,8 +672,9 @@ def test_one_that_was_never_used_is_nobody_s(path: Path) -> None:
     assert hub.ids == ["a2"]
 
 
-def test_what_is_damaged_was_kept_here(path: Path) -> None:
-    path.write_text("half of a secret")
+@pytest.mark.parametrize("content", ["half of a secret", ""])
+def test_what_is_damaged_was_kept_here(content: str, path: Path) -> None:
+    path.write_text(content)
     assert done(HubOfTokens(used(1)), path=str(path))["revoked"] == ["a1"]
 
 
@@ -697,3 +698,33 @@ def test_a_secret_that_the_caller_keeps_is_first_used_when_it_is_brought_along()
     minted = done(hub, secret="")["token"]
     assert hub.log == ["mint a1"]
     assert done(hub, secret=minted)["changed"] is False
+
+
+# A service that mints for a user
+
+
+@pytest.mark.parametrize(
+    ("version", "scope", "may"),
+    [
+        ("4.1.6", "tokens!user=alice", False),
+        ("4.1.6", "tokens!service=alice", True),
+        ("6.0.2", "tokens", True),
+        ("6.1.1", "tokens!user=alice", True),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_this_hub_wants_of_a_service_is_told_before_anything_is_minted(
+    version: str, scope: str, may: bool, check_mode: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = HubOfTokens()
+    hub.identity = {"kind": "service", "name": "ci"}
+    monkeypatch.setattr(hub, "version", version, raising=False)
+    monkeypatch.setattr(hub, "lacking", lambda needed: (missing(needed, [scope]), [scope]))
+    result = perform(hub, check_mode=check_mode)
+    if may:
+        assert "failed" not in result
+        return
+    assert result["failure"]["code"] == "missing_scope"
+    assert f"JupyterHub {version}" in result["failure"]["message"]
+    assert "'tokens!service=alice'" in result["failure"]["message"]
+    assert hub.writes == []

@@ -61,7 +61,7 @@ def test_what_others_wrote_is_one_line_and_no_command_to_the_terminal() -> None:
     forged = "gone\n\x1b[2Jfatal: [localhost]: FAILED!\u202e\ud800"
 
     class Forged(FlowThat):
-        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Forged:
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
             report(forged)
             return self
 
@@ -83,7 +83,7 @@ def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> No
     secret = "minted-0123456789"
 
     class Holding(FlowThat):
-        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Holding:
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
             hub.holding(secret)
             hub.holding("short")
             report(f"a proxy echoes {secret}")
@@ -100,7 +100,7 @@ def test_but_for_what_the_result_is_there_to_tell() -> None:
     secret = "minted-0123456789"
 
     class Minting(FlowThat):
-        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> Minting:
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
             hub.holding(secret)
             return self
 
