@@ -50,7 +50,7 @@ class Connection:
         # A frozen dataclass is written once, here: what travels afterwards is known to be sound.
         object.__setattr__(self, "hub_url", base_url(self.hub_url))
         object.__setattr__(self, "api_token", (self.api_token or "").strip())
-        if not re.fullmatch(r"[\x21-\x7e]*", self.api_token):
+        if not can_be_token(self.api_token):
             # The HTTP library would say so too, with the token in its message.
             raise Invalid("The API token has characters that no token has.", "Check where api_token comes from.")
         for option in ("ca_path", "client_cert", "client_key"):
@@ -71,6 +71,11 @@ class Connection:
         if self.client_cert and self.client_key:
             return (self.client_cert, self.client_key)
         return self.client_cert
+
+
+def can_be_token(text: str) -> bool:
+    """Whether the text has only characters that a token can have, so that a header can carry it."""
+    return re.fullmatch(r"[\x21-\x7e]*", text) is not None
 
 
 def base_url(url: str) -> str:

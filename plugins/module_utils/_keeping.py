@@ -9,14 +9,16 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Invalid, Unauthorized
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import can_be_token
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import HubError, Unauthorized
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Token, Wanted, flaw_of
 
-_DAMAGED = "what is kept cannot be a token"
+_NO_TOKEN = "what is kept cannot be a token"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Kept:
     given: bool = False
     """Whether it is the secret that the caller gave, rather than the file's."""
     damaged: bool = False
-    """Whether what is kept can be no token: this was its place, and nobody can read it there any more."""
+    """Whether zeros are in the place of the secret, as a machine leaves them that lost its power: it was kept here."""
 
 
 class Keeper:
@@ -37,14 +39,15 @@ class Keeper:
     def __init__(self, hub: HubClient, wanted: Wanted) -> None:
         self._hub = hub
         self._wanted = wanted
+        self.undecided: set[str] = set()
+        """The secrets that work and are here, and of which the hub does not say which of its tokens they belong to."""
 
     def find(self, present: list[Token], now: float) -> Kept:
         """What is there already. The file comes first; a secret that is given is looked at where the file's fails."""
         wanted = self._wanted
         if wanted.path is None and wanted.secret is None:
             return self._listed(present, now)
-        # A file without one, as a full disk leaves it, was this token's place all the same.
-        best = Kept(None, "no secret is kept", damaged=wanted.path is not None and _secrets.exists(wanted.path))
+        best = Kept(None, "no secret is kept")
         in_file = _secrets.read(wanted.path) if wanted.path is not None else ""
         for given, secret in ((False, in_file), (True, (wanted.secret or "").strip())):
             if not secret:
@@ -53,7 +56,7 @@ class Keeper:
             if not flaw:
                 return Kept(token, "", given)
             if best.token is None:
-                best = Kept(token, flaw, given, damaged=flaw == _DAMAGED)
+                best = Kept(token, flaw, given, damaged="\0" in secret)
         return best
 
     def _listed(self, present: list[Token], now: float) -> Kept:
@@ -68,37 +71,52 @@ class Keeper:
 
     def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
         """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
+        if not can_be_token(secret):
+            return None, _NO_TOKEN
         try:
             held = self._hub.holding(secret)
             identity = held.identity
         except Unauthorized:
             return None, "the kept secret does not work"
-        except Invalid:  # what no token can be
-            return None, _DAMAGED
         if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
             return None, "the kept secret is of another account"
-        if self._hub.dialect.names_token:
-            found = [token for token in present if token.id == identity.get("token_id")]
-        else:
-            found = [token for token in present if token.digest is not None]
-            if len(found) > 1:
-                return None, "the hub does not say which of its tokens the kept secret belongs to"
-            # What it may do is all there is to tell it from others of the user.
-            found = [token for token in found if set(token.scopes) == set(identity.get("scopes") or token.scopes)]
+        found = self._that_it_may_be(identity, present)
         if not found:
             return None, "the kept secret is of another token"
+        if len(found) > 1:
+            self.undecided.add(secret)
+            return None, "the hub does not say which of its tokens the kept secret belongs to"
         flaw = flaw_of(found[0], self._wanted, now)
         lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
         return found[0], flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
 
-    def left_over(self, others: list[Token]) -> Token | None:
+    def _that_it_may_be(self, identity: dict[str, Any], present: list[Token]) -> list[Token]:
+        """Which of the listed tokens has this identity. JupyterHub 4 does not say so: there it may be several."""
+        if self._hub.dialect.names_token:
+            return [token for token in present if token.id == identity.get("token_id")]
+        # What it may do is all there is to tell it from others of the user.
+        scopes = identity.get("scopes")
+        return [
+            token
+            for token in present
+            if token.digest is not None and set(token.scopes) == set(token.scopes if scopes is None else scopes)
+        ]
+
+    def left_over(self, present: list[Token]) -> Token | None:
         """The token whose secret a run that was killed left beside the file: nobody else has that."""
         secret = _secrets.read_left_over(self._wanted.path) if self._wanted.path is not None else ""
-        try:
-            number = self._hub.holding(secret).identity.get("token_id") if secret else None
-        except (Unauthorized, Invalid):
+        if not secret or not can_be_token(secret):
             return None
-        return next((token for token in others if token.id == number), None)
+        try:
+            identity = self._hub.holding(secret).identity
+        except Unauthorized:
+            return None
+        if identity.get("name") != self._wanted.user:
+            return None
+        found = self._that_it_may_be(identity, present)
+        if len(found) > 1:
+            self.undecided.add(secret)
+        return found[0] if len(found) == 1 else None
 
     def has(self, secret: str) -> bool:
         """Whether the file holds this secret."""

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -33,10 +31,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._keeping import Keeper, Kept
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Many, Plan, repeated
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import stamp
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
+    LOST,
     REPLACED,
     Token,
     Wanted,
@@ -52,54 +51,6 @@ _DOUBTFUL = (*_LOST, "hub_error", "unexpected_answer")
 """Failures after which a token may have been minted."""
 
 
-class TokensFlow:
-    """`hub_token`: the declared tokens, worked concurrently. The result of a single one also stands at its top."""
-
-    def __init__(self, hub: HubClient, wanted: Sequence[Wanted], *, concurrency: int, single: bool) -> None:
-        names = [each.name for each in wanted]
-        places = [f"file '{_secrets.place(each.path)}'" for each in wanted if each.path is not None]
-        for values in (names, places):
-            twice = repeated(values)
-            if twice is not None:
-                raise Invalid(
-                    f"The {twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
-                )
-        self._hub = hub
-        items = [TokenFlow(hub, each) for each in wanted]
-        self._many = Many("tokens", items, concurrency, late=self._may_end_the_token_that_asks)
-        self._single = single
-        self._paths = [each.path for each in wanted if each.path is not None and "\0" not in each.path]
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Another run that keeps a secret in the same place would take this one's for lost, and revoke it."""
-        return _secrets.alone(self._paths)
-
-    def _may_end_the_token_that_asks(self, plan: Plan) -> bool:
-        return any(
-            action.verb == "revoke" and _may_ask(self._hub, plan.before["user"], _id_of(action))
-            for action in plan.actions
-        )
-
-    def plan(self) -> Plan:
-        self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
-        plan = self._many.plan()
-        return replace(plan, predicted=self._result(plan.predicted))
-
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        return self._result(self._many.apply(plan))
-
-    def _result(self, result: dict[str, Any]) -> dict[str, Any]:
-        items = result["tokens"]
-        top = items[0] if self._single else {
-            **dict.fromkeys(("token", "token_id", "user", "note", "state", "created", "expires_at")),
-            "scopes": [],
-            "minted": any(item["minted"] for item in items),
-            "revoked": [token_id for item in items for token_id in item["revoked"]],
-            "revocations": [each for item in items for each in item["revocations"]],
-        }  # fmt: skip
-        return {**top, "failure": None, **result}
-
-
 class TokenFlow:
     """One declared token, there or gone."""
 
@@ -108,6 +59,10 @@ class TokenFlow:
         self._wanted = wanted
         self._keeper = Keeper(hub, wanted)
         self._listed: dict[str, Token] = {}
+        self._is_first_here = False
+        """Whether no token is known to be kept here, so that another place may mint its first one at the same time."""
+        self._forgotten: list[Token] = []
+        """What this run has minted in vain, and revoked."""
         self.name = wanted.name
 
     def unknown(self) -> dict[str, Any]:
@@ -122,10 +77,15 @@ class TokenFlow:
                 "overlap needs JupyterHub 5.0: an older one does not say which of two tokens a secret belongs to.",
                 "Leave overlap out, or upgrade the hub.",
             )
-        present = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.plain_note == wanted.note]
-        present.sort(key=lambda token: token.born)
+        present = self._list()
         self._listed = {token.id: token for token in present}
         return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
+
+    def _list(self) -> list[Token]:
+        """The tokens of this identity, the oldest first."""
+        wanted = self._wanted
+        found = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.plain_note == wanted.note]
+        return sorted(found, key=lambda token: token.born)
 
     def _plan_absent(self, present: list[Token]) -> Plan:
         path = self._wanted.path
@@ -143,8 +103,11 @@ class TokenFlow:
         kept = self._keeper.find(present, now)
         actions = []
         others = [token for token in present if token is not kept.token]
-        self._check_use(others, kept)
-        gone = superseded(others, kept.token, wanted, now)
+        used = self._used_elsewhere(others, kept)
+        if used and not kept.flaw:
+            kept = replace(kept, flaw=f"a younger one, {used[0].id}, is used at another place")
+        self._is_first_here = bool(self._declares_place() and kept.token is None and not used)
+        gone = superseded(others, kept.token, wanted, now, handed_over=bool(kept.flaw) and self._is_handed_over())
         if kept.flaw:
             self._check_service()
             actions.append(Action("mint", self.name, kept.flaw))
@@ -159,19 +122,24 @@ class TokenFlow:
         actions += self._revokes(gone)
         return self._planned(actions, present, None if kept.flaw else kept.token)
 
-    def _check_use(self, others: list[Token], kept: Kept) -> None:
-        """Take no token from somebody who uses it. Raises `Conflict`.
+    def _declares_place(self) -> bool:
+        return self._wanted.path is not None or self._wanted.secret is not None
+
+    def _used_elsewhere(self, others: list[Token], kept: Kept) -> list[Token]:
+        """The tokens that somebody uses whose secrets are not here. Raises `Conflict` unless they are to be replaced.
 
         A secret that is not here is no proof that it is lost: another machine, folder or job may keep it.
         """
         wanted = self._wanted
-        declares_place = wanted.path is not None or wanted.secret is not None
-        if not declares_place or kept.damaged or wanted.rotate or wanted.on_lost == "replace":
-            return
-        ours = self._keeper.left_over(others)
+        if not self._declares_place() or kept.damaged:
+            return []
+        ours = self._keeper.left_over([*others, *([kept.token] if kept.token else [])])
         used = [token for token in in_use(others, kept.token) if token is not ours]
-        if not used:
-            return
+        # JupyterHub 4 does not say whose the secrets are that work here. There is one for each that was used.
+        if len(used) <= len(self._keeper.undecided):
+            return []
+        if wanted.rotate or wanted.on_lost == "replace":
+            return used
         token = used[0]
         here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
         raise Conflict(
@@ -196,16 +164,19 @@ class TokenFlow:
         """The token that asks goes last: without it the hub would refuse whatever comes after it."""
         if len(gone) > 1:
             # JupyterHub 4 does not say which one that is: then it is the one that was used last.
-            asks = {token.id: _may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
+            asks = {token.id: may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
             gone = sorted(gone, key=lambda each: (asks[each[0].id], each[0].used if asks[each[0].id] else 0))
         return [Action("revoke", f"token {token.id}", why) for token, why in gone]
 
     def _outlasts(self) -> bool:
         """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
         when the caller has taken it from the result, and a later run brings it along."""
+        return bool(self._wanted.overlap) or self._is_handed_over()
+
+    def _is_handed_over(self) -> bool:
+        """Whether the caller keeps the new secret, and a later run can tell that it does."""
         wanted = self._wanted
-        handed_over = wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
-        return bool(wanted.overlap) or handed_over
+        return wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
 
     def apply(self, plan: Plan) -> dict[str, Any]:
         wanted, answer, done = self._wanted, _own(plan.predicted), False
@@ -218,7 +189,7 @@ class TokenFlow:
                 elif action.verb == "protect":
                     _secrets.protect(str(wanted.path))
                 elif action.verb == "revoke":
-                    token_id = _id_of(action)
+                    token_id = id_of(action)
                     if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
                         self._revoke(token_id)
                         answer["revoked"].append(token_id)
@@ -230,9 +201,9 @@ class TokenFlow:
                 done = True
         except HubError as error:
             # What was done is told all the same: it may be the only place where a secret is.
-            error.result = {**answer, "changed": done}
+            error.result = {**self._with_forgotten(answer), "changed": done}
             raise
-        return answer
+        return self._with_forgotten(answer)
 
     def _mint(self) -> dict[str, Any]:
         """Mint, write beside the file, prove, keep: whatever the file holds has worked.
@@ -243,6 +214,8 @@ class TokenFlow:
         wanted = self._wanted
         token, secret = self._post()
         try:
+            if self._is_first_here:
+                self._check_first(token)
             if wanted.path is not None:
                 _secrets.prepare(wanted.path, secret)
             if wanted.path is not None or wanted.secret is None:
@@ -256,6 +229,20 @@ class TokenFlow:
                     _secrets.discard(wanted.path)
             raise
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
+
+    def _check_first(self, minted: Token) -> None:
+        """Of several places that mint their first token at the same time, one has it. Raises `Conflict` at the others.
+
+        Each of them lists the tokens after it has minted its own, so the one who minted later sees the other's.
+        """
+        for token in self._list():
+            if token.digest is not None and token.id not in self._listed and _order(token) < _order(minted):
+                raise Conflict(
+                    f"Another run has minted token {token.id} at {stamp(token.born)}, at the same time, and keeps the "
+                    f"{self.name} at another place.",
+                    "Run this at one place only, or choose another note here. The token that this run had minted is "
+                    "revoked.",
+                )
 
     def _post(self) -> tuple[Token, str]:
         """The new token and its secret. Where the answer is lost, its token is revoked before another one is minted."""
@@ -309,9 +296,10 @@ class TokenFlow:
         """Revoke what an attempt with this note has minted, if it has, and say whether that is certain. The next run
         knows such a token, too."""
         try:
-            for model in list_of(self._hub, self._wanted.user):
-                if model.get("note") == note:
-                    self._revoke(str(model.get("id")))
+            for token in map(Token.of, list_of(self._hub, self._wanted.user)):
+                if token.note == note:
+                    self._revoke(token.id)
+                    self._forgotten.append(token)
         except HubError:
             return False
         return True
@@ -358,14 +346,25 @@ class TokenFlow:
         }
 
     def _revocation(self, action: Action) -> dict[str, Any]:
-        token_id = _id_of(action)
-        token = self._listed.get(token_id)
+        return _told_of(self._listed[id_of(action)], action.why)
+
+    def _with_forgotten(self, answer: dict[str, Any]) -> dict[str, Any]:
+        gone = [_told_of(token, LOST) for token in self._forgotten]
         return {
-            "token_id": token_id,
-            "created": token.created if token else None,
-            "last_activity": token.last_activity if token else None,
-            "why": action.why,
+            **answer,
+            "revoked": [*(each["token_id"] for each in gone), *answer["revoked"]],
+            "revocations": [*gone, *answer["revocations"]],
         }
+
+
+def _told_of(token: Token, why: str) -> dict[str, Any]:
+    """What the result says of a token that was revoked."""
+    return {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
+
+
+def _order(token: Token) -> tuple[float, int, str]:
+    """The order in which a hub has minted them. Its ids are a letter and a number."""
+    return (token.born, len(token.id), token.id)
 
 
 def _own(answer: dict[str, Any]) -> dict[str, Any]:
@@ -373,12 +372,12 @@ def _own(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "revoked": list(answer["revoked"]), "revocations": list(answer["revocations"])}
 
 
-def _id_of(action: Action) -> str:
+def id_of(action: Action) -> str:
     """Of the token that is to be revoked."""
     return action.object.removeprefix("token ")
 
 
-def _may_ask(hub: HubClient, user: str, token_id: str) -> bool:
+def may_ask(hub: HubClient, user: str, token_id: str) -> bool:
     """Whether it is the token that the hub is asked with; before JupyterHub 5, whether it is one of its owner's."""
     who = hub.identity
     return who.get("kind") == "user" and who.get("name") == user and who.get("token_id", token_id) == token_id

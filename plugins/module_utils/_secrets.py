@@ -55,8 +55,11 @@ def read(path: str) -> str:
         raise Invalid(
             f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
         ) from None
-    if len(secret) >= _LONGEST:
-        raise Invalid(f"'{path}' holds something else than a token.", "Give the token a file of its own.")
+    if len(secret) >= _LONGEST or len(secret.splitlines()) > 1:
+        raise Invalid(
+            f"'{path}' holds something else than a token.",
+            "Give the token a file of its own, or remove this one if it may go.",
+        )
     return secret
 
 

@@ -29,6 +29,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import mo
 
 _MARK = re.compile(r" \[hubops ([0-9a-f]{12})-([0-9a-f]{8})\]$")
 REPLACED = "its successor is kept and works"
+LOST = "its secret got lost before it was kept"
 _LONGEST_NOTE = 990
 """Characters. The hub's database has room for 1,023, and the mark takes 31."""
 
@@ -193,23 +194,29 @@ def flaw_of(token: Token, wanted: Wanted, now: float) -> str:
     return ""
 
 
-def superseded(others: Sequence[Token], kept: Token | None, wanted: Wanted, now: float) -> list[tuple[Token, str]]:
+def superseded(
+    others: Sequence[Token], kept: Token | None, wanted: Wanted, now: float, *, handed_over: bool = False
+) -> list[tuple[Token, str]]:
     """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
 
-    One that is younger than that is a successor whose secret got lost on its way. Older ones were replaced by it, and
-    have the time of ``overlap`` from then on. Where no secret is kept, nobody has those of what was never used.
+    Older ones were replaced by that, and have the time of ``overlap`` from then on. A younger one that was never used
+    is a successor whose secret got lost on its way, and nobody has it. One that was used is kept at another place. The
+    token that this run mints replaces it, so its time begins now. Where the secret of that token is ``handed_over`` to
+    the caller, which has to keep it first, a later run revokes what it replaces.
     """
     gone = []
     for token in sorted(others, key=lambda token: token.born):
+        had = kept is not None and token.born <= kept.born
+        replaced = kept.born if kept is not None and had else now
         if token.digest is None:  # somebody else's, who chose the same note
             if wanted.prune:
                 gone.append((token, "it has the same note, and is to be pruned"))
-        elif kept is not None and token.born > kept.born:
-            gone.append((token, "its secret got lost before it was kept"))
-        elif not wanted.overlap or now >= (kept.born if kept is not None else now) + wanted.overlap:
+        elif kept is not None and not had and not token.used:
+            gone.append((token, LOST))
+        elif now >= replaced + wanted.overlap and (had or not handed_over):
             gone.append((token, REPLACED))
         elif kept is None and not token.used:
-            gone.append((token, "its secret got lost before it was kept"))
+            gone.append((token, LOST))
     return gone
 
 

@@ -337,9 +337,9 @@ from typing import Any
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._minting import TokensFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, completed, run_module
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._token_flows import TokensFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
 
 _RIGHTS = ("scopes", "roles", "inherit")

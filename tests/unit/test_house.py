@@ -46,6 +46,7 @@ FLOORS = {
     "module_utils._stopping": PART,
     "module_utils._spawning": SPAWN,
     "module_utils._keeping": PART,
+    "module_utils._minting": SPAWN,
     "module_utils._messages": NOUN,
     "module_utils._websocket": PART,
     "module_utils._channels": SPAWN,

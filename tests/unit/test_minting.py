@@ -26,9 +26,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Unauthorized,
     Unreachable,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._minting import TokensFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._token_flows import TokensFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
 from scripted_hub import HUB, TOKEN, Model, StandInHub
 
@@ -672,10 +672,109 @@ def test_one_that_was_never_used_is_nobody_s(path: Path) -> None:
     assert hub.ids == ["a2"]
 
 
-@pytest.mark.parametrize("content", ["half of a secret", ""])
-def test_what_is_damaged_was_kept_here(content: str, path: Path) -> None:
-    path.write_text(content)
+def test_zeros_in_its_place_are_a_secret_that_was_kept_here(path: Path) -> None:
+    """A machine that loses its power may leave them."""
+    path.write_text("\0" * 33)
     assert done(HubOfTokens(used(1)), path=str(path))["revoked"] == ["a1"]
+
+
+@pytest.mark.parametrize("content", ["put the token here", "", "\n", "garbage"])
+def test_what_is_no_secret_is_no_proof_that_one_was_kept_here(content: str, path: Path) -> None:
+    path.write_text(content)
+    hub = HubOfTokens(used(1))
+    assert perform(hub, path=str(path))["failure"]["code"] == "conflict"
+    assert (path.read_text(), hub.writes) == (content, [])
+
+
+def test_a_file_of_something_else_stays_as_it_is(path: Path) -> None:
+    path.write_text("$ANSIBLE_VAULT;1.1;AES256\n3163\n")
+    hub = HubOfTokens()
+    failed = perform(hub, path=str(path))["failure"]
+    assert (failed["code"], hub.writes) == ("invalid", [])
+    assert f"'{path}' holds something else than a token." in failed["message"]
+
+
+def test_a_proxy_that_refuses_the_proof_is_no_proof(path: Path) -> None:
+    path.write_text("secret-of-a1")
+    hub = HubOfTokens(used(1))
+    hub.works["secret-of-a1"] = Invalid("A proxy says 400.", "x", status=400)
+    assert perform(hub, path=str(path))["msg"] == "A proxy says 400. x"
+    assert (path.read_text(), hub.writes) == ("secret-of-a1", [])
+
+
+@pytest.mark.parametrize("more", [{"on_lost": "replace"}, {"rotate": True}])
+def test_one_that_is_younger_than_the_kept_one_has_its_time_too(more: dict[str, Any], path: Path) -> None:
+    path.write_text("secret-of-a1")
+    hub = HubOfTokens(used(1), used(2), token(3))
+    result = done(hub, path=str(path), overlap=1e9, **more)
+    assert (result["minted"], result["revoked"], hub.ids) == (True, ["a3"], ["a1", "a2", "a4"])
+    assert done(hub, path=str(path), overlap=1e9)["changed"] is False
+    path.write_text("secret-of-a1")
+    hub = HubOfTokens(used(1), used(2))
+    assert done(hub, path=str(path), **more)["revoked"] == ["a2", "a1"]
+
+
+def test_what_the_caller_has_yet_to_keep_takes_no_token_from_anybody() -> None:
+    hub = HubOfTokens(used(1), token(2))
+    first = done(hub, secret="", on_lost="replace")
+    assert (first["minted"], first["revoked"], hub.ids) == (True, ["a2"], ["a1", "a3"])
+    second = done(hub, secret=first["token"])
+    assert (second["minted"], second["revoked"], hub.ids) == (False, ["a1"], ["a3"])
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_a_hub_that_does_not_name_tokens_has_as_many_used_as_work_here(left_over: bool, path: Path) -> None:
+    """A run was killed after it had minted, or after it had proven what it minted."""
+    hub = HubOfTokens(used(1), used(2) if left_over else token(2))
+    hub.dialect = DIALECTS[-1]
+    for identity in hub.works.values():
+        del identity["token_id"]
+    path.write_text("secret-of-a1")
+    if left_over:
+        (path.parent / f".{path.name}.new").write_text("secret-of-a2\n")
+    assert sorted(done(hub, path=str(path))["revoked"]) == ["a1", "a2"]
+    assert hub.ids == ["a3"]
+
+
+def test_there_may_be_one_more_that_somebody_else_uses(path: Path) -> None:
+    hub = HubOfTokens(used(1), used(2))
+    hub.dialect = DIALECTS[-1]
+    for identity in hub.works.values():
+        del identity["token_id"]
+    path.write_text("secret-of-a1")
+    assert perform(hub, path=str(path))["failure"]["code"] == "conflict"
+    assert hub.writes == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_places_that_mint_their_first_token_together_one_has_it(first: bool, path: Path) -> None:
+    hub = HubOfTokens()
+
+    def write(method: str, *request: Any) -> Any:
+        if method == "POST" and hub.ids == []:
+            if first:
+                minted = hub._write(method, *request)
+                hub._write("POST", "tokens", {"note": MINE.marked_note()})
+                return minted
+            hub._write("POST", "tokens", {"note": MINE.marked_note()})
+        return hub._write(method, *request)
+
+    hub.on_write = write
+    result = perform(hub, path=str(path))
+    assert hub.ids == (["a1", "a2"] if first else ["a1"])
+    if not first:
+        assert result["failure"]["code"] == "conflict"
+        assert "minted token a1" in result["msg"]
+        assert result["revoked"] == ["a2"]
+        assert not path.exists()
+
+
+def test_what_was_minted_in_vain_is_among_what_was_revoked(path: Path) -> None:
+    hub = HubOfTokens()
+    hub.losing(LOST[0])
+    result = done(hub, path=str(path))
+    assert (result["token_id"], result["revoked"]) == ("a2", ["a1"])
+    assert [each["why"] for each in result["revocations"]] == ["its secret got lost before it was kept"]
 
 
 @pytest.mark.parametrize("more", [{"on_lost": "replace"}, {"rotate": True}])
