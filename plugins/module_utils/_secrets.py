@@ -55,10 +55,10 @@ def read(path: str) -> str:
         raise Invalid(
             f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
         ) from None
-    if len(secret) >= _LONGEST or len(secret.splitlines()) > 1:
+    if len(secret) >= _LONGEST or secret.startswith("$ANSIBLE_VAULT;"):
         raise Invalid(
             f"'{path}' holds something else than a token.",
-            "Give the token a file of its own, or remove this one if it may go.",
+            "Give the token a file of its own. The role service_account keeps one that is encrypted by ansible-vault.",
         )
     return secret
 

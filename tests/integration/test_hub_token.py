@@ -146,7 +146,8 @@ def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, pool
     kept.refused("no secret is kept")
     kept.renewed("no secret is kept", on_lost="replace")
     kept.path.write_bytes("not a tökén\nbut two lines\n".encode())
-    kept.renewed("cannot be a token")
+    kept.refused("cannot be a token")
+    kept.renewed("cannot be a token", on_lost="replace")
     kept.at.api("DELETE", f"users/{kept.user}/tokens/{ids(kept.at, kept.user)[0]}")
     kept.renewed("does not work")
     more = {"scopes": [*SCOPES, "read:servers!user"]}
@@ -170,7 +171,8 @@ def test_a_file_that_does_not_belong_to_the_token(hub_61: Hub, tmp_path: Path) -
     kept = Kept(light, tmp_path)
     kept.run()
     kept.path.write_text("")
-    kept.renewed("no secret is kept")
+    kept.refused("no secret is kept")
+    kept.renewed("no secret is kept", on_lost="replace")
     kept.path.write_text("0123456789abcdef\n")
     kept.refused("does not work")
     kept.renewed("does not work", on_lost="replace")
@@ -243,7 +245,12 @@ def test_a_given_secret(any_version: At) -> None:
     # Which may be an old one, and the other one kept elsewhere.
     failed(at("hub_token", secret="changeme", **options), "conflict", f"token {rotated['token_id']}, minted at")
     wrong = at("hub_token", secret="changeme", on_lost="replace", **options)
-    assert (wrong["minted"], wrong["revoked"], owner(at, wrong["token"])) == (True, [rotated["token_id"]], user)
+    assert (wrong["minted"], owner(at, wrong["token"])) == (True, user)
+    if at.hub.version.startswith("4."):
+        assert wrong["revoked"] == [rotated["token_id"]]
+    else:
+        assert (wrong["revoked"], owner(at, rotated["token"])) == ([], user)
+        assert at("hub_token", secret=wrong["token"], **options)["revoked"] == [rotated["token_id"]]
 
 
 @pytest.mark.doors
@@ -419,7 +426,7 @@ def test_many_in_one_call(light: At, tmp_path: Path) -> None:
     assert [owner(light, (tmp_path / user).read_text().strip()) for user in users[:2]] == users[:2]
 
     # One fails, the others go on; nothing is minted twice.
-    (tmp_path / users[0]).write_text("")
+    (tmp_path / users[0]).write_text("\0" * 33)  # as a machine leaves it that lost its power
     bad = light("hub_token", tokens=[{"user": "nobody-of-that-name"}, *items], **shared)
     failed(bad, "not_found", "1 of 4 tokens failed", "nobody-of-that-name")
     assert [item["changed"] for item in bad["tokens"]] == [False, True, False, False]

@@ -125,7 +125,7 @@ def test_neither_users_nor_admins_nor_the_hub_s_configuration_are_its_business(n
     api(hub, "DELETE", "groups/of-known")
     secret = site.folder / "localhost-known.token"
     lost = secret.read_text().strip()
-    secret.write_text("")  # as a full disk leaves it
+    secret.write_text("\0" * 33)  # as a machine leaves it that lost its power
     played = site.run(
         "rotate_tokens",
         accounts=[{"user": "unknown", "note": "of nobody"}, *known, {"user": "stranger", **_vault("stranger")}],

@@ -150,14 +150,15 @@ def test_check_mode_before_there_is_anything_writes_nothing(place: Place) -> Non
 
 
 def test_check_mode_foresees_what_a_lost_file_means(place: Place) -> None:
-    """A file that is gone may be kept elsewhere; one that is damaged was kept here."""
+    """A secret that is gone may be kept elsewhere; one that is damaged was kept here."""
     passed(place.run(), changed=2)
-    place.file.write_text("")
+    place.file.write_text("\0" * 33)
     position = logged(place.hub)
     passed(place.run("--check"), changed=1)
-    place.file.unlink()
-    played = place.run("--check")
-    assert (played.status, "may be kept at another place" in played.stdout) == (2, True)
+    for lose in (lambda: place.file.write_text(""), place.file.unlink):
+        lose()
+        played = place.run("--check")
+        assert (played.status, "may be kept at another place" in played.stdout) == (2, True)
     assert not writes(place.hub, position)
     assert not place.file.exists()
 
@@ -165,7 +166,7 @@ def test_check_mode_foresees_what_a_lost_file_means(place: Place) -> None:
 def test_a_damaged_file_is_repaired_and_the_lost_token_revoked(place: Place) -> None:
     passed(place.run(), changed=2)
     lost = place.file.read_text().strip()
-    place.file.write_text("")
+    place.file.write_text("\0" * 33)
     passed(place.run(), changed=1)
     assert place.file.read_text().strip() != lost
     assert place.held()
@@ -229,7 +230,7 @@ def test_the_readme_s_service_can_do_all_that_is_needed(any_place: Place) -> Non
     assert servers(bot.hub, "verify-bot") == {}
     assert json.loads((bot.folder / "verify-report" / "report.json").read_text())["user"] == "verify-bot"
     # Repaired with it, too.
-    bot.file.write_text("")
+    bot.file.write_text("\0" * 33)
     passed(bot.run(token=SERVICE_TOKEN), changed=1)
     assert bot.held()
 
