@@ -26,7 +26,10 @@ options:
   service:
     description: The name of a service of the hub that may run the role. Empty means none.
     type: str
-positional: hub, service
+  token:
+    description: What RV(hubops.jupyterhub.hub_info#module:token) tells of the token that the role runs with.
+    type: dict
+positional: hub, service, token
 """
 
 EXAMPLES = r"""
@@ -63,6 +66,10 @@ _value:
       elements: dict
     obstacles:
       description: Why this cannot be configured, a sentence each and what to do about it.
+      type: list
+      elements: str
+    lacking:
+      description: What the service that runs the role cannot do, a sentence each and what to do about it.
       type: list
       elements: str
     doubt:

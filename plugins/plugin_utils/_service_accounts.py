@@ -201,10 +201,16 @@ def _of_itself(account: Account) -> Iterator[str]:
 # What its hub must know of it
 
 
-def hub_config(accounts: Iterable[Account], hub: Mapping[str, Any], service: str | None = None) -> dict[str, Any]:
+def hub_config(
+    accounts: Iterable[Account],
+    hub: Mapping[str, Any],
+    service: str | None = None,
+    token: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What the hub's configuration must say for the accounts, ordered so that the same accounts say the same.
 
-    ``hub`` is what the module hub_info tells of it; ``service`` the name of a service that may run the role, if any.
+    ``hub`` and ``token`` are what the module hub_info tells of the hub, and of the token that the role runs with.
+    ``service`` is the name of a service that may run the role, if any.
     """
     of_user: dict[str, list[Account]] = {}
     for account in accounts:
@@ -237,7 +243,23 @@ def hub_config(accounts: Iterable[Account], hub: Mapping[str, Any], service: str
             if name != name.lower()
         ],
         "doubt": _doubt(hub),
+        "lacking": list(_lacking(names, hub, token or {})),
     }
+
+
+def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, Any]) -> Iterator[str]:
+    """What keeps the service that runs the role from minting tokens on this version of JupyterHub."""
+    if token.get("kind") != "service" or not mints_by_kind(hub["version"]):
+        return
+    held = set(token.get("scopes") or ())
+    lacking = [scope for scope in (f"tokens!service={name}" for name in names) if not {"tokens", scope} & held]
+    if lacking:
+        yield (
+            f"JupyterHub {hub['version']} lets a service mint a user's tokens only with a scope for a service of the "
+            f"user's name. The service '{token.get('name')}' lacks {', '.join(lacking)}. Add that to its role in the "
+            "hub's configuration, beside tokens!user, or upgrade the hub to 5.5.3, 6.1.0 or newer, which does not need "
+            "it."
+        )
 
 
 def _beyond_its_own(name: str, accounts: Iterable[Account], words: Mapping[str, str]) -> list[str]:

@@ -243,10 +243,13 @@ def test_the_readme_s_service_on_jupyterhub_4(tmp_path: Path) -> None:
         folder.mkdir()
         with hub_with_service(folder, "4.1", "/", "", without) as hub:
             bot = Place(hub, folder, "verify-bot")
-            played = bot.run(token=SERVICE_TOKEN)
-            assert played.status == status, played.output
-    assert "JupyterHub 4.1.6 lets a service mint tokens for user 'verify-bot' only with the scope" in played.stdout
-    assert "'tokens!service=verify-bot'" in played.stdout
+            for arguments in (("--check",), ()):
+                played = bot.run(*arguments, token=SERVICE_TOKEN)
+                assert played.status == status, played.output
+            users = [user["name"] for user in api(hub, "GET", "users")]
+            assert ("verify-bot" in users) is (status == 0)  # nothing is done by halves
+    assert "JupyterHub 4.1.6 lets a service mint a user's tokens only with a scope for a service" in played.stdout
+    assert "lacks tokens!service=verify-bot." in played.stdout
 
 
 def test_each_hub_of_an_inventory_gets_an_account(place: Place) -> None:

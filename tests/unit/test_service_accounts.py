@@ -104,6 +104,27 @@ def config(*declared: dict[str, Any], service: str = "", **hub: Any) -> dict[str
     return hub_config(completed(declared, SETTINGS), {**HUB, **hub}, service)
 
 
+# What a service lacks that runs the role
+
+
+@pytest.mark.parametrize(
+    ("version", "scope", "lacks"),
+    [
+        ("5.2.1", "tokens!user=bot", True),
+        ("5.2.1", "tokens!group=bots", True),
+        ("5.2.1", "tokens!service=bot", False),
+        ("5.2.1", "tokens", False),
+        ("6.1.1", "tokens!user=bot", False),
+    ],
+)
+def test_what_a_service_lacks_on_this_version(version: str, scope: str, lacks: bool) -> None:
+    token = {"kind": "service", "name": "ci", "scopes": [scope]}
+    accounts = completed([{"user": "bot"}], SETTINGS)
+    said = hub_config(accounts, {**HUB, "version": version}, token=token)["lacking"]
+    assert [("tokens!service=bot" in each, "5.5.3" in each) for each in said] == [(True, True)] * lacks
+    assert hub_config(accounts, {**HUB, "version": version}, token={**token, "kind": "user"})["lacking"] == []
+
+
 # What an account is
 
 
@@ -314,6 +335,7 @@ def test_an_account_for_itself_needs_no_role() -> None:
         "members": [],
         "obstacles": [],
         "doubt": "",
+        "lacking": [],
     }
 
 
