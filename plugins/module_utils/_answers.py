@@ -46,10 +46,11 @@ def json_of(text: str | bytes) -> Any:
 
     Half a character (a lone surrogate), which can neither be written nor sent, becomes U+FFFD.
     """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")  # the library's own way lets half characters through
     try:
         found = json.loads(text, parse_constant=_refused, parse_float=_finite)
-        escaped = b"\\ud" in text.lower() if isinstance(text, bytes) else "\\ud" in text.lower()
-        return _written(found) if escaped else found  # only an escape can say it
+        return _written(found) if "\\ud" in text.lower() else found  # only an escape can say it
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -123,10 +124,10 @@ def _failure_of(response: requests.Response, what: str) -> HubError:
         hint = "Check the name; a token whose scopes do not cover it gets the same answer."
         return NotFound(f"The hub has no {what} ({reason}).", hint, **request)
     if kind is RateLimited:
-        wait = response.headers.get("Retry-After")
-        hint = f"Try again in {wait} s." if wait else "Try again when fewer servers are running or starting."
-        limited = RateLimited(f"The hub has no room for {what}: {reason}.", hint, **request)
-        limited.retry_after = retry_after_of(response)
+        wait = retry_after_of(response)
+        then = "when fewer servers are running or starting" if wait is None else f"in {wait:.0f} s"
+        limited = RateLimited(f"The hub has no room for {what}: {reason}.", f"Try again {then}.", **request)
+        limited.retry_after = wait
         return limited
     return kind(f"The hub refuses {request['method']} for {what}: {reason}.", "Correct what it names.", **request)
 
@@ -193,6 +194,13 @@ def no_answer(error: requests.RequestException, method: str, url: str, timeout: 
         return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
     if isinstance(_root(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
         return too_late(method, url, timeout)
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        # What the library says of it may quote a password.
+        return Invalid(
+            f"The proxy that the environment names for {host} is not an URL, or of a kind that cannot be used here.",
+            "Correct http_proxy, https_proxy or all_proxy in the task's environment; SOCKS takes the Python library "
+            "PySocks.", **request,
+        )  # fmt: skip
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
         return Invalid(f"'{url}' is not an URL: {cause}.", "Correct hub_url.", **request)
     hint = "Check hub_url, and that the hub runs and can be reached from here."
@@ -264,7 +272,7 @@ def retry_after_of(response: requests.Response) -> float | None:
     """In how many seconds the answer says to come back, given as a number or a date; None where it does not."""
     try:
         return float(Retry().parse_retry_after(response.headers["Retry-After"]))
-    except (KeyError, InvalidHeader):
+    except (KeyError, InvalidHeader, ValueError, OverflowError):  # a year or a number that no clock has, too
         return None
 
 

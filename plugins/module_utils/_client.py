@@ -11,6 +11,9 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import contextlib
+import math
+import re
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as NotInTime
 from functools import cached_property
@@ -44,11 +47,12 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     MissingScope,
+    Timeout,
     Unauthorized,
     UnexpectedAnswer,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import missing, own, split
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import OBJECT, OWNER, ListOf, Shape
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._shapes import OBJECT, OWNER, VERSION, ListOf, Shape
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._transport import T, Transport
 
 try:
@@ -60,11 +64,18 @@ _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list silently at its maximum (200), see hub's apihandlers/base.py."""
 PAGE_SIZE = 200
 """Users in a page, unless another number is asked for: as many as a hub gives (``api_page_max_limit``)."""
+_MOST_PAGES = 20_000
+"""Pages of a list: as many as four million users have."""
+_MOST_BARREN = 20
+"""Pages of a list in a row with nothing in them that was not on one before."""
 _PROBE = 10.0
 """Seconds that a server gets to answer a question that costs it nothing."""
 _FIRST_SIGN, _FURTHER_SIGN = 2.0, 10.0
 """Seconds without a line of a stream after which its reader is told: the hub's first event comes at once, and an empty
 line every 8 s (``keepalive_interval`` of its apihandlers/users.py)."""
+_LONGEST_LINE = 1_000_000
+"""Bytes of a stream's event: more than any has."""
+_SLOW = "Look whether the hub is overloaded, or give it longer."
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s; one that is silent for longer is dead."""
 
@@ -92,13 +103,15 @@ class HubClient(Transport):
                 failure.hint = f"Set hub_url to {other}: a JupyterHub answers there."
             raise failure
         try:
-            return str(json_of(response.content)["version"])
+            answer = json_of(response.content)
+            answer["version"]
         except (ValueError, TypeError, KeyError):
             raise UnexpectedAnswer(
                 f"There is no JupyterHub at {self.url}: it answered {response.status_code} {content_of(response)}.",
                 "Check hub_url: it is what a browser shows before /hub/, base path included.",
                 status=response.status_code, method="GET", url=url,
             ) from None  # fmt: skip
+        return str(shaped(answer, VERSION, response)["version"])
 
     def _other_address(self, response: requests.Response) -> str | None:
         """Where the hub is, if the answer redirects, and one answers at a likely place. No token is sent there."""
@@ -163,22 +176,32 @@ class HubClient(Transport):
     ) -> Iterator[Any]:
         """All items of a list, each of this shape, page by page to the end. A list that is a mapping on the hub gives
         its values."""
-        offset = 0
-        while True:
+        offset, barren, seen = 0, 0, set[str]()
+        for _number in range(_MOST_PAGES):
             params = {**filters, "offset": str(offset), "limit": str(page_size)}
             response = self._send("GET", self._api(*path), params=params, headers={"Accept": _PAGES})
             answer = self._judged(response, scope=scope, what=what)
-            items, following = answer, None
+            items, following, total = answer, None, None
             if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
                 # The hub filters `ready` after paging and takes `next.url` from the Host header: the offset is true.
                 items, following = answer.get("items"), answer["_pagination"].get("next")
-            yield from shaped(list(items.values()) if isinstance(items, dict) else items, ListOf(shape), response)
+                total = answer["_pagination"].get("total")
+            found = shaped(list(items.values()) if isinstance(items, dict) else items, ListOf(shape), response)
+            yield from found
             if not following:
                 return
             next_offset = following.get("offset") if isinstance(following, dict) else None
-            if not isinstance(next_offset, int) or next_offset <= offset:
-                raise unexpected(response)  # it would never end
+            # What is created or deleted meanwhile moves others to another page: some may come twice.
+            names = {str(item.get("name", item)) for item in found}
+            barren = barren + 1 if names <= seen else 0
+            seen |= names
+            end = total if isinstance(total, int) else math.inf  # a hub has no next page that begins there
+            if not isinstance(next_offset, int) or not offset < next_offset < end or barren > _MOST_BARREN:
+                raise unexpected(response, "_pagination.next")
+            if time.monotonic() > self._deadline:
+                raise Timeout(f"The {what} has not come to its end in time.", _SLOW, **request_of(response))
             offset = next_offset
+        raise unexpected(response, "_pagination.next")
 
     def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any] | None]:
         """The events of a progress stream as they come, up to the ``deadline`` (of `time.monotonic`).
@@ -186,19 +209,27 @@ class HubClient(Transport):
         Ends where the stream ends or breaks, or if there is none: whoever watches looks at the server all the same.
         None is among them each time that nothing comes for a while, as where a proxy holds the stream back.
         """
-        signs = until(deadline, self._stream(self._api(*path)), _FIRST_SIGN, _FURTHER_SIGN)
+        signs = until(deadline, self._stream(self._api(*path), deadline), _FIRST_SIGN, _FURTHER_SIGN)
         return (sign for sign in signs if sign is None or sign)
 
-    def _stream(self, url: str) -> Iterator[dict[str, Any]]:
+    def _stream(self, url: str, deadline: float = math.inf) -> Iterator[dict[str, Any]]:
         """Its events, and an empty one for each other line, which is a sign of life."""
         headers = {"Accept": "text/event-stream"}
         try:
             with self._request("GET", url, stream=True, headers=headers, timeout=_STREAM_SILENCE) as response:
                 if response.status_code != 200:
                     return
-                # Byte by byte: a larger chunk would hold events back until it is full.
-                for line in response.iter_lines(chunk_size=1):
-                    yield event_of(line) or {}
+                line = bytearray()
+                # As a hub sends it; without such chunks byte by byte, or events are held back until there are enough.
+                for piece in response.iter_content(_LONGEST_LINE if response.raw.chunked else 1):
+                    first, *others = re.split(rb"[\r\n]", piece)
+                    line += first
+                    for other in others:
+                        yield event_of(bytes(line)) or {}
+                        line = bytearray(other)
+                    if len(line) > _LONGEST_LINE or time.monotonic() > deadline:
+                        return
+                yield event_of(bytes(line)) or {}
         except requests.RequestException:
             return
 

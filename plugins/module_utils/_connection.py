@@ -8,6 +8,7 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -84,7 +85,6 @@ def base_url(url: str) -> str:
     Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser. Raises
     `Invalid` for everything else, and for parts that may be secret and lead nowhere.
     """
-    shape = "Write it as https://hub.example.org/ with the base path, if the hub has one."
     if not url:
         raise Invalid("hub_url is missing.", "Set hub_url, or JUPYTERHUB_URL in the environment.")
     try:
@@ -92,9 +92,11 @@ def base_url(url: str) -> str:
         host, _port = parts.hostname, parts.port
     except ValueError:
         # What the library says of it may quote a password.
-        raise Invalid("hub_url is not an URL.", shape) from None
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path):
-        raise Invalid("hub_url is not an http or https URL.", shape)
+        raise not_an_address() from None
+    # The library drops some control characters without a word.
+    odd = re.search(r"[\x00-\x1f\x7f]", url.strip()) or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path)
+    if parts.scheme not in ("http", "https") or not host or odd:
+        raise not_an_address()
     if "@" in parts.netloc:
         raise Invalid("hub_url must not hold a user name or a password.", "Give the token as api_token.")
     if "?" in url or "#" in url:
@@ -103,7 +105,16 @@ def base_url(url: str) -> str:
             "Leave out what follows there, and give a token as api_token.",
         )
     path = _API_OR_PAGE.sub("", parts.path.rstrip("/") or "/").rstrip("/")
-    return urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
+    found = urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
+    if not is_address(found):
+        raise not_an_address()
+    return found
+
+
+def not_an_address() -> Invalid:
+    """What is wrong with a hub_url that leads nowhere."""
+    shape = "Write it as https://hub.example.org/ with the base path, if the hub has one."
+    return Invalid("hub_url is not an http or https URL.", shape)
 
 
 def is_address(url: str) -> bool:
@@ -116,6 +127,7 @@ def is_address(url: str) -> bool:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not (parts.port is None or parts.port > 0):
             return False
+        parts.hostname.encode("idna")  # a name with an empty part, or a long one, is none
         return not re.search(r"[\x00-\x20\x7f-\xa0\\\s]", url) and "@" not in parts.netloc
     except ValueError:
         return False
@@ -145,10 +157,19 @@ def likely_addresses(url: str, location: str) -> list[str]:
 
 
 def secrets_of(url: str) -> set[str]:
-    """What may be secret in an address that somebody gave: what stands where a password, a query or a fragment does."""
-    user = re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0].rpartition("@")[0]
-    parts = (user, user.partition(":")[2], url.partition("?")[2], url.partition("#")[2])
-    return {part for part in parts if part}
+    """What may be secret in an address that somebody gave: what stands where a password, a query or a fragment does.
+
+    A password may hold what would end it, and the address need not be one. No part that is masked parts another one.
+    """
+    address = re.sub(r"^\s*(https?:)?/*", "", url, flags=re.IGNORECASE)
+    user, _at, rest = address.rpartition("@")
+    if re.search(r"[?#]", user):  # nobody can tell where the password ends, or whether there is one
+        return {address}
+    tail = re.split(r"[?#]", rest, maxsplit=1)[1:]
+    with contextlib.suppress(Invalid):
+        if "@" not in base_url(url):
+            return set()  # the page of a user whose name holds one
+    return {part for part in (user, user.partition(":")[2], *tail) if part}
 
 
 def door(url: SplitResult) -> tuple[str, int]:

@@ -25,6 +25,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Invalid,
     MissingScope,
     NotFound,
+    printable,
     quoted,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report, caught
@@ -353,7 +354,7 @@ def _title(fate: Fate) -> str:
 
 
 def _line(fate: Fate) -> str:
-    return f"{'-' if fate.goes else ' '} {_title(fate)} {'goes' if fate.goes else 'stays'}: {fate.reason}"
+    return printable(f"{'-' if fate.goes else ' '} {_title(fate)} {'goes' if fate.goes else 'stays'}: {fate.reason}")
 
 
 def _kept(outcomes: Iterable[Outcome]) -> dict[str, int]:

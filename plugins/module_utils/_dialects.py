@@ -65,8 +65,8 @@ DIALECTS = (
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """``17.3.0.dev1`` -> ``(17, 3, 0)``; empty for what begins with no number."""
-    match = re.match(r"\d+(?:\.\d+)*", text)
+    """``17.3.0.dev1`` -> ``(17, 3, 0)``; empty for what begins with no number, or with one that no version has."""
+    match = re.match(r"\d{1,9}(?:\.\d{1,9})*(?!\d)", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
@@ -82,7 +82,12 @@ def mints_by_kind(version: str) -> bool:
 
 def dialect_of(version: str) -> Dialect:
     """How a hub of this version wants things said. Raises `Invalid` for one that is too old."""
+    number = version_of(version)
     for dialect in DIALECTS:
-        if version_of(version) >= dialect.version:
+        if number >= dialect.version:
             return dialect
-    raise Invalid(f"The hub runs JupyterHub {version}.", "Upgrade it: JupyterHub 4.1 is the oldest supported one.")
+    hint = "Upgrade it: JupyterHub 4.1 is the oldest supported one."
+    raise Invalid(
+        f"The hub runs JupyterHub {version}.",
+        hint if number else f"That is no version of JupyterHub's: check hub_url. {hint}",
+    )

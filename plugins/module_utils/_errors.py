@@ -161,12 +161,13 @@ def quoted(name: str) -> str:
     return f"'{printable(name)}'"
 
 
-def printable(text: str, longest: int = 2000) -> str:
+def printable(told: object, longest: int = 2000) -> str:
     """Text for people, in one line: control characters as escapes, and no more than ``longest`` characters.
 
     Others wrote parts of it: a hub, a spawner, a proxy, a user. A line end in them would begin a line that nobody
     wrote, and an escape sequence would write over others.
     """
+    text = str(told)
     shown = text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
     if shown.isprintable():
         return shown

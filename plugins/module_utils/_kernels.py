@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
@@ -42,8 +42,8 @@ class Wanted:
 class Output:
     """What an execution has said so far, and how far it is."""
 
-    stdout: str = ""
-    stderr: str = ""
+    streams: dict[str, list[str]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
+    """What was written, piece by piece: a long text that grew with each would take its length for each."""
     result: str | None = None
     error: dict[str, Any] | None = None
     shown: str | None = None
@@ -60,6 +60,14 @@ class Output:
         """A kernel is done when it has replied on one channel and gone idle on the other; which comes first varies."""
         return self.replied and self.idle
 
+    @property
+    def stdout(self) -> str:
+        return "".join(self.streams["stdout"])
+
+    @property
+    def stderr(self) -> str:
+        return "".join(self.streams["stderr"])
+
     def take(self, message: dict[str, Any], parent: str) -> None:
         """Take in one message of the kernel's; those of other requests count only where the kernel itself dies."""
         kind, content = kind_of(message), message.get("content") or {}
@@ -70,7 +78,7 @@ class Output:
         self.began = True
         if kind == "stream":
             name = "stderr" if content.get("name") == "stderr" else "stdout"
-            setattr(self, name, getattr(self, name) + str(content.get("text", "")))
+            self.streams[name].append(str(content.get("text", "")))
         elif kind == "execute_result":
             self.result = _text_of(content)
         elif kind == "display_data":
@@ -89,15 +97,16 @@ class Output:
             self.idle = True
 
     def as_result(self) -> dict[str, Any]:
+        stdout, stderr = self.stdout, self.stderr
         return {
-            "stdout": self.stdout,
-            "stdout_lines": self.stdout.splitlines(),
-            "stderr": self.stderr,
-            "stderr_lines": self.stderr.splitlines(),
+            "stdout": stdout,
+            "stdout_lines": stdout.splitlines(),
+            "stderr": stderr,
+            "stderr_lines": stderr.splitlines(),
             "result": self.shown if self.result is None else self.result,
             "error": self.error,
             # Jupyter Server's words, since it has no other way to say so.
-            "truncated": bool(re.search(r"IOPub (data|message) rate exceeded", self.stderr)),
+            "truncated": bool(re.search(r"IOPub (data|message) rate exceeded", stderr)),
         }
 
 

@@ -75,11 +75,14 @@ def unpacked(frame: bytes) -> dict[str, Any]:
         (number,) = struct.unpack_from("<Q", frame)
         if not 6 <= number <= len(frame) // 8:
             raise ValueError("it has no such number of parts")
-        offsets = struct.unpack_from(f"<{number}Q", frame, 8)
+        # Those of the channel and of the parts that are read, and the end of the last one. Buffers may follow.
+        offsets = struct.unpack_from(f"<{len(_PARTS) + 2}Q", frame, 8)
     except struct.error as error:
         raise ValueError(str(error)) from None
+    if list(offsets) != sorted(offsets):
+        raise ValueError("its parts overlap")
     parts = [frame[begin:end] for begin, end in pairwise(offsets)]
-    found = {name: json_of(part) for name, part in zip(_PARTS, parts[1:], strict=False)}
+    found = {name: json_of(part) for name, part in zip(_PARTS, parts[1:], strict=True)}
     return {"channel": parts[0].decode(), **found}
 
 

@@ -11,6 +11,7 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import H
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, seconds, secrets_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
+    Invalid,
+    is_text,
     not_understood,
     printable,
 )
@@ -48,6 +51,9 @@ def is_internal(url: str) -> bool:
         name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME")
     )
 
+
+_PIECE = 4
+"""Characters of a secret in a row that are too many to be shown. Fewer are part of many a word."""
 
 CONNECTION: dict[str, dict[str, Any]] = {
     "hub_url": {"type": "str", "fallback": (address_of_environment, [])},
@@ -80,13 +86,14 @@ class Program:
         """
         held: set[str] = set()
         result = self._run(options, held, check_mode=check_mode, verbosity=verbosity, report=report)
-        masked: dict[str, Any] = remove_values(result, maskable(held, result))
-        return masked
+        without: dict[str, Any] = masked(result, maskable(held, result))
+        return without
 
     def _run(
         self, options: dict[str, Any], held: set[str], *, check_mode: bool, verbosity: int, report: Report
     ) -> dict[str, Any]:
         try:
+            _check_text(options)
             connection = Connection(
                 hub_url=options["hub_url"] or "",
                 internal=is_internal(options["hub_url"] or ""),
@@ -101,7 +108,7 @@ class Program:
                 name = hub.url.partition("://")[2].rstrip("/")
 
                 def tell(line: str) -> None:
-                    report(remove_values(printable(f"{name}: {line}"), held))
+                    report(printable(masked(f"{name}: {line}", held)))
 
                 flow = self.flow(hub, options, tell)
                 return run(flow, check_mode=check_mode)
@@ -112,6 +119,22 @@ class Program:
             if verbosity >= 3:
                 unexpected["exception"] = traceback.format_exc()
             return {"changed": False, **unexpected}
+
+
+def _check_text(value: Any, option: str = "") -> None:
+    """Raise `Invalid`, with the option's name, for a text that can be neither written nor sent."""
+    if isinstance(value, str) and not is_text(value):
+        raise Invalid(
+            f"{option} holds half a character (a lone surrogate), which can be neither written nor sent.",
+            "Check where it comes from: it was not UTF-8 there.",
+        )
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_text(name, option)
+            _check_text(item, f"{option}.{name}" if option else name)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _check_text(item, f"{option}[{number}]")
 
 
 def completed(item: dict[str, Any], options: dict[str, Any], shared: Iterable[str]) -> dict[str, Any]:
@@ -127,12 +150,45 @@ def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
     return {value for value in no_log_values if not any(value in secret for secret in told)}
 
 
+def masked(value: Any, secrets: set[str]) -> Any:
+    """The same without the secrets, and without the piece of one that is left where a text was cut (`printable`)."""
+    return _without_pieces(remove_values(value, secrets), secrets)
+
+
+def _without_pieces(value: Any, secrets: set[str]) -> Any:
+    if isinstance(value, str):
+        for cut in reversed(list(re.finditer(r"\.{3,}", value))):
+            before = value[: cut.start()]
+            size = max((_overlap(before, secret) for secret in secrets), default=0)
+            if size >= _PIECE:
+                value = f"{before[:-size]}{'*' * 8}{value[cut.start() :]}"
+        return value
+    if isinstance(value, list):
+        return [_without_pieces(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_pieces(item, secrets) for name, item in value.items()}
+    return value
+
+
+def _overlap(text: str, secret: str) -> int:
+    """With how many characters of its beginning the secret ends the text."""
+    return next((size for size in range(len(secret) - 1, 0, -1) if text.endswith(secret[:size])), 0)
+
+
 class _Module(AnsibleModule):  # type: ignore[misc]
-    """A module that keeps what may be secret in an address out of the log, where its invocation is written down."""
+    """A module that keeps what may be secret in an address out of the log and of its result, which both have the
+    invocation; that of a task whose options are refused, too."""
 
     def _log_invocation(self) -> None:
-        self.no_log_values |= secrets_of(str(self.params["hub_url"] or ""))
+        self._mask_address()
         super()._log_invocation()
+
+    def _return_formatted(self, kwargs: dict[str, Any]) -> None:
+        self._mask_address()
+        super()._return_formatted(kwargs)
+
+    def _mask_address(self) -> None:
+        self.no_log_values |= secrets_of(str(self.params.get("hub_url") or ""))
 
 
 def run_module(program: Program) -> None:

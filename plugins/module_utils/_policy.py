@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid, MissingScope
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid, MissingScope, printable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment, span
 
 KEPT = (
@@ -192,7 +192,7 @@ class Policy:
         idle = _since(server.get("last_activity"), now)
         judge = _Judge(user["name"], name, age if idle is None else idle, age)
         if server.get("pending"):
-            return judge.keeps("pending", f"its {server['pending']} is pending")
+            return judge.keeps("pending", f"its {printable(server['pending'])} is pending")
         if not server.get("ready"):
             return judge.keeps("not_ready", "it is not ready")
         if _globbed(user["name"], self.exclude_users):

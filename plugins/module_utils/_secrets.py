@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +22,8 @@ _LONGEST = 1024
 """Characters: more than any token has, and few enough to tell it from other files."""
 LONGEST_WAIT = 120.0
 """Seconds that another run gets to end which keeps secrets in the same folder."""
+_LOOK = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened to be looked at: a named pipe in its place is no reason to wait for one who writes to it."""
 _PAUSE = 0.05
 """Seconds between two tries to lock a folder."""
 
@@ -47,17 +51,28 @@ def place(path: str) -> str:
 def read(path: str) -> str:
     """The secret; empty where there is none. Raises `Invalid` where the file cannot be read, or is no token's."""
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            secret = file.read(_LONGEST + 1).strip()
+        return _text(path)
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise Invalid(
-            f"'{path}' cannot be read: {error.strerror}.", "Run as its owner, or give another path."
+            f"{quoted(path)} cannot be read: {error.strerror}.", "Run as its owner, or give another path."
         ) from None
+
+
+def _text(path: str, *, ours: bool = False) -> str:
+    """What the file holds; with ``ours``, only one of this user's and no link. Raises `Invalid` and OSError."""
+    opened = os.open(path, _LOOK | (os.O_NOFOLLOW if ours else 0))
+    try:
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode) or (ours and status.st_uid != os.geteuid()):
+            raise Invalid(f"{quoted(path)} is not a file.", "Give path the name of a file.")
+        secret = os.read(opened, _LONGEST + 1).decode("ascii", "replace").strip()
+    finally:
+        os.close(opened)
     if len(secret) >= _LONGEST or secret.startswith("$ANSIBLE_VAULT;"):
         raise Invalid(
-            f"'{path}' holds something else than a token.",
+            f"{quoted(path)} holds something else than a token.",
             "Give the token a file of its own. The role service_account keeps one that is encrypted by ansible-vault.",
         )
     return secret
@@ -115,7 +130,7 @@ def take(path: str) -> None:
         raise
     with contextlib.suppress(OSError):
         # The rename itself survives a power cut only when the folder is synced too. It is there in any case.
-        opened = os.open(folder, os.O_RDONLY)
+        opened = os.open(folder, _LOOK | os.O_DIRECTORY)
         try:
             os.fsync(opened)
         finally:
@@ -152,7 +167,7 @@ def alone(paths: Sequence[str]) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for folder in folders:  # in one order, lest two wait for each other
                 with contextlib.suppress(OSError):
-                    opened = os.open(folder, os.O_RDONLY)
+                    opened = os.open(folder, _LOOK | os.O_DIRECTORY)
                     stack.callback(os.close, opened)
                     _lock(opened, folder, deadline)
             if folders == _folders(paths):  # or whoever was waited for has made the folder, which others lock now
@@ -187,8 +202,15 @@ def _holder(handle: int) -> str:
         # A line of one that waits has an arrow after its number.
         pid = int(next(line[4] for line in fields if line[1] == "FLOCK" and place in line))
         with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
-            return f"The process {pid} ({printable(file.read(200).replace(chr(0), ' ').strip())})"
+            return f"The process {pid} ({printable(_program(file.read(4096).split(chr(0))))})"
     return "Another process"
+
+
+def _program(command: Sequence[str]) -> str:
+    """What a command runs, by name. Its further words may hold secrets, of whoever runs it."""
+    program = os.path.basename(command[0].split(" ")[0])
+    script = command[1] if len(command) > 1 and re.match(r"python|(ba|da|k|z)?sh$", program) else ""
+    return program if script.startswith("-") else f"{program} {os.path.basename(script)}".strip()
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
@@ -208,10 +230,10 @@ def left_over(path: str) -> bool:
 
 
 def read_left_over(path: str) -> str:
-    """What such a run has left there: a secret, a part of one, or nothing."""
+    """What such a run has left there: a secret, a part of one, or nothing. It has left a file, and a file of ours."""
     try:
-        return "" if os.path.islink(_beside(path)) else read(_beside(path))
-    except Invalid:
+        return _text(_beside(path), ours=True)
+    except (Invalid, OSError):
         return ""
 
 

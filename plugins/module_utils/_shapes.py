@@ -92,6 +92,7 @@ _TEXT, _WORD, _FLAG = Plain((str,)), Plain((str, _NULL)), Plain((bool, _NULL))
 _OBJECT, _NUMBER, _WORDS = Plain((dict, _NULL)), Plain((int, float, _NULL)), ListOf(Plain((str,)))
 
 OBJECT = Record()
+VERSION = Record({"version": _TEXT}, needed=("version",))
 SERVER = Record(
     {
         "name": _WORD, "ready": _FLAG, "pending": _WORD, "url": _WORD, "full_url": _WORD, "started": _WORD,

@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
+_FIRST, _LAST = -62135596800, 253402300799
+"""Seconds since 1970: the ends of Python's calendar."""
+
 
 def moment(text: object) -> float | None:
     """The hub's ``2026-11-24T08:17:49.877878Z`` in seconds since 1970; None for anything that is no time.
@@ -29,8 +32,8 @@ def moment(text: object) -> float | None:
 
 
 def stamp(seconds: float) -> str:
-    """Seconds since 1970 as a time that people read."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Seconds since 1970 as a time that people read; the first or the last one of the calendar for what is beyond."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def span(seconds: float) -> str:

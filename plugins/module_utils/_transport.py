@@ -11,7 +11,9 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 import time
 import warnings
 from concurrent.futures import TimeoutError as NotInTime
@@ -29,7 +31,12 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     too_late,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection, door, is_address
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
+    Connection,
+    door,
+    is_address,
+    not_an_address,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     HubError,
     Invalid,
@@ -49,6 +56,13 @@ except ImportError:
 else:
     HAS_REQUESTS = True
 
+    class _Session(requests.Session):
+        """Leaves redirects alone: the library would read where one leads, and fail at what is no address."""
+
+        def get_redirect_target(self, resp: requests.Response) -> str | None:
+            return None
+
+
 _SAFE = ("GET", "DELETE")
 """Methods that may be repeated: a second time they change nothing."""
 PAUSE, LONGEST_PAUSE = 0.2, 1.0
@@ -59,10 +73,19 @@ _LAST = 1.0
 """Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
 _ENOUGH = 5.0
 """Seconds within which a hub that works answers, a busy one, too: no answer in less says nothing of it."""
+_LARGEST = 256 << 20
+"""Bytes of an answer: a thousand times those of a page of a list."""
 _SHORTEST_TOKEN = 8
 """Characters."""
 
 T = TypeVar("T", bound="Transport")
+
+
+def _hang_up(response: requests.Response) -> None:
+    """End a connection that another thread reads, and that thread with it. Closing it would wait for that."""
+    connection: Any = response.raw.connection
+    with contextlib.suppress(OSError, AttributeError):  # it may have ended meanwhile
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Transport:
@@ -82,7 +105,7 @@ class Transport:
         self._deadline = math.inf
         self.missed = 0
         """How often a proxy has answered in the hub's place, and the same was asked again."""
-        self._session = requests.Session()
+        self._session = _Session()
         # A session is shared by tokens (`holding`): only the token says who asks.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if not connection.validate_certs:
@@ -97,6 +120,8 @@ class Transport:
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=300)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        if self._prepared(self.url) is None:
+            raise not_an_address()
 
     def __enter__(self: T) -> T:
         return self
@@ -136,15 +161,21 @@ class Transport:
     def address(self, url: str) -> str:
         """An address that somebody told, as the HTTP library reads it. Raises `UnexpectedAnswer` where two programs may
         read two hosts in it, since one of them would get the token."""
+        found = self._prepared(url)
+        if found is None:
+            raise UnexpectedAnswer(
+                f"The hub tells the address {quoted(url)}, which is none.",
+                "Look at what writes it: the hub's configuration, its proxy, or the spawner.",
+            )
+        return found
+
+    @staticmethod
+    def _prepared(url: str) -> str | None:
+        """What the HTTP library makes of an address; None for what is none."""
         try:
-            if is_address(url):
-                return str(requests.Request("GET", url).prepare().url)
+            return str(requests.Request("GET", url).prepare().url) if is_address(url) else None
         except (requests.RequestException, ValueError):
-            pass
-        raise UnexpectedAnswer(
-            f"The hub tells the address {quoted(url)}, which is none.",
-            "Look at what writes it: the hub's configuration, its proxy, or the spawner.",
-        )
+            return None
 
     def token_header(self, url: str) -> dict[str, str]:
         """The header that carries the token, for the hub's host and its subdomains; empty for any other.
@@ -210,7 +241,31 @@ class Transport:
     def _in_time(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
         # The HTTP library counts from the last byte, and anew where it tries again: an answer that comes drop by drop
         # would never end.
-        return in_background(partial(self._request, method, url, timeout=timeout, **more)).result(timeout)
+        opened: list[requests.Response] = []
+        work = in_background(partial(self._whole, opened, method, url, timeout=timeout, **more))
+        try:
+            return work.result(timeout)
+        except NotInTime:
+            for response in opened:
+                _hang_up(response)
+            raise
+
+    def _whole(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:
+        """One request with its answer to the end. Raises `UnexpectedAnswer` for one that is larger than any."""
+        response = self._request(method, url, stream=True, **more)
+        opened.append(response)
+        content = bytearray()
+        for piece in response.iter_content(65536):
+            content += piece
+            if len(content) > _LARGEST:
+                response.close()
+                raise UnexpectedAnswer(
+                    f"{url} answered with more than {_LARGEST >> 20} MiB, which no JupyterHub does.",
+                    "Check hub_url, and look at what answers there.",
+                    status=response.status_code, method=method, url=url,
+                )  # fmt: skip
+        response._content = bytes(content)
+        return response
 
     def _request(
         self,
@@ -229,7 +284,14 @@ class Transport:
                 request.headers.update(self.token_header(request.url))
             return request
 
-        return self._session.request(
-            method, self.address(url), auth=authorize, timeout=(min(timeout, 10.0), timeout), allow_redirects=False,
-            verify=self.connection.verify, cert=self.connection.cert, headers=headers, **more,
-        )  # fmt: skip
+        target = self.address(url)
+        try:
+            return self._session.request(
+                method, target, auth=authorize, timeout=(min(timeout, 10.0), timeout), allow_redirects=False,
+                verify=self.connection.verify, cert=self.connection.cert, headers=headers, **more,
+            )  # fmt: skip
+        except ValueError as error:
+            # The address is sound. The library reads no other one but a proxy's, and not all of it in its own terms.
+            if self.proxy(target):
+                raise requests.exceptions.InvalidProxyURL(error) from None
+            raise error if isinstance(error, requests.RequestException) else requests.ConnectionError(error) from None

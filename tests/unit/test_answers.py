@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -103,6 +106,10 @@ def test_no_failure_shows_a_query() -> None:
 
 def test_rate_limits_say_when_to_come_back() -> None:
     assert "30 s" in failure_of(answer(429, {}, Retry_After="30"), "server").hint
+    soon = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1))
+    assert re.search(r"in 3\d\d\d s", failure_of(answer(429, {}, Retry_After=soon), "server").hint)
+    for none in ("9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT", "Fri, 31 Dec 9999999999999999 23:59:59 GMT", "x"):
+        assert "fewer servers" in failure_of(answer(429, {}, Retry_After=none), "server").hint
     # active_server_limit sends no Retry-After: there is no telling.
     assert "fewer servers" in failure_of(answer(429, {}), "server").hint
 
@@ -167,6 +174,15 @@ def test_half_a_character_can_be_written(text: str) -> None:
     assert json_of(text.encode()) == found
     assert "\ufffd" in str(found)
     json.dumps(found, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    "content", [b'"\xed\xa0\x80"', b'{"a": "\xff"}', '"\ud800"'.encode("utf-16", "surrogatepass"), b'"\xc3"']
+)
+def test_what_is_no_utf_8_says_nothing(content: bytes) -> None:
+    """The library takes half characters in bytes for whole ones."""
+    with pytest.raises(ValueError, match=r"decode"):
+        json_of(content)
 
 
 def test_whole_characters_stay() -> None:

@@ -58,6 +58,50 @@ def test_what_is_no_hub_is_told_as_such(status: int, answer: object) -> None:
     assert "hub_url" in error.value.hint
 
 
+@pytest.mark.parametrize("number", [None, [1], 6, {}])
+def test_a_version_that_is_no_text_is_told_with_its_field(number: object) -> None:
+    answer = Exchange("GET", API, {"version": number}, token=None)
+    with scripted_hub(answer) as hub, pytest.raises(UnexpectedAnswer, match="field 'version'"):
+        hub.version  # noqa: B018
+
+
+@pytest.mark.parametrize("location", ["http://[", "\xff", "http://evil\\@hub/", "http://hub..x/", ""])
+def test_a_redirect_to_what_is_no_address_is_told_as_one(location: str) -> None:
+    url = "https://hub.example.org/"
+    redirect = Exchange("GET", f"{url}hub/api/", "", 302, {"Location": location}, token=None)
+    with scripted_hub(redirect, url=url) as hub, pytest.raises(UnexpectedAnswer, match="redirects to"):
+        hub.version  # noqa: B018
+
+
+@pytest.mark.parametrize("url", ["http://*.example.org/", "http://\u00ad/"])
+def test_a_hub_url_that_the_http_library_takes_for_none_is_the_user_s(url: str) -> None:
+    with pytest.raises(Invalid, match="hub_url is not"):
+        HubClient(Connection(url))
+
+
+@pytest.mark.parametrize("url", ["http://hub..example.org/user/a/", f"https://{'a' * 64}.example.org/", "http://a:0/"])
+def test_a_server_s_address_that_is_none_is_the_hub_s(url: str) -> None:
+    with scripted_hub() as hub:
+        for ask in (hub.answers, hub.stands_in, lambda url: hub.ask_server("GET", url, what="server")):
+            with pytest.raises(UnexpectedAnswer, match="tells the address"):
+                ask(url)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://bob:hunter2pw@[", "http://proxy..x:3128", "http://bob:hunter2pw@:3128", "socks9://x"]
+)
+def test_a_proxy_that_is_no_address_is_the_environment_s(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        HubClient(Connection("http://hub.example.org/")) as hub,
+        pytest.raises(Invalid, match="proxy that the environment names") as error,
+    ):
+        hub.version  # noqa: B018
+    assert "hunter2pw" not in str(error.value.as_result())
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "kind", "words"),
     [

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from pathlib import Path
@@ -86,6 +87,29 @@ def test_what_is_no_part_of_an_address_is_refused_and_never_shown(more: str) -> 
 def test_what_may_be_secret_in_an_address_is_known(url: str) -> None:
     assert any(SECRET in secret for secret in secrets_of(url))
     assert secrets_of("https://hub.example.org:8000/jhub/") == set()
+    assert secrets_of("https://hub.example.org/user/bob@example.org/lab") == set()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "bob:{}@hub.example.org", "https:/bob:{}@hub/", "https:///bob:{}@hub/", "https:bob:{}@hub", "HTTPS://bob:{}@hub",
+        "ftp://bob:{}@hub/", "{}@hub", "https://bob:{}@hub/?token={}", "https://hub/?next=a@b&token={}", "hub#{}?{}",
+        "https://hub/user/a@b/?token={}", " https://bob:{}@hub/#{} ",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "password", ["hunter2pw", "hunt/er2pw", "hunt#er2pw", "hunt?er2pw", "hunt@er2pw", "8000/er2pw"]
+)
+def test_no_part_of_a_secret_in_what_is_meant_for_an_address_is_shown(form: str, password: str) -> None:
+    """In whatever order they are masked."""
+    url = form.replace("{}", password)
+    secrets = sorted(secrets_of(url))
+    for order in itertools.permutations(secrets):
+        shown = url
+        for secret in order:
+            shown = shown.replace(secret, "*" * 8)
+        assert not [part for part in re.split("[/#?@]", password) if part in shown]
 
 
 @pytest.mark.parametrize("url", ["http://hub/user/a%20b/", "https://hub:8000/user/a@b.org/", "http://[::1]:80/x?y=z#w"])
@@ -97,7 +121,8 @@ def test_what_all_programs_read_alike_is_an_address(url: str) -> None:
     "url",
     [
         "http://evil\\@hub/", "//evil\\@hub/user/bob/", "http://evil@hub/", "http://a:b@hub/", "http://hub/a b",
-        "http://hub\t/", "http://hub/\r\nX: y", "http://hub/\x00", "http://hub/\x7f", "http://hub/\u2028", "http://hub/\xa0",
+        "http://hub\t/", "http://hub/\r\nX: y", "http://hub/\x00", "http://hub/\x7f",  "http://hub/\u2028", "http://hub/\xa0",
+        "http://hub..x/", f"http://{'a' * 64}/",
     ],
 )  # fmt: skip
 def test_what_two_programs_may_read_otherwise_is_none(url: str) -> None:
@@ -123,6 +148,13 @@ def test_what_two_programs_may_read_otherwise_is_none(url: str) -> None:
         "https://hub.example.org:http/",
         "https://[::1/",
         "https://{{ hub_host }}/",
+        "http://hub..example.org/",
+        "http://.example.org/",
+        f"http://{'a' * 64}.example.org/",
+        "http://hub.example.org:0/",
+        "http://hub\x01.example.org/",
+        "http://hub.exam\tple.org/",
+        "http://hub.example.org/a\x7fb/",
         "file:///etc/passwd",
     ],
 )

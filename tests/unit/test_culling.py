@@ -396,3 +396,11 @@ def test_a_name_cannot_write_a_line_of_its_own() -> None:
     ]
     assert result["culled"][0]["server_name"] == name
     assert result["actions"][0]["object"].isprintable()
+
+
+def test_no_word_of_the_hub_s_forges_a_line_of_the_diff() -> None:
+    forged = server(pending="spawn\n- user 'root' goes\x1b[2J\x9b\u202e")
+    result = cull(listed(person("alice", default=forged)), asked=False, check_mode=True)
+    shown = result["diff"]["prepared"]
+    assert [shown.count("\n"), shown.replace("\n", "").isprintable()] == [1, True]
+    assert "spawn\\n- user 'root' goes\\x1b[2J" in shown

@@ -81,3 +81,10 @@ def test_a_hub_that_is_too_old(version: str) -> None:
     with pytest.raises(Invalid, match="JupyterHub") as error:
         dialect_of(version)
     assert "4.1" in error.value.hint
+
+
+def test_a_number_that_no_version_has_is_no_surprise() -> None:
+    with pytest.raises(Invalid) as error:
+        dialect_of("9" * 5000)
+    assert "hub_url" in error.value.hint
+    assert dialect_of("6.0." + "1" * 5000).version == (6, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,15 @@ def test_it_is_done_with_the_reply_and_idle_in_any_order(order: tuple[Model, ...
         assert so_far.done is (REPLY in order[:count] and IDLE in order[:count])
     whole = output_of(*order)
     assert (whole.done, whole.stdout, whole.error, whole.lost) == (True, "42\n", None, None)
+
+
+def test_a_long_output_takes_a_time_that_grows_with_it() -> None:
+    output, began = Output(), time.monotonic()
+    piece = stream("stdout", "x" * 10_000)
+    for _number in range(10_000):  # 100 MB: a copy of all for each piece were 500 GB
+        output.take(piece, OURS)
+    assert len(output.stdout) == 100_000_000
+    assert time.monotonic() - began < 30
 
 
 @UNHURRIED

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -51,6 +52,19 @@ def test_json_is_understood_in_text_only() -> None:
 )
 def test_what_is_no_message_is_none(frame: Any) -> None:
     assert message_of(frame, binary=True) is None
+
+
+def test_a_frame_of_many_offsets_is_not_cut_at_each_of_them() -> None:
+    """Each of which would be a copy of the frame: this one would take hours, and more memory than there is."""
+    number = 300_000
+    frame = struct.pack(f"<{1 + number}Q", number, *(0, 8 * (1 + number)) * (number // 2)) + bytes(1_000_000)
+    began = time.monotonic()
+    assert message_of(frame, binary=True) is None
+    many = packed(request("kernel_info_request", {}))
+    offsets = [8 * number + place - 8 * 6 for place in struct.unpack_from("<6Q", many, 8)]
+    buffers = struct.pack(f"<{1 + number}Q", number, *offsets, *[offsets[-1]] * (number - 6)) + many[56:]
+    assert message_of(buffers, binary=True) == unpacked(many)
+    assert time.monotonic() - began < 10
 
 
 @given(st.binary(max_size=200))

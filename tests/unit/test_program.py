@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import SpawnFailed
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import SpawnFailed, printable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import CONNECTION, Program, maskable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM as HUB_TOKEN
 
 TOKEN = "s3cr3t"
 OPTIONS: dict[str, Any] = {
@@ -96,6 +97,25 @@ def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> No
     assert "short" in result["msg"]
 
 
+@pytest.mark.parametrize("before", [*range(1960, 2001, 4), 3960, 3990])
+def test_no_piece_of_it_is_left_where_a_text_is_cut(before: int) -> None:
+    secret = "minted-0123456789"
+
+    class Holding(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
+            hub.holding(secret)
+            report("x" * before + secret + "y" * 5000)
+            return self
+
+    lines: list[str] = []
+    told = printable("x" * (before - 20) + secret + "y" * 9000)
+    servers = [{"reason": told}]
+    echo = SpawnFailed(f"{told} and {'x' * before}{secret}", "x" * before + secret, result={"servers": servers})
+    text = str(perform(Holding(echo), lines=lines)) + "".join(lines)
+    assert "xxx" in text
+    assert secret[:5] not in text
+
+
 def test_but_for_what_the_result_is_there_to_tell() -> None:
     secret = "minted-0123456789"
 
@@ -150,6 +170,29 @@ def test_options_that_make_no_sense_are_a_failure_before_anything_is_done(option
     assert words in result["msg"]
     assert TOKEN not in str(result)
     assert flow.connection is None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"user": "a", "note": "n\ud800", "scopes": ["self"]}, "note holds"),
+        ({"user": "a\udcff", "note": "n", "scopes": ["self"]}, "user holds"),
+        ({"user": "a", "note": "n", "scopes": ["self", "s\ud800"]}, "scopes[1] holds"),
+        ({"user": "a", "note": "n", "scopes": ["self"], "path": "/p\ud800"}, "path holds"),
+        ({"user": "a", "note": "n", "scopes": ["self"], "secret": "hidden\ud800"}, "secret holds"),
+        ({"tokens": [{"user": "a", "note": "n\ud800", "scopes": ["self"]}]}, "tokens[0].note holds"),
+        ({"user": "a", "note": "n", "scopes": ["self"], "hub_url": "https://h\ud800/"}, "hub_url holds"),
+    ],
+)
+def test_half_a_character_in_an_option_is_told_with_its_name(options: dict[str, Any], named: str) -> None:
+    checked = ArgumentSpecValidator(HUB_TOKEN.argument_spec, **HUB_TOKEN.rules).validate(
+        {"hub_url": "https://hub.example.org/", "api_token": TOKEN, **options}
+    )
+    assert not checked.error_messages
+    result = HUB_TOKEN.run(checked.validated_parameters, check_mode=False, verbosity=0, report=lambda line: None)
+    assert (result["failed"], result["failure"]["code"]) == (True, "invalid")
+    assert result["msg"].startswith(named)
+    assert "hidden" not in str(result)
 
 
 @pytest.mark.parametrize("error", [KeyError("offset"), TypeError("'NoneType' object is not iterable"), ValueError()])

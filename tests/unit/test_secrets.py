@@ -289,3 +289,50 @@ def test_a_lock_that_another_program_keeps_is_told_of(path: Path, monkeypatch: p
 def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
     with _secrets.alone(["/proc/self/nothing/token", str(path)]):
         _secrets.write(str(path), SECRET)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["/usr/bin/python3", "/usr/bin/ansible-playbook", "-e", "password=s3cr3t"], "python3 ansible-playbook"),
+        (["python3.12", "-c", "s3cr3t"], "python3.12"),
+        (["/bin/bash", "/opt/backup.sh", "s3cr3t"], "bash backup.sh"),
+        (["curl", "https://bob:s3cr3t@hub/"], "curl"),
+        (["/usr/bin/flock", "/tmp"], "flock"),
+        (["ansible-playbook -e password=s3cr3t"], "ansible-playbook"),
+        (["python3 ansible-playbook -e password=s3cr3t", ""], "python3"),
+        ([""], ""),
+    ],
+)  # fmt: skip
+def test_of_a_stranger_s_command_only_the_program_is_told(command: list[str], told: str) -> None:
+    assert _secrets._program(command) == told
+
+
+@pytest.mark.parametrize("place", ["alice.token", "folder/alice.token"])
+def test_a_named_pipe_is_no_file_and_nobody_waits_for_it(place: str, tmp_path: Path) -> None:
+    """Whoever opens one waits for somebody who writes to it."""
+    os.mkfifo(tmp_path / place.partition("/")[0])
+    for refused in (_secrets.check, _secrets.read, lambda path: _secrets.write(path, SECRET)):
+        if "/" in place or refused in (_secrets.check, _secrets.read):
+            with pytest.raises(Invalid, match=str(tmp_path / place.partition("/")[0])):
+                in_background(lambda refused=refused: refused(str(tmp_path / place))).result(30)  # type: ignore[misc]
+
+
+def test_a_named_pipe_where_the_folder_is_to_be_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "folder")
+    in_background(lambda: _secrets.alone([str(tmp_path / "folder" / "token")]).__enter__()).result(30)
+
+
+def test_a_named_pipe_beside_it_is_no_secret_and_makes_room(path: Path) -> None:
+    os.mkfifo(path.with_name(".alice.token.new"))
+    assert in_background(lambda: _secrets.read_left_over(str(path))).result(30) == ""
+    _secrets.write(str(path), SECRET)
+    assert [_secrets.read(str(path)), os.listdir(path.parent)] == [SECRET, [path.name]]
+
+
+def test_what_another_user_left_beside_it_is_no_secret_of_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.with_name(".alice.token.new").write_text(SECRET)
+    assert _secrets.read_left_over(str(path)) == SECRET
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    assert _secrets.read_left_over(str(path)) == ""
