@@ -11,48 +11,54 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
 import ssl
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
+from threading import Event
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _diagnosis
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import json_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._diagnosis import Facts
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
+    EDGE,
     HubError,
     HubFailure,
-    KernelFailed,
     NotFound,
-    Timeout,
-    UnexpectedAnswer,
+    RateLimited,
     Unreachable,
-    quoted,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import V1
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import Channel, ChannelLost, OutOfTime
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import (
+    Channel,
+    ChannelLost,
+    OutOfTime,
+    opened,
+)
 
 try:
     import websocket
 except ImportError:
-    HAS_WEBSOCKET = False
-else:
-    HAS_WEBSOCKET = True
+    pass  # `ExecFlow` says so in a sentence before any of it is needed
 
 _CLEANING, _PAUSE = 15.0, 0.2
 """Seconds: how long a kernel may take to be gone, and between two looks."""
 _CLAIMED = 3.0
 """Seconds within which whoever starts a kernel is connected to it."""
 _LOOK = 1.0
-"""Seconds between two looks whether a kernel is still there that is not ready yet."""
-_SHORT = 5.0
-"""Seconds that a server gets to say what its kernels are, or to end one, once they have failed."""
-_LOG = "Look into the server's own log"
+"""Seconds between two looks whether a kernel comes, or is still there."""
+_SHORT, _MOMENT = 5.0, 0.8
+"""Seconds that a server gets to say why it has no kernel: while there is time, and once there is none."""
+_SENT = 0.4
+"""Seconds within which a DELETE is on its way. Nobody waits for its answer once the time is over."""
+_PATIENT = 1
+"""How often a kernel's process may be started again. The first time may have met a port that was taken."""
 
 
 class Kernels:
@@ -64,28 +70,61 @@ class Kernels:
         self._what = what
         self._timeout = timeout
         self._deadline = deadline
+        self._restarts = 0
+
+    @property
+    def _left(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.0)
 
     # From its start to its end
 
     def start(self) -> str:
-        """The address of a kernel of our own. Raises `KernelFailed`, `Timeout`, or what the hub says."""
+        """The address of a kernel of our own. Raises `KernelFailed`, or what the hub says."""
         # An older Jupyter Server does not take this id, and gives one of its own.
-        number, hub, before = str(uuid.uuid4()), self._hub.patient(self._deadline), None
+        number, hub = str(uuid.uuid4()), self._hub.patient(self._deadline)
+        before = self._kernels_before(hub)
         try:
-            before = set(self._listed(hub))
-            model = hub.ask_server("POST", f"{self._url}api/kernels", what=self._what, body={"kernel_id": number})
+            model = self._asked_for(hub, number)
         except HubError as error:
-            if before is not None and (error.passing or error.status == 500):
-                self._delete_lost(number, before)
-            raise self._why_not(error) from None
+            if error.passing:
+                return self._awaited(number, before, error)
+            if error.status == 500:
+                self.end(self._address(number))
+            raise self._refused(error) from None
         if not isinstance(model, dict) or not isinstance(model.get("id"), str):
-            raise self._unlike()
+            raise _diagnosis.unlike(self._what)
         return self._address(model["id"])
 
-    def _unlike(self) -> UnexpectedAnswer:
-        return UnexpectedAnswer(
-            f"The {self._what} answers, but not as a Jupyter Server does.", "Run code in one that has kernels."
-        )
+    def _kernels_before(self, hub: HubClient) -> set[str]:
+        """The ids of the kernels that the server has already."""
+
+        def look() -> tuple[set[str]]:
+            try:
+                return (set(self._listed(hub)),)
+            except HubError as error:
+                error.passing = error.passing and error.status != 404  # a program without kernels says so, too
+                raise
+
+        try:
+            return until(look, self._deadline)[0]
+        except HubError as error:
+            if error.passing:
+                raise _diagnosis.not_come(self._what, self._timeout, error, answers=False) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: HubError) -> HubError:
+        """What it means that the server gives this failure, which is no proxy's."""
+        return _diagnosis.refused(self._what, error, self._facts()) if error.status in (400, 404, 500, 501) else error
+
+    def _asked_for(self, hub: HubClient, number: str) -> Any:
+        while True:
+            try:
+                return hub.ask_server("POST", f"{self._url}api/kernels", what=self._what, body={"kernel_id": number})
+            except RateLimited as error:  # whoever says that has begun nothing
+                pause = max(error.retry_after or 0.0, _LOOK)
+                if pause > self._left:
+                    raise
+            time.sleep(pause)
 
     def _listed(self, hub: HubClient) -> dict[str, dict[str, Any]]:
         """The server's kernels, by their ids."""
@@ -93,24 +132,39 @@ class Kernels:
         models = found if isinstance(found, list) else []
         return {str(model.get("id")): model for model in models if isinstance(model, dict)}
 
-    def _delete_lost(self, number: str, before: set[str]) -> None:
-        """Delete the kernel that was started and whose answer was lost, if there is one."""
-        if self.delete(self._address(number), _SHORT):
-            return
-        hub = self._hub.by(time.monotonic() + _SHORT)
-        lost = self._unused(hub) - before
-        # Not one that somebody else has started at the same moment: that is soon connected to.
-        if len(lost) == 1:
-            time.sleep(_CLAIMED)
-            for other in lost & self._unused(hub):
-                self.delete(self._address(other))
+    def _awaited(self, number: str, before: set[str], error: HubError) -> str:
+        """The kernel that was asked for, as soon as it comes. The answer was lost, or a proxy gave one (``error``).
 
-    def _unused(self, hub: HubClient) -> set[str]:
-        """The ids of the kernels that nobody is connected to."""
-        try:
-            return {number for number, model in self._listed(hub).items() if model.get("connections") == 0}
-        except HubError:
-            return set()
+        A server that starts it may not list it before it is ready.
+        """
+        over, first = max(self._deadline, time.monotonic() + _MOMENT), dict[str, float]()
+        hub, found = self._hub.by(over), ""
+        while True:
+            answers = True
+            try:
+                found = self._ours(self._listed(hub), number, before, first)
+            except HubError as failure:
+                if not failure.passing:
+                    raise
+                answers = False
+            if found or time.monotonic() >= over:
+                break
+            time.sleep(min(_LOOK, max(over - time.monotonic(), 0.001)))
+        if found and self._left:
+            return self._address(found)
+        self.end(self._address(found or number))
+        awaited = "" if found else number
+        raise _diagnosis.not_come(self._what, self._timeout, error, answers=answers, number=awaited) from None
+
+    def _ours(self, listed: dict[str, dict[str, Any]], number: str, before: set[str], first: dict[str, float]) -> str:
+        """The id of the kernel that was asked for, if it is among these; ``first`` is when others were seen first."""
+        if number in listed:
+            return number
+        unused = [other for other in listed.keys() - before if listed[other].get("connections") == 0]
+        # Not one that somebody else has started at the same moment: that is soon connected to.
+        if len(unused) == 1 and time.monotonic() - first.setdefault(unused[0], time.monotonic()) >= _CLAIMED:
+            return unused[0]
+        return ""
 
     def _address(self, number: str) -> str:
         return f"{self._url}api/kernels/{quote(number)}"
@@ -124,13 +178,17 @@ class Kernels:
         finally:
             channel.close()
 
+    def end(self, kernel: str) -> None:
+        """Delete the kernel, and see it gone while there is time. Once there is none, it is enough to have asked."""
+        wait([in_background(partial(self.delete, kernel))], min(max(self._left, _SENT), _CLEANING))
+
     def delete(self, kernel: str, patience: float = _CLEANING) -> bool:
         """Delete the kernel and see it gone, for ``patience`` s; whether it was there.
 
         While a server restarts a kernel that died, it answers 500 to a DELETE, and has a new kernel a moment later.
         """
         over, deleted = time.monotonic() + patience, False
-        hub = self._hub.by(over)
+        hub = self._hub.patient(over)  # it ends when the kernel has ended
         while time.monotonic() < over:
             try:
                 hub.ask_server("DELETE", kernel, what=self._what)
@@ -142,168 +200,119 @@ class Kernels:
             time.sleep(_PAUSE)
         return deleted
 
+    # Its websocket
+
     def _connected(self, kernel: str) -> Any:
-        """The kernel's websocket, which a server opens when the kernel is ready.
+        """The kernel's websocket, which a server opens when the kernel is ready."""
+        url, left, pause, began = f"{kernel}/channels", Event(), _PAUSE, 0.0
+        refusal: HubError | None = None
+        watched = in_background(partial(self._watched, kernel, left))
+        in_background(partial(self._count_restarts, kernel, left))
+        try:
+            while self._left:
+                began = time.monotonic()
+                # In the background, for a handshake that comes byte by byte would have no end.
+                handshake = in_background(partial(self._handshake, url, self._left))
+                wait([handshake, watched], self._left, FIRST_COMPLETED)
+                if handshake.done():
+                    try:
+                        return handshake.result()
+                    except (websocket.WebSocketException, OSError) as error:
+                        refusal = self._refusal(error, url)
+                if watched.done() or refusal:
+                    end = watched.result() if watched.done() else self._end_of(kernel)
+                    if end:
+                        raise ChannelLost(end)
+                if refusal and not refusal.passing:
+                    raise refusal
+                time.sleep(min(pause, self._left))
+                pause = min(pause * 1.5, _LOOK)
+            if refusal and time.monotonic() - began < _SHORT:
+                raise refusal
+            raise OutOfTime
+        finally:
+            left.set()
 
-        One whose process ends at once is started again some times, and is gone then. The server tells nothing else.
+    def _watched(self, kernel: str, left: Event) -> str | None:
+        """Why there will be no kernel, once that is sure; None where nobody waits any more."""
+        while not left.wait(_LOOK) and self._left:
+            end = self._end_of(kernel)
+            if end:
+                return end
+            if self._restarts > _PATIENT:
+                return f"the server has started it {self._restarts + 1} times"
+        return None
+
+    def _count_restarts(self, kernel: str, left: Event) -> None:
+        """Count how often the server starts the kernel's process again, by its events (Jupyter Server 2 has them).
+
+        It calls a kernel whose process ends at once ``starting``, as it does one that hangs.
         """
-        url = f"{kernel}/channels"
-        # In the background, for a handshake that comes byte by byte would have no end.
-        handshake = in_background(partial(self._handshake, url, max(self._deadline - time.monotonic(), 0.001)))
-        while not wait([handshake], max(min(self._deadline - time.monotonic(), _LOOK), 0.001)).done:
-            if time.monotonic() >= self._deadline:
-                raise OutOfTime
-            if self._is_gone(kernel):
-                raise ChannelLost("its process ended as often as the server started it")
-        try:
-            return handshake.result()
-        except websocket.WebSocketTimeoutException:
-            raise OutOfTime from None
-        except websocket.WebSocketBadStatusException as error:
-            raise HubFailure(
-                f"The {self._what} refuses the kernel's websocket with {error.status_code}.",
-                "Look whether a proxy before the hub lets websockets through.",
-                status=error.status_code, method="GET", url=url,
-            ) from None  # fmt: skip
-        except (websocket.WebSocketException, OSError) as error:
-            raise Unreachable(
-                f"There is no connection to the kernel's websocket of the {self._what}: {error}.",
-                "Look whether a proxy before the hub, or one of the environment (http_proxy, NO_PROXY), lets "
-                "websockets through.",
-                method="GET", url=url,
-            ) from None  # fmt: skip
+        if left.wait(_LOOK):
+            return
+        with contextlib.closing(self._handshake(f"{self._url}api/events/subscribe", _SHORT)) as events:
+            while self._left and not left.is_set():
+                events.settimeout(_LOOK)
+                with contextlib.suppress(websocket.WebSocketTimeoutException):
+                    event = json_of(events.recv())
+                    if event.get("action") == "restart" and event.get("kernel_id") == kernel.rpartition("/")[2]:
+                        self._restarts += 1
 
-    def _is_gone(self, kernel: str) -> bool:
+    def _end_of(self, kernel: str) -> str | None:
+        """Why a kernel will never be ready; None for one that may be."""
         try:
-            self._hub.by(min(self._deadline, time.monotonic() + _SHORT)).ask_server("GET", kernel, what=self._what)
+            hub = self._hub.by(min(self._deadline, time.monotonic() + _SHORT))
+            state = Facts(hub.ask_server("GET", kernel, what=self._what)).state
         except HubError as error:
-            return isinstance(error, NotFound)
-        return False
+            return "the server has given it up" if isinstance(error, NotFound) else None
+        return state if state == "dead" else None
 
     def _handshake(self, url: str, timeout: float) -> Any:
-        parts, connection = urlsplit(url), self._hub.connection
-        target = urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws"))
-        # The same CAs as for requests, which the websocket's library would choose otherwise.
-        trusted = self._hub.trusted_cas(url)
-        options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-        if trusted:
-            options = {"ca_cert_path" if os.path.isdir(trusted) else "ca_certs": trusted}
-        if connection.client_cert:
-            options |= {"certfile": connection.client_cert, "keyfile": connection.client_key}
-        return websocket.create_connection(
-            target,
-            timeout=timeout,
-            header=self._hub.token_header(target),
-            subprotocols=[V1],
-            # A proxy may give the server another Host than this; there is no browser whose origin would matter.
-            suppress_origin=True,
-            sslopt=options,
-            redirect_limit=0,
-            **_through(self._hub.proxy(url)),
-        )
+        return opened(self._hub, url, timeout)
+
+    def _refusal(self, error: Exception, url: str) -> HubError:
+        """What it says that there is no websocket. It is ``passing`` where another try may get one."""
+        hint = "Look whether a proxy before the hub lets websockets through."
+        if isinstance(error, websocket.WebSocketBadStatusException):
+            status = error.status_code
+            message = f"The {self._what} refuses the kernel's websocket with {status}."
+            refusal: HubError = HubFailure(message, hint, status=status, method="GET", url=url)
+            # A proxy's 500 and the server's own look the same: both come as a page.
+            refusal.passing = status in EDGE or status == 500
+            return refusal
+        refusal = Unreachable(
+            f"There is no connection to the kernel's websocket of the {self._what}: {error}.",
+            "Look whether a proxy before the hub, or one of the environment (http_proxy, NO_PROXY), lets websockets "
+            "through.",
+            method="GET", url=url,
+        )  # fmt: skip
+        broken = (OSError, websocket.WebSocketConnectionClosedException, websocket.WebSocketAddressException)
+        refusal.passing = isinstance(error, broken) and not isinstance(error, ssl.SSLCertVerificationError)
+        return refusal
 
     # Why there is none
 
-    def died(self, how: str, *, began: bool) -> KernelFailed:
+    def died(self, kernel: str, how: str, *, began: bool) -> HubError:
         """A kernel that has gone, before the code began or after."""
         if began:
-            return KernelFailed(
-                f"The kernel in the {self._what} died ({how}) before the code ended.",
-                "Look whether the code ends its own process, or the server's memory limit was reached.",
-            )
-        return KernelFailed(
-            f"The kernel in the {self._what} died before it was ready ({how}). {self._said()}",
-            f"{_LOG}, which has what the process said, and whether what it starts is installed in the server's image.",
-        )
+            return _diagnosis.died_at_work(self._what, how)
+        return _diagnosis.died_early(self._what, how, self._facts(kernel))
 
-    def late(self, *, began: bool) -> HubError:
+    def late(self, kernel: str, *, began: bool) -> HubError:
         """The time is over."""
         if began:
-            return Timeout(
-                f"The code in the {self._what} did not end within {self._timeout:g} s.",
-                "Give it longer with timeout, or mend what it waits for. Its kernel was ended.",
-            )
-        return KernelFailed(
-            f"The kernel in the {self._what} was started and has not answered within {self._timeout:g} s: it hangs, or "
-            f"ends again and again, before it is ready. {self._said()}",
-            f"{_LOG}, or give it longer with timeout. Its kernel was ended.",
-        )
+            return _diagnosis.late_at_work(self._what, self._timeout)
+        return _diagnosis.late_early(self._what, self._timeout, self._facts(kernel))
 
-    def _why_not(self, error: HubError) -> HubError:
-        """Why the server has started none."""
-        late = time.monotonic() >= self._deadline or isinstance(error, Timeout)
-        if late:
-            try:
-                self._ask_shortly("api/kernels")
-            except HubError:
-                return KernelFailed(
-                    f"The kernels API of the {self._what} does not answer.",
-                    f"{_LOG}: its manager of kernels hangs, or the server has no time.",
-                    status=error.status, method=error.method, url=error.url,
-                )  # fmt: skip
-            return KernelFailed(
-                f"The {self._what} has not started a kernel within {self._timeout:g} s.",
-                f"{_LOG}, or give it longer with timeout.", method=error.method, url=error.url,
-            )  # fmt: skip
-        if error.status not in (400, 404, 500, 501):
-            return error
-        specs = self._specs()
-        if specs is None and error.status == 404:
-            return self._unlike()
-        if specs is None:
-            return error
-        if not specs:
-            return KernelFailed(
-                f"The {self._what} has no kernel spec at all, so it has no kernel to start.",
-                "Install a kernel, such as ipykernel, into the server's image or environment.",
-                status=error.status, method=error.method, url=error.url,
-            )  # fmt: skip
-        return KernelFailed(
-            f"The {self._what} cannot start its kernel: {error.reason or error.message}. {self._said()}",
-            f"{_LOG}. Look whether the command of the kernel spec is there in the server's image.",
-            status=error.status, method=error.method, url=error.url,
-        )  # fmt: skip
-
-    def _ask_shortly(self, path: str) -> Any:
-        return self._hub.by(time.monotonic() + _SHORT).ask_server("GET", f"{self._url}{path}", what=self._what)
-
-    def _specs(self) -> dict[str, Any] | None:
-        """The server's kernel specs by name; None where it does not tell."""
-        with contextlib.suppress(HubError):
-            found = self._ask_shortly("api/kernelspecs")
-            if isinstance(found, dict) and isinstance(found.get("kernelspecs"), dict):
-                self._default = str(found.get("default") or "")
-                return dict(found["kernelspecs"])
-        return None
-
-    _default = ""
-
-    def _said(self) -> str:
-        """What the kernel spec that is started says, in a sentence."""
-        specs = self._specs()
-        if not specs:
-            return "The server does not tell its kernel specs." if specs is None else "It has no kernel spec at all."
-        model = specs.get(self._default)
-        if not isinstance(model, dict):
-            return (
-                f"Its default kernel spec {quoted(self._default)} is not there; it has {', '.join(map(quoted, specs))}."
-            )
-        spec = model.get("spec")
-        command = spec.get("argv") if isinstance(spec, dict) else None
-        words = shlex.join(map(str, command)) if isinstance(command, list) else "an unknown command"
-        return f"Its kernel spec {quoted(self._default)} starts {quoted(words)}."
-
-
-def _through(proxy: str | None) -> dict[str, Any]:
-    """The websocket library's options for this proxy, or for none whatever the environment says."""
-    if not proxy:
-        # Without a host, the library asks the environment, by rules of its own.
-        return {"http_proxy_host": "none", "http_no_proxy": ["*"]}
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    kind = parts.scheme if parts.scheme.startswith("socks") else "http"
-    auth = (parts.username, parts.password or "") if parts.username else None
-    return {
-        "http_proxy_host": parts.hostname, "http_proxy_port": parts.port or 80, "http_proxy_auth": auth,
-        # Not what the environment exempts, which has been looked at.
-        "proxy_type": kind, "http_no_proxy": ["-"],
-    }  # fmt: skip
+    def _facts(self, kernel: str | None = None) -> Facts:
+        """What the server says of its kernel specs and this kernel, asked both at once, and for a moment only."""
+        patience = min(max(self._left, _MOMENT), _SHORT)
+        hub = self._hub.by(time.monotonic() + patience)
+        asked = [
+            in_background(partial(hub.ask_server, "GET", url, what=self._what))
+            for url in (f"{self._url}api/kernelspecs", kernel)
+            if url
+        ]
+        wait(asked, patience)
+        told = [one.result() if one.done() and not one.exception() else None for one in asked]
+        return _diagnosis.facts_of(told[0], told[1] if kernel else None, self._restarts)

@@ -17,12 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import HAS_WEBSOCKET, Kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import Kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, HubError, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import execution, kind_of, parent_of
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Action, Plan, Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import Channel, ChannelLost, OutOfTime
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._websocket import (
+    HAS_WEBSOCKET,
+    Channel,
+    ChannelLost,
+    OutOfTime,
+)
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _DEAD = ("dead", "restarting", "autorestarting")
@@ -138,10 +143,13 @@ class ExecFlow:
         self._hub = hub
         self._wanted = wanted
         self._what = _servers.title(wanted.user, wanted.name)
+        # The time is for all of it, from the first look at the server on.
+        self._began = time.monotonic()
+        self._deadline = self._began + wanted.timeout
 
     def plan(self) -> Plan:
         self._hub.connection.check_servers()
-        found = _servers.read(self._hub, self._wanted.user, self._wanted.name)
+        found = _servers.read(self._hub.by(self._deadline), self._wanted.user, self._wanted.name)
         picture = {"user": self._wanted.user, "server_name": self._wanted.name}
         action = Action("execute", f"code in the {self._what}", "a task that runs code runs it every time")
         # That it must be running by then is not asked yet: in check mode, nothing has started it.
@@ -149,8 +157,7 @@ class ExecFlow:
         return Plan((action,), before, before, predicted={**Output().as_result(), "seconds": 0.0})
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        wanted, began, output = self._wanted, time.monotonic(), Output()
-        deadline = began + wanted.timeout
+        wanted, output = self._wanted, Output()
         try:
             if plan.before["state"] != "ready":
                 raise Conflict(
@@ -158,27 +165,30 @@ class ExecFlow:
                     "Start it with hub_server first.",
                     result={"changed": False},
                 )
-            url = _servers.read(self._hub.by(deadline), wanted.user, wanted.name).url
-            self._execute(Kernels(self._hub, url, self._what, wanted.timeout, deadline), output)
+            url = _servers.read(self._hub.by(self._deadline), wanted.user, wanted.name).url
+            self._execute(Kernels(self._hub, url, self._what, wanted.timeout, self._deadline), output)
         except HubError as error:
-            told = {**output.as_result(), "seconds": round(time.monotonic() - began, 3)}
-            error.result = {"changed": True, **told, **error.result}
+            error.result = {"changed": True, **output.as_result(), "seconds": self._seconds, **error.result}
             raise
-        return {**output.as_result(), "seconds": round(time.monotonic() - began, 3)}
+        return {**output.as_result(), "seconds": self._seconds}
+
+    @property
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._began, 3)
 
     def _execute(self, kernels: Kernels, output: Output) -> None:
         kernel = kernels.start()
         try:
             with kernels.connect(kernel) as channel:
                 self._talk(channel, output)
+            if output.lost:
+                raise ChannelLost(output.lost)
         except ChannelLost as lost:
-            output.lost = str(lost)
+            raise kernels.died(kernel, str(lost), began=output.began) from None
         except OutOfTime:
-            raise kernels.late(began=output.began) from None
+            raise kernels.late(kernel, began=output.began) from None
         finally:
-            kernels.delete(kernel)
-        if output.lost:
-            raise kernels.died(output.lost, began=output.began)
+            kernels.end(kernel)
         if output.error:
             raised = f"{output.error['ename']}: {output.error['evalue']}".rstrip(".: ")
             raise Invalid(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A kernel's messages over its server's websocket, up to a deadline.
+"""A websocket of a server's, opened as requests are made, and a kernel's messages over it, up to a deadline.
 
 This file is private to the collection: it may change without notice.
 """
@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import (
     V1,
     kind_of,
@@ -28,7 +33,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import
 try:
     import websocket
 except ImportError:
-    pass  # `ExecFlow` says so in a sentence before any of it is needed
+    HAS_WEBSOCKET = False  # `ExecFlow` says so in a sentence before any of it is needed
+else:
+    HAS_WEBSOCKET = True
 
 _NUDGE = 2.0
 """Seconds until a kernel that has not answered is asked again."""
@@ -40,6 +47,61 @@ class OutOfTime(Exception):
 
 class ChannelLost(Exception):
     """The connection has ended; its text says how."""
+
+
+def opened(hub: HubClient, url: str, timeout: float) -> Any:
+    """A websocket at this address, with the token, the CAs, the certificate and the proxy that requests to it have.
+
+    Raises what the library raises, `OSError`, and `Invalid` for a proxy that the library cannot speak to.
+    """
+    parts, connection = urlsplit(url), hub.connection
+    target = urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws"))
+    # The same CAs as for requests, which the websocket's library would choose otherwise.
+    trusted = hub.trusted_cas(url)
+    options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
+    if trusted:
+        options = {"ca_cert_path" if os.path.isdir(trusted) else "ca_certs": trusted}
+    if connection.client_cert:
+        options |= {"certfile": connection.client_cert, "keyfile": connection.client_key}
+    made = websocket.create_connection(
+        target,
+        timeout=timeout,
+        # The library refuses a server that takes none of its ``subprotocols``, and such a server speaks JSON.
+        header={**hub.token_header(target), "Sec-WebSocket-Protocol": V1},
+        # A proxy may give the server another Host than this; there is no browser whose origin would matter.
+        suppress_origin=True,
+        sslopt=options,
+        redirect_limit=0,
+        **through(hub.proxy(url)),
+    )
+    # websocket-client before 1.9 takes a redirect that it does not follow for a connection.
+    status = made.getstatus() or 0
+    if status != 101:
+        made.close(timeout=1)
+        raise websocket.WebSocketBadStatusException("Handshake status", status)
+    made.handshake_response.subprotocol = (made.getheaders() or {}).get("sec-websocket-protocol")
+    return made
+
+
+def through(proxy: str | None) -> dict[str, Any]:
+    """The websocket library's options for this proxy, or for none whatever the environment says."""
+    if not proxy:
+        # Without a host, the library asks the environment, by rules of its own.
+        return {"http_proxy_host": "none", "http_no_proxy": ["*"]}
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme == "https":
+        raise Invalid(
+            f"The environment names the proxy https://{parts.hostname}:{parts.port or 443}, and the Python library "
+            "websocket-client speaks no TLS to a proxy.",
+            "Set http_proxy and https_proxy to an http:// address of the proxy, or name the hub's host in NO_PROXY.",
+        )
+    kind = parts.scheme if parts.scheme.startswith("socks") else "http"
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return {
+        "http_proxy_host": parts.hostname, "http_proxy_port": parts.port or (1080 if kind != "http" else 80),
+        # Not what the environment exempts, which has been looked at.
+        "http_proxy_auth": auth, "proxy_type": kind, "http_no_proxy": ["-"],
+    }  # fmt: skip
 
 
 class Channel:
@@ -118,5 +180,7 @@ class Channel:
     def close(self) -> None:
         """Close the connection, which may be closed already."""
         self._alarm.cancel()
+        if time.monotonic() >= self._deadline:
+            self._end()  # or the server's goodbye would be waited for
         with contextlib.suppress(websocket.WebSocketException, OSError):
             self._connection.close(timeout=1)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import requests
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _transport
+import websocket
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _channels, _servers, _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import Kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
@@ -45,6 +46,8 @@ class EdgeHub:
         self.left: int | None = None
         """How many looks more the edge answers; None before it begins."""
         self.turned_away: list[str] = []
+        self.turns_away_posts = False
+        """Whether the edge gives its own answer to what it has handed on, as where it has waited for too long."""
         self.kernels: set[str] = set()
 
     def send(self, request: requests.PreparedRequest, **_more: Any) -> requests.Response:
@@ -56,6 +59,8 @@ class EdgeHub:
             self.turned_away.append(path)
             return self._answer(request, self.status, PAGE, "text/html")
         status, answer = self._at_hub(method, path, json.loads(request.body or "{}"))
+        if method == "POST" and self.turns_away_posts and self.until is not None and time.monotonic() < self.until:
+            return self._answer(request, self.status, PAGE, "text/html")
         return self._answer(request, status, json.dumps(answer).encode() if answer is not None else b"")
 
     def _at_hub(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -104,6 +109,8 @@ class EdgeHub:
 
 def client(hub: EdgeHub, monkeypatch: pytest.MonkeyPatch) -> HubClient:
     monkeypatch.setattr(HTTPAdapter, "send", hub.send)
+    for name in ("_PAUSE", "_LOOK"):
+        monkeypatch.setattr(_channels, name, 0.01)
     for module in (_servers, _transport):
         monkeypatch.setattr(module, "PAUSE", 0.005)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
@@ -179,3 +186,34 @@ def test_no_kernel_is_lost_by_it(
     assert kernels.delete(kernel)
     assert len(hub.turned_away) == AWAY
     assert hub.kernels == set()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_no_kernel_is_lost_that_was_asked_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The edge answers in place of the server that starts the kernel, and then to the looks whether it comes."""
+    hub = EdgeHub(status, runs=True)
+    hub.opens, hub.turns_away_posts = lambda method, path: method == "POST", True
+    kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
+    kernel = kernels.start()
+    assert hub.kernels == {kernel.rpartition("/")[2]}
+    assert kernels.delete(kernel)
+    assert hub.kernels == set()
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_no_handshake_of_a_kernel_ends_with_it(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, over = EdgeHub(status, runs=True), time.monotonic() + AWAY
+    asked: list[str] = []
+
+    def handshake(_kernels: Kernels, url: str, _timeout: float) -> str:
+        asked.append(url)
+        if time.monotonic() < over:
+            raise websocket.WebSocketBadStatusException("Handshake status", status)
+        return "the websocket"
+
+    monkeypatch.setattr(Kernels, "_handshake", handshake)
+    kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
+    kernel = kernels.start()
+    over = time.monotonic() + AWAY
+    assert kernels._connected(kernel) == "the websocket"
+    assert len([url for url in asked if url == f"{kernel}/channels"]) > 1

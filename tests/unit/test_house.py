@@ -28,6 +28,7 @@ FLOORS = {
     "module_utils._errors": 0,
     "module_utils._background": GROUND,
     "module_utils._connection": GROUND,
+    "module_utils._diagnosis": GROUND,
     "module_utils._dialects": GROUND,
     "module_utils._scopes": GROUND,
     "module_utils._secrets": GROUND,

@@ -6,12 +6,23 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import ssl
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _channels, _kernels, _websocket
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import (
+    _channels,
+    _kernels,
+    _servers,
+    _websocket,
+)
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
@@ -19,6 +30,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Invalid,
     KernelFailed,
     NotFound,
+    RateLimited,
     Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Timeout as TimedOut
@@ -26,7 +38,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with
+from scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with, misbehaving_server
 from websocket._http import proxy_info
 from websocket._url import get_proxy_info
 
@@ -193,6 +205,22 @@ class ScriptedChannel:
         self.closed = True
 
 
+class ScriptedEvents:
+    """A server's stream of events, which ends with the last one."""
+
+    def __init__(self, events: Sequence[Any]) -> None:
+        self.events = list(events)
+
+    def settimeout(self, _seconds: float) -> None: ...
+
+    def recv(self) -> str:
+        if not self.events:
+            raise websocket.WebSocketConnectionClosedException
+        return json.dumps(self.events.pop(0))
+
+    def close(self) -> None: ...
+
+
 BEFORE = "said before the kernel has answered"
 
 
@@ -205,6 +233,11 @@ class HubWithKernel(StandInHub):
         self.answer_to_post: HubError | None = None
         self.takes_ids: bool | None = None
         """Whether a kernel whose answer is lost has the id that was asked for; None: there is none."""
+        self.models: dict[str, Model] = {}
+        """What the server says of a kernel besides."""
+        self.comes_after = 0
+        """How many times the kernels are listed until one is there whose answer was lost."""
+        self.coming: set[str] = set()
         self.specs: Any = {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["python", "-m", "k"]}}}}
 
     def patient(self, deadline: float) -> HubWithKernel:
@@ -216,13 +249,18 @@ class HubWithKernel(StandInHub):
     def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         self.asked.append((method, url))
         if method == "GET" and url.endswith("/api/kernels"):
+            if self.coming:
+                self.comes_after -= 1
+            if self.coming and self.comes_after < 0:
+                self.kernels |= self.coming
+                self.coming = set()
             return [{"id": kernel.rpartition("/")[2], "connections": 0} for kernel in self.kernels]
         if method == "POST":
             failure = self.answer_to_post
             if failure is not None:
                 if self.takes_ids is not None:
                     assert body
-                    self.kernels.add(KERNEL.replace("k1", body["kernel_id"] if self.takes_ids else "k7"))
+                    self.coming = {KERNEL.replace("k1", body["kernel_id"] if self.takes_ids else "k7")}
                 raise failure
             self.kernels.add(KERNEL)
             return {"id": "k1"}
@@ -236,7 +274,7 @@ class HubWithKernel(StandInHub):
             raise NotFound("no such kernel", "x", status=404)
         if method == "DELETE":
             self.kernels.remove(url)
-        return None
+        return {"execution_state": "starting", **self.models.get("all", {})}
 
 
 @pytest.fixture
@@ -245,20 +283,37 @@ def hub() -> HubWithKernel:
 
 
 def execute(
-    hub: StandInHub, monkeypatch: pytest.MonkeyPatch, *script: Any, check_mode: bool = False, deaf: int = 0
+    hub: StandInHub,
+    monkeypatch: pytest.MonkeyPatch,
+    *script: Any,
+    check_mode: bool = False,
+    deaf: int = 0,
+    timeout: float = 60.0,
+    handshakes: Sequence[Any] = (),
+    events: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    channel = ScriptedChannel(list(script), deaf)
+    """Run code. Before the websocket opens, its handshakes end with ``handshakes``; ``math.inf`` is one that hangs."""
+    channel, before = ScriptedChannel(list(script), deaf), list(handshakes)
 
     def handshake(_kernels: Any, url: str, _timeout: float) -> Any:
-        assert url == KERNEL + "/channels"
-        if script and isinstance(script[0], (websocket.WebSocketBadStatusException, ConnectionError)):
-            raise script[0]
+        if url.endswith("/api/events/subscribe"):
+            return ScriptedEvents(events)
+        assert url in {kernel + "/channels" for kernel in hub.kernels}  # type: ignore[attr-defined]
+        if not before:
+            return channel
+        end = before[0] if len(before) == 1 else before.pop(0)
+        if end == math.inf:
+            time.sleep(timeout + 60)
+        if isinstance(end, Exception):
+            raise end
         return channel
 
     monkeypatch.setattr(_channels.Kernels, "_handshake", handshake)
-    monkeypatch.setattr(_channels, "_PAUSE", 0.001)
+    for name in ("_PAUSE", "_LOOK", "_MOMENT", "_SENT"):
+        monkeypatch.setattr(_channels, name, 0.02)
+    monkeypatch.setattr(_servers, "PAUSE", 0.001)
     monkeypatch.setattr(_websocket, "_NUDGE", 0.001)
-    flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=500.0), lambda line: None)  # type: ignore[arg-type]
+    flow = ExecFlow(hub, Wanted("alice", "", "6 * 7", timeout=timeout), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
 
@@ -290,11 +345,13 @@ def test_each_end_that_is_none_is_a_failure_with_the_output_so_far_and_no_kernel
     assert hub.kernels == set()
 
 
-def test_a_proxy_that_lets_no_websocket_through(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = websocket.WebSocketBadStatusException("Handshake status %d %s", 403)
-    with pytest.raises(HubFailure, match="websocket with 403") as error:
-        execute(hub, monkeypatch, refused)
-    assert error.value.status == 403
+def test_a_kernel_s_end_is_waited_for_longer_than_one_request(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient: list[float] = []
+    monkeypatch.setattr(hub, "patient", lambda deadline: patient.append(deadline) or hub)
+    execute(hub, monkeypatch, REPLY, IDLE)
+    assert len(patient) == 2  # for its start, and for its end
     assert hub.kernels == set()
 
 
@@ -302,7 +359,7 @@ def test_a_kernel_that_is_being_restarted_is_deleted_when_it_can_be(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.answers_to_delete = [HubFailure("busy", "x", status=500), HubFailure("busy", "x", status=500)]
-    with pytest.raises(KernelFailed, match="died"):
+    with pytest.raises(KernelFailed, match="ends as soon as it is started"):
         execute(hub, monkeypatch, status("restarting", ""))
     assert hub.kernels == set()
 
@@ -345,20 +402,128 @@ def test_a_kernel_whose_first_answer_is_lost_is_asked_again(
 
 
 def test_a_kernel_that_dies_before_it_is_ready(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KernelFailed, match="died before it was ready") as error:
+    with pytest.raises(KernelFailed, match="ends as soon as it is started") as error:
         execute(hub, monkeypatch, BEFORE, status("restarting", ""), deaf=9)
     assert "kernel spec 'python3' starts 'python -m k'" in error.value.message
     assert "server's own log" in error.value.hint
     assert hub.kernels == set()
 
 
-def test_a_connection_that_was_never_made_is_no_dead_kernel(
+RESTART = {"action": "restart", "kernel_id": "k1"}
+
+
+@pytest.mark.parametrize(
+    ("state", "argv", "events", "says", "look"),
+    [
+        ({}, ["sleep"], [], "hangs before it is ready", "what the kernel's process said and waits for"),
+        ({}, ["false"], [RESTART], "process of the kernel in the server of user 'alice' ends as soon", "own log"),
+        ({}, ["python", "-m", "ipykernel_launcher"], [RESTART], "no ipykernel for that Python", "Install ipykernel"),
+        ({}, ["sleep"], [{**RESTART, "kernel_id": "k2"}, {**RESTART, "action": "start"}], "hangs before", "own log"),
+        ({"execution_state": "dead", "reason": "No such file: '/x'"}, ["/x"], [], "cannot start", "kernelspec list"),
+        ({"execution_state": "idle"}, ["python"], [], "is idle, but no message", "holds a websocket's messages back"),
+    ],
+)
+def test_a_kernel_that_is_not_ready_in_time(
+    state: Model,
+    argv: list[str],
+    events: list[Model],
+    says: str,
+    look: str,
+    hub: HubWithKernel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub.models, hub.specs = {"all": state}, {"default": "x", "kernelspecs": {"x": {"spec": {"argv": argv}}}}
+    with pytest.raises(KernelFailed) as error:
+        execute(hub, monkeypatch, timeout=0.3, handshakes=[math.inf], events=events)
+    assert says in error.value.message
+    assert look in error.value.hint
+    assert error.value.result["seconds"] < 20
+
+
+def test_a_kernel_that_ends_again_and_again_is_not_waited_for(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(KernelFailed, match="the server has started it 3 times"):
+        execute(hub, monkeypatch, handshakes=[math.inf], events=[RESTART, RESTART])
+    assert hub.kernels == set()
+
+
+# The websocket's handshake
+
+
+def refused(status: int) -> Exception:
+    return websocket.WebSocketBadStatusException("Handshake status %d %s", status)
+
+
+def test_a_proxy_that_lets_no_websocket_through(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HubFailure, match="websocket with 403") as error:
+        execute(hub, monkeypatch, handshakes=[refused(403)])
+    assert error.value.status == 403
+    assert hub.kernels == set()
+
+
+PASSING = [
+    *(refused(status) for status in (500, 502, 503, 429, 520)),
+    ConnectionRefusedError("Connection refused"),
+    websocket.WebSocketConnectionClosedException("Connection to remote host was lost."),
+]
+
+
+@pytest.mark.parametrize("passing", PASSING, ids=repr)
+def test_a_handshake_is_repeated(passing: Exception, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert execute(hub, monkeypatch, REPLY, IDLE, handshakes=[passing, passing, None])["error"] is None
+
+
+@pytest.mark.parametrize("passing", PASSING, ids=repr)
+def test_a_handshake_that_never_succeeds_is_the_proxy_s(
+    passing: Exception, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises((HubFailure, Unreachable), match="websocket") as error:
+        execute(hub, monkeypatch, timeout=0.2, handshakes=[passing])
+    assert "lets websockets through" in error.value.hint
+    assert hub.kernels == set()
+
+
+@pytest.mark.parametrize(
+    "final", [ssl.SSLCertVerificationError("not trusted"), websocket.WebSocketException("Redirect limit exhausted")]
+)
+def test_what_time_does_not_mend_is_told_at_once(
+    final: Exception, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Unreachable, match="no connection to the kernel's websocket") as error:
-        execute(hub, monkeypatch, ConnectionRefusedError("Connection refused"))
+        execute(hub, monkeypatch, handshakes=[final])
     assert "NO_PROXY" in error.value.hint
     assert hub.kernels == set()
+
+
+@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("state", [{"execution_state": "dead"}, None])
+def test_a_handshake_that_a_dead_kernel_ends(
+    status: int, state: Model | None, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.models = {"all": state or {}}
+    ask = hub.ask_server
+
+    def asked(method: str, url: str, **more: Any) -> Any:
+        if state is None and url == KERNEL:
+            hub.kernels.clear()
+        return ask(method, url, **more)
+
+    monkeypatch.setattr(hub, "ask_server", asked)
+    with pytest.raises(KernelFailed, match="ends as soon as it is started"):
+        execute(hub, monkeypatch, handshakes=[refused(status)])
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_no_websocket(status: int) -> None:
+    """Whatever the library's version makes of it."""
+    head = f"HTTP/1.1 {status} Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
+    with (
+        misbehaving_server(head) as server,
+        HubClient(Connection(server.url)) as client,
+        pytest.raises(websocket.WebSocketException),
+    ):
+        _websocket.opened(client, server.url, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -401,8 +566,12 @@ def test_a_server_that_does_not_answer_for_its_kernels(
 
     monkeypatch.setattr(hub, "ask_server", ask)
     says = "kernels API of the server of user 'alice' does not answer" if hangs else "has not started a kernel within"
-    with pytest.raises(KernelFailed, match=says):
-        execute(hub, monkeypatch)
+    with pytest.raises(KernelFailed, match=says) as error:
+        execute(hub, monkeypatch, timeout=0.2)
+    posted = ("POST", HUB + "user/alice/api/kernels") in hub.asked
+    assert posted is not hangs
+    assert ("may still come" in error.value.hint) is posted
+    assert "hub" not in (error.value.message + error.value.hint).lower()
 
 
 def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None:
@@ -417,40 +586,102 @@ def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None
     [
         ("http://proxy:3128", "proxy", 3128, "http"),
         ("proxy:3128", "proxy", 3128, "http"),
-        ("socks5h://user:word@proxy:1080", "proxy", 1080, "socks5h"),
+        ("proxy", "proxy", 80, "http"),
+        ("http://us%40er:w%2Frd@proxy:3128", "proxy", 3128, "http"),
+        ("socks5h://us%40er:w%2Frd@proxy", "proxy", 1080, "socks5h"),
     ],
 )
 def test_the_websocket_goes_through_the_proxy_of_the_requests(
     proxy: str, host: str, port: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = _channels._through(proxy)
+    options = _websocket.through(proxy)
     assert (options["http_proxy_host"], options["http_proxy_port"], options["proxy_type"]) == (host, port, kind)
-    assert options["http_proxy_auth"] == (("user", "word") if "@" in proxy else None)
+    # As requests read them.
+    assert options["http_proxy_auth"] == (("us@er", "w/rd") if "@" in proxy else None)
     # The library itself says what it makes of that.
     monkeypatch.setenv("http_proxy", "http://of-the-environment:3128")
     monkeypatch.setenv("NO_PROXY", "hub.example.org")
-    for said, goes in ((options, host), (_channels._through(None), None)):
+    for said, goes in ((options, host), (_websocket.through(None), None)):
         info = proxy_info(**said)
         asked = (info.proxy_host, info.proxy_port, info.auth, info.no_proxy, info.proxy_protocol)
         assert get_proxy_info("hub.example.org", False, *asked)[0] == goes
 
 
+@pytest.mark.parametrize(("proxy", "port"), [("https://user:word@proxy", 443), ("https://proxy:3129", 3129)])
+def test_a_proxy_that_takes_tls_is_told_as_such(proxy: str, port: int) -> None:
+    with pytest.raises(Invalid, match=f"the proxy https://proxy:{port}, .* no TLS") as error:
+        _websocket.through(proxy)
+    assert "word" not in error.value.message
+
+
+# A request for a kernel whose answer is lost, or a proxy's
+
+LOST = [
+    Unreachable("No answer.", "x", method="POST"),
+    HubFailure("A proxy answers 504.", "x", status=504, method="POST", reason="Gateway Time-out"),
+    HubFailure("It does not answer; the hub does.", "x", status=503, method="POST", reason="Service Unavailable"),
+]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=repr)
 @pytest.mark.parametrize("takes_ids", [True, False])
-def test_a_kernel_whose_id_was_lost_with_the_answer_is_found_and_deleted(
-    takes_ids: bool, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+def test_a_kernel_whose_id_was_lost_with_the_answer_is_found_and_used(
+    takes_ids: bool, lost: HubError, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
     theirs = KERNEL.replace("k1", "k5")
-    hub.kernels, hub.takes_ids = {theirs}, takes_ids
-    hub.answer_to_post = Unreachable("No answer.", "x", method="POST")
-    with pytest.raises(HubError, match="No answer"):
-        execute(hub, monkeypatch)
+    hub.kernels, hub.takes_ids, hub.answer_to_post, hub.comes_after = {theirs}, takes_ids, lost, 3
+    assert execute(hub, monkeypatch, REPLY, IDLE)["error"] is None
     assert hub.kernels == {theirs}
+
+
+@pytest.mark.parametrize("lost", LOST, ids=repr)
+def test_a_kernel_that_does_not_come_in_time_may_come_later(
+    lost: HubError, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.answer_to_post = lost
+    with pytest.raises(KernelFailed, match="has not started a kernel within") as error:
+        execute(hub, monkeypatch, timeout=0.2)
+    number = next(url.rpartition("/")[2] for method, url in hub.asked if method == "DELETE")
+    assert f"The kernel {number} may still come" in error.value.hint
+    assert "cull_idle_timeout" in error.value.hint
+    assert (error.value.status, "504 (Gateway Time-out)" in error.value.message) == (lost.status, lost.status == 504)
+
+
+def test_a_kernel_that_comes_with_the_end_of_the_time_is_deleted(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.takes_ids, hub.answer_to_post = True, LOST[0]
+    ask = hub.ask_server
+
+    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        if method == "POST":
+            time.sleep(0.3)
+        return ask(method, url, what=what, body=body)
+
+    monkeypatch.setattr(hub, "ask_server", asked)
+    with pytest.raises(KernelFailed, match="has not started a kernel within") as error:
+        execute(hub, monkeypatch, timeout=0.2)
+    assert "may still come" not in error.value.hint
+    assert hub.kernels == set()
+
+
+def test_a_server_without_room_is_asked_again(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = [RateLimited("no room", "x", status=429), RateLimited("no room", "x", status=429)]
+    ask = hub.ask_server
+
+    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        if method == "POST" and limited:
+            raise limited.pop()
+        return ask(method, url, what=what, body=body)
+
+    monkeypatch.setattr(hub, "ask_server", asked)
+    assert execute(hub, monkeypatch, REPLY, IDLE)["error"] is None
 
 
 def test_kernels_that_may_be_somebody_else_s_are_left(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
-    hub.takes_ids, hub.answer_to_post = False, Unreachable("No answer.", "x", method="POST")
+    hub.takes_ids, hub.answer_to_post = False, LOST[0]
     other = KERNEL.replace("k1", "k6")
     ask = hub.ask_server
 
@@ -460,6 +691,39 @@ def test_kernels_that_may_be_somebody_else_s_are_left(hub: HubWithKernel, monkey
         return ask(method, url, what=what, body=body)
 
     monkeypatch.setattr(hub, "ask_server", asked)
-    with pytest.raises(HubError, match="No answer"):
-        execute(hub, monkeypatch)
+    with pytest.raises(KernelFailed, match="No answer"):
+        execute(hub, monkeypatch, timeout=0.2)
     assert hub.kernels == {other, KERNEL.replace("k1", "k7")}
+
+
+# The time is for all of it
+
+
+def test_the_first_look_at_the_server_is_within_the_time(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[float] = []
+
+    def by(deadline: float) -> HubWithKernel:
+        deadlines.append(deadline)
+        return hub
+
+    monkeypatch.setattr(hub, "by", by)
+    flow = ExecFlow(hub, Wanted("alice", "", "1", timeout=60.0), lambda line: None)  # type: ignore[arg-type]
+    flow.plan()
+    assert deadlines == [flow._deadline]
+
+
+def test_once_the_time_is_over_nobody_waits_for_a_server_that_hangs(
+    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, ask = threading.Event(), hub.ask_server
+
+    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        if method == "DELETE" or url.endswith("/api/kernelspecs"):
+            hangs.wait(60)
+        return ask(method, url, what=what, body=body)
+
+    monkeypatch.setattr(hub, "ask_server", asked)
+    with pytest.raises(KernelFailed, match=r"hangs before it is ready\. The server does not tell its kernel specs"):
+        execute(hub, monkeypatch, timeout=0.2, handshakes=[math.inf])
+    assert ("DELETE", KERNEL) not in hub.asked  # it was sent, and has not been answered
+    hangs.set()
