@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import SPREAD, each
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._claims import Claim
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._counting import Counter
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
@@ -126,20 +127,20 @@ class ServerFlow:
 
     def plan(self) -> Plan:
         """Start what does not run, stop what does; what is under way already is only waited for."""
-        wanted = self._wanted
+        wanted, began = self._wanted, time.monotonic()
+        deadline = began + wanted.wait_timeout
         try:
             found = self._found = self._present(wanted.user).get(wanted.name) or self._found
             if found.pending == "check":
                 # A hub that was started looks whether its servers have outlived that. What it finds is planned for.
-                _stopping.checked(self._hub, wanted.user, wanted.name, self._began + wanted.wait_timeout)
+                _stopping.checked(self._hub, wanted.user, wanted.name, deadline)
                 found = self._found = _servers.read(self._hub, wanted.user, wanted.name)
             # What the hub shows of options is compared with what it would show of these.
             kept = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
             wanted = replace(wanted, user_options=kept)
             asks = wanted.state == "started" and found.state == "ready"
-            began = time.monotonic()
             # Half of the time is left for the start that follows where it does not answer.
-            answers = not asks or self._answers(found.url, began + wanted.wait_timeout / 2)
+            answers = not asks or self._answers(found.url, (time.monotonic() + deadline) / 2)
             self._spent = time.monotonic() - began
             actions = _servers.steps(wanted, found, answers, self._hub.dialect.cancels_starts)
         except HubError as error:
@@ -153,10 +154,10 @@ class ServerFlow:
         with self.counter.one() if self.counter else nullcontext():
             try:
                 answer = self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
-                idle = self._spawn is not None and plan.does("start") and not self._spawn.did_start
-                return {**answer, "changed": False} if idle and not self._stopped else answer
+                return {**answer, "changed": self._did()} if self._wanted.runs else answer
             except HubError as error:
-                changed = plan.changed and (self._stopped or not _is_refused(error))
+                did = self._did() if self._wanted.runs else plan.changed
+                changed = self._stopped or (did and not _is_refused(error))
                 last = self._spawn.last if self._spawn is not None else self._found
                 told = self._answer(last, state=self._state_after(error), reason=error.reason or error.message)
                 error.result = {"changed": changed, **told, **error.result}
@@ -176,11 +177,19 @@ class ServerFlow:
         wanted, found = self._wanted, self._found
         if plan.does("stop"):
             found = self._stop()
-        self._spawn = Spawn(self._hub, wanted, found, self._say, self._began)
+        # One that starts already is compared, too: whoever began that may have asked for other options.
+        ran = self._found.state == "ready" and not plan.does("stop")
+        options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
+        claim = Claim(options, found, asks=plan.does("start") or not ran, ran=ran)
+        self._spawn = Spawn(self._hub, wanted, found, self._say, self._began, claim)
         # A restart is done where somebody else has started the server again since.
         if plan.does("start") and not _stopping.is_newer(found, self._found.started):
             self._spawn.ask()
         return self._spawn.watch() if wanted.wait else self._spawn.result()
+
+    def _did(self) -> bool:
+        """Whether this task has stopped or started the server that is to run."""
+        return self._stopped or (self._spawn is not None and self._spawn.did_start)
 
     def _end(self, plan: Plan) -> Server:
         """Stop or remove it; what is stopping already is only waited for."""

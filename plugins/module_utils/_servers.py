@@ -51,6 +51,8 @@ class Server:
     exists: bool = True
     started: str | None = None
     """When its last start began, as the hub says it."""
+    owner_since: str | None = None
+    """When its user was created, where the token may read that: it tells one hub's users from those of another."""
 
     @property
     def state(self) -> str:
@@ -118,13 +120,14 @@ def read_all(hub: HubClient, user: str) -> dict[str, Server]:
         raise MissingScope(
             f"The token may not read the servers of user '{user}'.", f"Mint it with {READ_SERVERS}!user={user}."
         )
-    return {name: _server(hub, user, name, found) for name, found in servers.items()}
+    since = model.get("created")
+    return {name: _server(hub, user, name, found, since) for name, found in servers.items()}
 
 
-def _server(hub: HubClient, user: str, name: str, model: dict[str, Any]) -> Server:
+def _server(hub: HubClient, user: str, name: str, model: dict[str, Any], since: str | None) -> Server:
     url, options = hub.server_url(str(model.get("url") or "")), model.get("user_options")
     ready, pending = bool(model.get("ready")), model.get("pending")
-    return Server(user, name, ready, pending, url, options, started=model.get("started"))
+    return Server(user, name, ready, pending, url, options, started=model.get("started"), owner_since=since)
 
 
 def none_of(user: str, name: str) -> Server:

@@ -8,19 +8,16 @@ This file is private to the collection: it may change without notice.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from html import unescape
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import alone, in_background
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._claims import Claim
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
-    Conflict,
     HubError,
     HubFailure,
     Invalid,
@@ -30,18 +27,20 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import START
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted, is_away, path_of, until
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._starts import is_failure, reason_of, words_of
 
 _QUICK = 0.5
 """Seconds within which many a hub has answered the request to start a server, so that no look at it is needed."""
 _LOST_REQUESTS = 3
-"""How many requests to start may be lost before the start is given up."""
+"""How many starts may be lost, or ended by others, before this one is given up."""
 _STANDING_IN = 15.0
 """Seconds for which the hub may answer in place of a server that it calls ready: its proxy may be about to know."""
 _QUEUE = 5.0
 """Seconds that others on this machine get, which start the same server, until the hub has taken theirs up."""
 _CLEANING = 60.0
 """Seconds that a cancelled spawn gets to be gone."""
-_NO_REASON = "the hub gives no reason, which is how it reports that its own start_timeout passed"
+_GRACE = 2.0
+"""Seconds that somebody else who has stopped a server gets to start it again."""
 
 
 class Spawn:
@@ -51,20 +50,18 @@ class Spawn:
     ``last`` is what the hub said of the server when it was asked last.
     """
 
-    def __init__(self, hub: HubClient, wanted: Wanted, found: Server, say: Callable[[str], None], began: float) -> None:
+    def __init__(
+        self, hub: HubClient, wanted: Wanted, found: Server, say: Callable[[str], None], began: float, claim: Claim
+    ) -> None:
         self._hub = hub
         self._wanted = wanted
         self._say = say
-        self._ours = found.state != "ready"
-        """Whether it is this task's to stop where it is late: one that ran before is not."""
+        self._claim = claim
         self._began = began
         self._deadline = self._began + wanted.wait_timeout
         self._looking = hub.by(self._deadline)
-        self._asks = found.state != "ready" or wanted.state == "restarted"
-        """Whether the options that it is to have in the end are those that are sent."""
-        self._posted: Future[int] | None = None
-        """The status of the answer to the request to start."""
-        self._lost = 0
+        self._rounds = 0
+        """How often it has been asked for again."""
         self._stopping = False
         """Whether it has been seen stopping or checked since it was asked for: the hub refuses a start then."""
         self._taken = False
@@ -74,6 +71,7 @@ class Spawn:
         self._absent_since: float | None = None
         """Since when the hub calls it ready, and it does not answer."""
         self._reason: str | None = None
+        """What the stream said last of a start that failed."""
         self._away: HubError | None = None
         self.events: list[dict[str, Any]] = []
         self._noted: set[tuple[Any, str]] = set()
@@ -86,15 +84,19 @@ class Spawn:
         """
         if self.last.pending in _servers.BUSY:
             until(lambda: self._look().pending not in _servers.BUSY, self._deadline)
-        with alone(f"{self._hub.url} {self._wanted.title}", _QUEUE):
-            found = None if self.last.state == "ready" else self._glance()
-            if found is None or found.state == "stopped" or found.pending in _servers.BUSY:
+        with alone(f"{self.last.owner_since or self._hub.url} {self._wanted.title}", _QUEUE):
+            found = self._glance()
+            self._claim.ask()
+            # What the hub calls ready, and does not answer, it looks after when it is asked to start it.
+            dead = found is not None and found.state == "ready" and self._claim.runs_on(found)
+            if found is None or found.state == "stopped" or found.pending in _servers.BUSY or dead:
                 self._ask()
 
     def _ask(self) -> None:
         self._say("asked to start")
+        self._reason = None
         # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
-        posted = self._posted = in_background(self._post)
+        posted = self._claim.posted = in_background(self._post)
         try:
             posted.exception(timeout=min(_QUICK, max(0.0, self._deadline - time.monotonic())))
         except NotInTime:
@@ -103,18 +105,28 @@ class Spawn:
 
     def result(self) -> Server:
         """What the hub has made of the request by now, for those who do not wait. Raises what refused it."""
-        while self._posted is not None and self._posted.done():
+        while True:
             found = self._look()
             if found.state == "ready" or found.pending == "spawn":
-                return self._check_ours(found)
+                return self._with_options(found)
+            posted = self._claim.posted
+            if found.pending is not None if posted is None else not posted.done():
+                return found
             if not self._asked_again():
-                if self._taken:
+                if posted is None or self._taken:
                     raise self._failure()
                 self._judge()
                 return found
-        found = self._look()
-        # Until the hub has taken it up, it shows the options of the last start.
-        return found if found.state == "stopped" else self._check_ours(found)
+
+    def _with_options(self, found: Server) -> Server:
+        """What the hub shows when it shows the options of the present start, or does not so for a while."""
+        claim = self._claim
+        if self._wanted.user_options is not None and not claim.shows_options(found):
+            moment = min(self._deadline, time.monotonic() + _GRACE)
+            until(lambda: claim.shows_options(self._look()) or claim.held or self.last.state == "stopped", moment)
+        if claim.shows_options(self.last):
+            claim.check(self.last, self._wanted.title)
+        return self.last
 
     def watch(self) -> Server:
         """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
@@ -125,16 +137,20 @@ class Spawn:
         pause = 0.0
         while True:
             found = self._glance()
+            if found is not None and self._claim.shows_options(found):
+                self._claim.check(found, self._wanted.title)
             if found is not None and found.state == "ready":
                 if self._looking.answers(found.url):
-                    return self._check_ours(found)
+                    return found
                 self._check_place(found)
             elif found is not None:
                 self._absent_since = None
-            if found is not None and found.state == "stopped" and (self._posted is None or self._posted.done()):
+            posted = self._claim.posted
+            if found is not None and found.state == "stopped" and (posted is None or posted.done()):
                 if self._asked_again():
                     continue
-                raise self._failure()
+                if posted is not None or time.monotonic() < self._deadline:
+                    raise self._failure()
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise self._misplaced(self.last) if self._is_misplaced() else self._timeout()
@@ -147,33 +163,8 @@ class Spawn:
 
     @property
     def did_start(self) -> bool:
-        """Whether it was this one who started it. Asked when it is ready: not where that was never asked for, or where
-        the hub has refused, since it runs."""
-        if self._posted is None:
-            return False
-        error = self._posted.exception() if self._posted.done() else None
-        return not isinstance(error, Invalid) or self._lost > 0
-
-    def _check_ours(self, found: Server) -> Server:
-        """A start is believed only if it is ours: raises `Conflict` where the server has other options than were sent.
-
-        A hub answers 202 to each start while one is pending, whatever the options are, and 201 to the one who started
-        it only (``UserServerAPIHandler.post`` of its apihandlers/users.py). What a spawner adds to the options is no
-        difference.
-        """
-        wanted = self._wanted
-        options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
-        if options is None or not self._asks or self._is_created():
-            return found
-        shown = found.user_options or {}
-        differ = sorted(str(key) for key in (options or shown) if shown.get(key) != options.get(key))
-        if not differ:
-            return found
-        raise Conflict(
-            f"The {wanted.title} was started with other user_options than this task has sent: another start came "
-            f"first, at {found.started or 'a time that the hub does not tell'}. They differ in {', '.join(differ)}.",
-            "Run this again with on_options_change: restart, or stop the server first.",
-        )
+        """Whether it was this task that started it, as far as that can be told."""
+        return self._claim.did_start
 
     def _check_place(self, found: Server) -> None:
         """Raises `Invalid` where the hub stands in for a server that it calls ready, and has for long."""
@@ -204,14 +195,10 @@ class Spawn:
         path = path_of(wanted.user, wanted.name)
         return hub.write("POST", *path, scope=START, what=wanted.title, body=body)[0]
 
-    def _is_created(self) -> bool:
-        """Whether the hub has said that it was this request that started the server."""
-        posted = self._posted
-        return posted is not None and posted.done() and posted.exception() is None and posted.result() == 201
-
     def _asked_again(self) -> bool:
         """Ask once more where the answer says that this can help. To start twice is safe: a hub starts one."""
-        error = self._posted.exception() if self._posted is not None else None
+        posted = self._claim.posted
+        error = posted.exception() if posted is not None else None
         left = self._deadline - time.monotonic()
         waits = self._wanted.wait
         if waits and isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
@@ -220,10 +207,12 @@ class Spawn:
             time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
-        elif self._is_undone(error) and self._again(left):
-            pass  # nobody has refused anything
-        elif isinstance(error, HubError) and self._is_lost(error) and self._lost < _LOST_REQUESTS and left > 0:
-            self._lost += 1
+        elif self._is_undone(error):
+            ours_ended = not (posted is None or self._wanted.state == "restarted" or self._missed)
+            if ours_ended or not self._again(left):
+                return ours_ended and self._is_started_again()
+        elif isinstance(error, HubError) and self._is_lost(error) and self._again(left):
+            self._claim.lost = True
         else:
             return False
         self._reason, self._stopping, self._taken, self._missed = None, False, False, False
@@ -231,18 +220,21 @@ class Spawn:
         return True
 
     def _is_undone(self, error: BaseException | None) -> bool:
-        """Whether others may have ended the start by what is no failure: another restart, or one of the hub. The hub
-        gives no reason then."""
-        if not (self._wanted.state == "restarted" or self._missed):
-            return False
-        if error is not None and (not isinstance(error, HubFailure) or error.passing):
+        """Whether others have ended the start by what is no failure: another restart, or one of the hub. Nothing tells
+        of a failure then, or only of that of another start, with other options."""
+        if is_failure(None, error):
             return False
         self._reason = self._listen() if self._reason is None else self._reason
-        return not _said(self._reason)
+        return not is_failure(self._reason) or (self._claim.posted is None and bool(self._claim.differing(self.last)))
+
+    def _is_started_again(self) -> bool:
+        """Whether somebody else, who has ended our start, begins another one."""
+        until(lambda: self._look().state != "stopped", min(self._deadline, time.monotonic() + _GRACE))
+        return self.last.state != "stopped"
 
     def _again(self, left: float) -> bool:
-        self._lost += 1
-        return self._lost <= _LOST_REQUESTS and left > 0
+        self._rounds += 1
+        return self._rounds <= _LOST_REQUESTS and left > 0
 
     def _is_lost(self, error: HubError) -> bool:
         """Whether the request never came to be a spawn. Nothing is under way when this is asked."""
@@ -256,10 +248,12 @@ class Spawn:
     # How it is followed
 
     def _look(self) -> Server:
-        missed = self._looking.missed
+        missed, posted = self._looking.missed, self._claim.posted
         self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
         if self._looking.missed > missed:
             self._lose_sight()
+        if self._claim.see(self.last, posted):
+            self._reason = None  # it was that of an earlier start
         self._stopping = self._stopping or self.last.pending in _servers.BUSY
         self._taken = self._taken or self.last.pending == "spawn"
         return self.last
@@ -294,7 +288,7 @@ class Spawn:
                 if found is not None and found.state != "pending":
                     return None
                 continue
-            message = _words(event)
+            message = words_of(event)
             if event.get("failed"):
                 return message
             self._note(event.get("progress"), message)
@@ -321,29 +315,31 @@ class Spawn:
             return error
         if self._reason is None:
             self._reason = self._listen()
-        return self._failed("it stopped while it was waited for" if self._reason is None else self._reason)
+        return self._failed(self._reason)
 
     def _judge(self) -> None:
         """The POST's own verdict: nothing, or a failure in the words of the stream where it has some."""
-        if self._posted is None:
+        if self._claim.posted is None:
             return
         try:
-            self._posted.result()
+            self._claim.posted.result()
         except HubError as error:
             if is_away(error) and self._taken:
                 return  # only the answer was lost; the server tells the rest
-            if isinstance(error, Timeout) and self._lost < _LOST_REQUESTS:
+            if isinstance(error, Timeout) and self._rounds < _LOST_REQUESTS:
                 return  # the hub's slow_spawn_timeout is longer than our patience
             if isinstance(error, HubFailure):
                 # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
-                raise self._failed(self._reason or self._listen() or error.reason, error) from None
+                raise self._failed(self._reason or self._listen() or error.reason or "", error) from None
             # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
             if self._is_told(error):
-                raise self._failed(error.reason, error) from None
+                failed = self._failed(error.reason, error)
+                failed.result = {"changed": True}  # the hub has begun it
+                raise failed from None
             raise
 
-    def _failed(self, reason: str | None, cause: HubError | None = None) -> SpawnFailed:
-        said = _said(reason) or _NO_REASON
+    def _failed(self, event: str | None, cause: HubError | None = None) -> SpawnFailed:
+        said = reason_of(event)
         self._say(f"failed: {said}")
         return SpawnFailed(
             f"The {self._wanted.title} did not start: {said}.",
@@ -359,6 +355,8 @@ class Spawn:
         told = (
             "the hub says ready, but it does not answer" if self.last.state == "ready" else f"it is {self.last.state}"
         )
+        if self.last.pending == "check":
+            told = _stopping.CHECKING
         if self._away is not None:
             told = f"the hub does not answer: {self._away.message.rstrip('.')}"
         last = self.events[-1]["message"] if self.events else "none"
@@ -370,28 +368,22 @@ class Spawn:
 
     def _left(self) -> tuple[str, dict[str, Any]]:
         """What becomes of a server that is late, in words and for the result."""
-        wanted, found, posted = self._wanted, self.last, self._posted
-        if wanted.on_timeout == "leave" or not (found.pending or (posted is not None and self._ours)):
-            return "It was left as it is.", {"state": "pending" if found.pending else "failed"}
+        wanted, posted = self._wanted, self._claim.posted
+        left = "It was left as it is."
+        if wanted.on_timeout == "leave" or not self._claim.is_to_stop(self.last):
+            return left, {"state": "pending" if self.last.pending else "failed"}
         try:
             over = time.monotonic() + _CLEANING
             self._looking = self._hub.by(over)
             if posted is not None:
                 # A request to start that is still on its way would otherwise arrive after the one to stop.
                 until(lambda: posted.done() or self._look().state != "stopped", over)
-            left = max(1.0, round(over - time.monotonic()))
-            self.last = _stopping.stop(self._hub, wanted.user, wanted.name, left)
+                self._look()
+            if not self._claim.is_to_stop(self.last):
+                return left, {"state": "pending" if self.last.pending else "failed"}
+            seconds = max(1.0, round(over - time.monotonic()))
+            self.last = _stopping.stop(self._hub, wanted.user, wanted.name, seconds)
         except HubError as error:
             state = "pending" if self.last.pending else "failed"
             return f"It could not be stopped: {error.message}", {"state": state}
         return "It was stopped.", {"changed": True, "state": "failed"}
-
-
-def _said(reason: str | None) -> str:
-    """The reason without what a hub says before each."""
-    return (reason or "").removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
-
-
-def _words(event: dict[str, Any]) -> str:
-    """What an event of the stream says. Some spawners say it in HTML only."""
-    return str(event.get("message") or "") or unescape(re.sub("<[^>]*>", "", str(event.get("html_message") or "")))

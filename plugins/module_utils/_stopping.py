@@ -36,6 +36,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import 
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._times import moment
 
+CHECKING = "the hub has been restarted, and still checks whether it has outlived that"
+"""What a server is that is pending "check"."""
 _QUICK = 0.5
 """Seconds within which many a hub has answered a request, so that no look at the server is needed."""
 
@@ -95,7 +97,7 @@ def tell(
     def look() -> Server:
         return read(hub, user, name)
 
-    pause = _servers.PAUSE
+    pause, refused = _servers.PAUSE, False
     while True:
         try:
             # The hub holds its answer for as long as its slow_stop_timeout, 10 s: the server tells sooner.
@@ -104,9 +106,13 @@ def tell(
         except NotFound:
             return  # a named server that never was, or that went meanwhile
         except Invalid:
-            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other.
-            if not patient or look().state != "pending":
+            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other. It may be so by now.
+            found = look() if patient else None
+            if found is None or (refused and found.state != "pending"):
                 raise
+            if begun(found):
+                return
+            refused = found.state != "pending"
             until(lambda: look().state != "pending", deadline)
             if look().state != "ready":
                 return
@@ -127,7 +133,7 @@ def tell(
                     raise
                 if begun(found):
                     return
-                _settled(look, found.pending, deadline)
+                _settle(look, found, deadline)
             elif begun(until(look, deadline if patient else 0.0)):
                 return
             elif not patient or pause > deadline - time.monotonic():
@@ -136,9 +142,14 @@ def tell(
         pause = min(pause * 1.5, _servers.LONGEST_PAUSE)
 
 
-def _settled(look: Callable[[], Server], pending: str | None, deadline: float) -> None:
-    """Wait for the end of what is under way."""
-    until(lambda: look().pending != pending, deadline)
+def _settle(look: Callable[[], Server], found: Server, deadline: float) -> None:
+    """Wait for the end of what is under way. Raises `Timeout` where the ``deadline`` is first."""
+    if not until(lambda: look().pending != found.pending, deadline):
+        under_way = CHECKING if found.pending == "check" else f"it is still pending {found.pending}"
+        raise Timeout(
+            f"The {title(found.user, found.name)} could not be stopped in time: {under_way}.",
+            "Look into the hub's log, or wait longer with wait_timeout.",
+        )
 
 
 def checked(hub: HubClient, user: str, name: str, deadline: float) -> bool:

@@ -53,8 +53,8 @@ options:
       - What happens to a server that runs or starts with other O(user_options) than those that are given, as the hub
         shows them. V(ignore) leaves one that runs, V(restart) stops it and starts it with the new ones, V(fail) fails
         and leaves it.
-      - With V(ignore), a start that somebody else has asked for at the same moment, with other options, is a failure
-        with the code V(conflict).
+      - A start that somebody else has asked for at the same moment, with other options, is a failure with the code
+        V(conflict), also where this task has restarted the server for its own.
       - What O(options_format) makes of them is compared, as the hub keeps it. With a spawner that changes the options
         that it is given, V(restart) restarts at every run.
     type: str
@@ -80,8 +80,9 @@ options:
   on_timeout:
     description:
       - What happens to a server that is not ready after O(wait_timeout). V(stop) stops it, so that nothing is left
-        behind, and takes up to a minute more for that; V(leave) lets it go on. A server that ran before the task, and
-        does not answer, is left in any case.
+        behind, and takes up to a minute more for that; V(leave) lets it go on.
+      - Only what this task has started is stopped. A server that ran before the task and does not answer, one that the
+        hub checks after its own restart, and a start that somebody else has asked for, are left in any case.
     type: str
     choices: [stop, leave]
     default: stop

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _spawning
+from cutting_proxy import cutting_proxy
 from doors import At, failed, until
 from hubs import Hub, HubPool
 
@@ -107,6 +110,47 @@ def test_starts_with_other_options(at: At, gate: Path) -> None:
         if result["failed"]:
             failed(result, "conflict", "another start came first", "They differ in size.")
             assert result["changed"] is False
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task acts as one on a machine of its own: none waits for the request of another."""
+    monkeypatch.setattr(_spawning, "alone", lambda name, patience: nullcontext())
+
+
+@pytest.mark.usefixtures("apart")
+def test_starts_with_other_options_from_several_machines(at: At, gate: Path) -> None:
+    test_starts_with_other_options(at, gate)
+
+
+@pytest.mark.usefixtures("apart")
+def test_restarts_from_several_machines(at: At) -> None:
+    test_restarts(at)
+
+
+def test_who_comes_second_does_not_stop_the_start_of_the_first(at: At, gate: Path) -> None:
+    """With other options that is told while the start is under way, and with any others it is left alone."""
+    user, mine = at.new_user(), {"start_gate": str(gate), "size": 1}
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(at, "hub_server", user=user, user_options=mine, wait_timeout="10m")
+        until(lambda: at.servers(user).get("", {}).get("started"))
+        other = at("hub_server", user=user, user_options={**mine, "size": 2}, wait_timeout="5m")
+        late = at("hub_server", user=user, wait_timeout=1)
+        assert at.servers(user)[""]["pending"] == "spawn"
+        gate.touch()
+        assert first.result()["changed"] is True
+    failed(other, "conflict", "another start came first", "They differ in size.")
+    failed(late, "timeout", "It was left as it is.")
+    assert (other["changed"], late["changed"]) == (False, False)
+
+
+def test_one_restart_that_fails_is_one_start(at: At) -> None:
+    user, silent = at.new_user(), {"fail_silently": True, "start_seconds": 1.5}
+    assert at("hub_server", user=user)["changed"]
+    with cutting_proxy(at.hub.url) as proxy:
+        result = at.through(proxy.url)("hub_server", user=user, state="restarted", user_options=silent)
+    failed(result, "spawn_failed", "not ready within its start_timeout")
+    assert [exchange.method for exchange in proxy.exchanges].count("POST") == 1
 
 
 @pytest.mark.parametrize("version", ["6.1", "5.5", "4.1"])

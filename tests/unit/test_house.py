@@ -33,6 +33,7 @@ FLOORS = {
     "module_utils._scopes": GROUND,
     "module_utils._secrets": GROUND,
     "module_utils._shapes": GROUND,
+    "module_utils._starts": GROUND,
     "module_utils._times": GROUND,
     "module_utils._answers": ANSWERS,
     "module_utils._plan": ANSWERS,
@@ -44,6 +45,7 @@ FLOORS = {
     "module_utils._policy": NOUN,
     # What a flow is made of.
     "module_utils._counting": PART,
+    "module_utils._claims": PART,
     "module_utils._stopping": PART,
     "module_utils._spawning": SPAWN,
     "module_utils._keeping": PART,

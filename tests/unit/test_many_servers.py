@@ -37,6 +37,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_servers, "PAUSE", 0.005)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_spawning, "_QUICK", 0.05)
+    monkeypatch.setattr(_spawning, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, *wanted: Wanted, check_mode: bool = False, lines: list[str] | None = None) -> Model:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _spawning
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
@@ -28,6 +28,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import T
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Server, Wanted
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._starts import NO_REASON
 from scripted_hub import HUB, PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
 
 URL = HUB + "user/alice/"
@@ -41,6 +42,7 @@ LONG = 120.0
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_servers, "PAUSE", 0.005)
     monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(_spawning, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
@@ -330,8 +332,8 @@ def test_options_that_are_sent_otherwise_are_compared_as_the_hub_shows_them() ->
         ("Spawn failed: no node with a GPU is free.", "no node with a GPU is free"),
         ("Spawn failed: HTTP 404: no such profile", "HTTP 404: no such profile"),
         # How a hub tells that its own start_timeout passed.
-        ("Spawn failed: ", "the hub gives no reason, which is how it reports that its own start_timeout passed"),
-        ("", "the hub gives no reason, which is how it reports that its own start_timeout passed"),
+        ("Spawn failed: ", NO_REASON),
+        ("", NO_REASON),
     ],
 )
 def test_a_spawn_that_fails_ends_the_wait_with_the_hub_s_reason(message: str, reason: str) -> None:
@@ -633,19 +635,22 @@ def test_where_a_hub_cannot_cancel_a_start_its_end_is_waited_for(becomes: Model 
     assert hub.writes == ([STOP, STOP] if becomes else [STOP])
 
 
-def test_a_late_server_that_somebody_else_started_and_this_task_stopped_is_a_change(clock: Clock) -> None:
+def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: Clock) -> None:
     hub = hub_with(PENDING)
     takes_up(hub, None)
-    error, _item = failure(hub, wait_timeout=10.0)
-    assert hub.writes == [STOP]
-    assert error.result["changed"] is True
+    error, item = failure(hub, wait_timeout=10.0)
+    assert hub.writes == []
+    assert (error.result["changed"], item["state"]) == (False, "pending")
+    assert error.message.endswith("It was left as it is.")
 
 
 def test_a_late_server_that_cannot_be_stopped_is_told_of(clock: Clock) -> None:
-    hub = hub_with(PENDING)
+    hub = hub_with(None)
 
-    def refuses(*_request: Any) -> None:
-        raise MissingScope("The token lacks the scope 'delete:servers'.", "x")
+    def refuses(method: str, *_request: Any) -> None:
+        hub.set_server(PENDING)
+        if method == "DELETE":
+            raise MissingScope("The token lacks the scope 'delete:servers'.", "x")
 
     hub.on_write = refuses
     error, _item = failure(hub, wait_timeout=10.0)
@@ -783,8 +788,14 @@ def test_one_with_the_same_options_or_with_any_is_as_good_as_ours(more: dict[str
 def test_what_a_spawner_adds_to_the_options_is_no_difference() -> None:
     hub = started_by_another({"profile": "gpu", "added": True})
     assert perform(hub, user_options={"profile": "gpu"})["servers"][0]["state"] == "ready"
-    error, _item = failure(started_by_another({"added": True}), user_options={})
-    assert error.code == "conflict"
+    assert perform(started_by_another({"added": True}), user_options={})["servers"][0]["state"] == "ready"
+
+
+def test_beside_no_options_at_all_those_of_another_start_are_one() -> None:
+    hub = hub_with(None)
+    hub.on_look = lambda: hub.set_server({**began(1), "user_options": {"added": True}}) if hub.looks == 2 else None
+    error, _item = failure(hub, user_options={})
+    assert (error.code, hub.writes) == ("conflict", [])
 
 
 def test_a_start_that_the_hub_calls_created_is_ours_whatever_its_spawner_makes_of_the_options() -> None:
@@ -799,8 +810,12 @@ def test_what_runs_already_may_have_other_options() -> None:
     assert perform(hub, user_options={"profile": "cpu"})["changed"] is False
 
 
-def began(at: int) -> Model:
-    return {**READY, "started": f"2026-01-01T00:00:{at:02}Z"}
+def began(at: int, options: Model | None = None) -> Model:
+    return {**READY, "started": f"2026-01-01T00:00:{at:02}Z", "user_options": options}
+
+
+def starting(at: int, options: Model | None = None) -> Model:
+    return {**began(at, options), "ready": False, "pending": "spawn"}
 
 
 def test_a_restart_is_done_where_somebody_else_has_restarted_it_before_we_ask() -> None:
@@ -849,7 +864,7 @@ def test_a_start_that_came_between_the_plan_and_ours_is_looked_after(
     wait: bool, options: Model, code: str | None
 ) -> None:
     hub, theirs = hub_with(None), {"user_options": {"profile": "gpu"}}
-    hub.on_look = lambda: hub.set_server({**PENDING, **theirs}) if hub.looks == 2 else None
+    hub.on_look = lambda: hub.set_server({**starting(1), **theirs}) if hub.looks == 2 else None
     hub.streams = [[lambda: hub.set_server({**READY, **theirs}), READY_EVENT]]
     result = perform(hub, user_options=options, wait=wait)
     assert (result["changed"], (result.get("failure") or {}).get("code"), hub.writes) == (False, code, [])
