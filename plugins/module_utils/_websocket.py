@@ -75,11 +75,11 @@ def opened(hub: HubClient, url: str, timeout: float) -> Any:
         **through(hub.proxy(url)),
     )
     # websocket-client before 1.9 takes a redirect that it does not follow for a connection.
-    status = made.getstatus() or 0
-    if status != 101:
+    answer = made.handshake_response
+    if answer is None or answer.status != 101:
         made.close(timeout=1)
-        raise websocket.WebSocketBadStatusException("Handshake status", status)
-    made.handshake_response.subprotocol = (made.getheaders() or {}).get("sec-websocket-protocol")
+        raise websocket.WebSocketBadStatusException("Handshake status", answer.status if answer else 0)
+    answer.subprotocol = answer.headers.get("sec-websocket-protocol")
     return made
 
 
