@@ -106,7 +106,7 @@ def tell(
         except NotFound:
             return  # a named server that never was, or that went meanwhile
         except Invalid:
-            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other. It may be so by now.
+            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other. By now it may be.
             found = look() if patient else None
             if found is None or (refused and found.state != "pending"):
                 raise
