@@ -61,6 +61,15 @@ _PATIENT = 1
 """How often a kernel's process may be started again. The first time may have met a port that was taken."""
 
 
+class StartedAgain(Exception):
+    """The server has started the kernel's process again, and still waits for an answer of the first one.
+
+    Jupyter Server asks a kernel once for its information, and opens no websocket before it has the answer, or its
+    ``kernel_info_timeout`` of 60 s is over (``request_kernel_info`` in its services/kernels/connection/channels.py). A
+    process that found one of its ports taken never answers.
+    """
+
+
 class Kernels:
     """Those of the server at this address, for one who waits up to the ``deadline``, ``timeout`` s in all."""
 
@@ -71,6 +80,8 @@ class Kernels:
         self._timeout = timeout
         self._deadline = deadline
         self._restarts = 0
+        self._last_restart = 0.0
+        """When the server did so last, by `time.monotonic`."""
 
     @property
     def _left(self) -> float:
@@ -79,9 +90,10 @@ class Kernels:
     # From its start to its end
 
     def start(self) -> str:
-        """The address of a kernel of our own. Raises `KernelFailed`, or what the hub says."""
+        """The address of a new kernel of our own. Raises `KernelFailed`, or what the hub says."""
         # An older Jupyter Server does not take this id, and gives one of its own.
         number, hub = str(uuid.uuid4()), self._hub.patient(self._deadline)
+        self._restarts = 0
         before = self._kernels_before(hub)
         try:
             model = self._asked_for(hub, number)
@@ -170,9 +182,9 @@ class Kernels:
         return f"{self._url}api/kernels/{quote(number)}"
 
     @contextlib.contextmanager
-    def connect(self, kernel: str) -> Iterator[Channel]:
-        """Speak to a kernel within the block."""
-        channel = Channel(self._connected(kernel), self._deadline)
+    def connect(self, kernel: str, *, is_last: bool = True) -> Iterator[Channel]:
+        """Speak to a kernel within the block. Raises `StartedAgain`, unless it ``is_last``."""
+        channel = Channel(self._connected(kernel, is_last=is_last), self._deadline)
         try:
             yield channel
         finally:
@@ -202,7 +214,7 @@ class Kernels:
 
     # Its websocket
 
-    def _connected(self, kernel: str) -> Any:
+    def _connected(self, kernel: str, *, is_last: bool = True) -> Any:
         """The kernel's websocket, which a server opens when the kernel is ready."""
         url, left, pause, began = f"{kernel}/channels", Event(), _PAUSE, 0.0
         refusal: HubError | None = None
@@ -213,7 +225,9 @@ class Kernels:
                 began = time.monotonic()
                 # In the background, for a handshake that comes byte by byte would have no end.
                 handshake = in_background(partial(self._handshake, url, self._left))
-                wait([handshake, watched], self._left, FIRST_COMPLETED)
+                while not wait([handshake, watched], min(self._left, _LOOK), FIRST_COMPLETED).done and self._left:
+                    if not is_last and self._restarts and time.monotonic() - self._last_restart > _SHORT:
+                        raise StartedAgain
                 if handshake.done():
                     try:
                         return handshake.result()
@@ -256,7 +270,7 @@ class Kernels:
                 with contextlib.suppress(websocket.WebSocketTimeoutException):
                     event = json_of(events.recv())
                     if event.get("action") == "restart" and event.get("kernel_id") == kernel.rpartition("/")[2]:
-                        self._restarts += 1
+                        self._restarts, self._last_restart = self._restarts + 1, time.monotonic()
 
     def _end_of(self, kernel: str) -> str | None:
         """Why a kernel will never be ready; None for one that may be."""

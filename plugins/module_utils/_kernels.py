@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import Kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._channels import Kernels, StartedAgain
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Conflict, HubError, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._messages import execution, kind_of, parent_of
@@ -177,9 +177,16 @@ class ExecFlow:
         return round(time.monotonic() - self._began, 3)
 
     def _execute(self, kernels: Kernels, output: Output) -> None:
+        try:
+            self._execute_in(kernels, output, is_last=False)
+        except StartedAgain:
+            self._execute_in(kernels, output, is_last=True)
+
+    def _execute_in(self, kernels: Kernels, output: Output, *, is_last: bool) -> None:
+        """Execute the code in one new kernel, and end that."""
         kernel = kernels.start()
         try:
-            with kernels.connect(kernel) as channel:
+            with kernels.connect(kernel, is_last=is_last) as channel:
                 self._talk(channel, output)
             if output.lost:
                 raise ChannelLost(output.lost)

@@ -48,6 +48,19 @@ class Manager(AsyncMappingKernelManager):
 
 c.ServerApp.kernel_manager_class = Manager
 """
+# The first process takes the only question of the server and ends. So it is where a kernel of another server has one of
+# its ports, and gets the question.
+SWALLOWED = """
+import json, os, sys, zmq
+try:
+    os.mkdir(os.path.expanduser("~/begun"))
+except FileExistsError:
+    os.execvp("python3", ["python3", "-m", "ipykernel_launcher", "-f", sys.argv[1]])
+shell = zmq.Context().socket(zmq.ROUTER)
+shell.bind("tcp://127.0.0.1:" + str(json.load(open(sys.argv[1]))["shell_port"]))
+shell.recv_multipart()
+sys.exit(1)
+"""
 BROKEN: dict[str, tuple[str, list[str] | None]] = {
     # By user: the server's configuration, and the command of a kernel spec that it has besides.
     "without-ipykernel": (DEFAULT, ["python3", "-I", "-S", "-m", "ipykernel_launcher", "-f", "{connection_file}"]),
@@ -62,6 +75,7 @@ BROKEN: dict[str, tuple[str, list[str] | None]] = {
     "too-slow": (MANAGER.format(before=10, after=0, listing=0), None),
     "slow-answer": (MANAGER.format(before=0, after=15, listing=0), None),
     "sound": ("", None),
+    "port-taken": (DEFAULT.replace("0.5", "3"), ["python3", "-c", SWALLOWED, "{connection_file}"]),
     "json-only": ('c.ZMQChannelsWebsocketConnection.kernel_ws_protocol = ""\n', None),
 }  # fmt: skip
 SAYS: dict[str, list[str]] = {
@@ -118,6 +132,13 @@ def test_what_is_broken(broken: At, user: str) -> None:
 
 def test_each_has_a_sentence_of_its_own() -> None:
     assert len({says[0] for user, says in SAYS.items() if user != "dies-slowly"}) == len(SAYS) - 1
+
+
+def test_a_kernel_that_the_server_has_started_again_is_not_waited_for(broken: At) -> None:
+    """The server still waits for the first process to answer, and opens no websocket for a minute."""
+    result = broken("hub_exec", user="port-taken", code="6 * 7", timeout="50s")
+    assert (result["failed"], result["result"]) == (False, "42"), result["msg"]
+    assert kernels(broken, "port-taken") == []
 
 
 def test_a_kernel_that_takes_long_is_waited_for(broken: At) -> None:

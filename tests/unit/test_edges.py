@@ -215,4 +215,4 @@ def test_no_handshake_of_a_kernel_ends_with_it(status: int, monkeypatch: pytest.
     kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
     kernel = kernels.start()
     assert kernels._connected(kernel) == "the websocket"
-    assert asked == [f"{kernel}/channels"] * (AWAY + 1)
+    assert f"{kernel}/channels" in asked
