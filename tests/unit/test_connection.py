@@ -121,7 +121,7 @@ def test_what_all_programs_read_alike_is_an_address(url: str) -> None:
     "url",
     [
         "http://evil\\@hub/", "//evil\\@hub/user/bob/", "http://evil@hub/", "http://a:b@hub/", "http://hub/a b",
-        "http://hub\t/", "http://hub/\r\nX: y", "http://hub/\x00", "http://hub/\x7f",  "http://hub/\u2028", "http://hub/\xa0",
+        "http://hub\t/", "http://hub/\r\nX: y", "http://hub/\x00", "http://hub/\x7f", "http://hub/\u2028", "http://hub/\xa0",
         "http://hub..x/", f"http://{'a' * 64}/",
     ],
 )  # fmt: skip
