@@ -60,6 +60,7 @@ class EdgeHub:
             return self._answer(request, self.status, PAGE, "text/html")
         status, answer = self._at_hub(method, path, json.loads(request.body or "{}"))
         if method == "POST" and self.turns_away_posts and self.left:
+            self.left -= 1
             return self._answer(request, self.status, PAGE, "text/html")
         return self._answer(request, status, json.dumps(answer).encode() if answer is not None else b"")
 
