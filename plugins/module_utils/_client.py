@@ -39,6 +39,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
     api_path,
+    base_url,
     is_address,
     joined,
     likely_addresses,
@@ -100,7 +101,9 @@ class HubClient(Transport):
             failure = failure_of(response, "its version")
             other = self._other_address(response)
             if other:
-                failure.hint = f"Set hub_url to {other}: a JupyterHub answers there."
+                # Below a base path that ends in /hub, only the API's address says which of the two is meant.
+                shown = other if base_url(other) == other else urljoin(other, "hub/api")
+                failure.hint = f"Set hub_url to {shown}: a JupyterHub answers there."
             raise failure
         try:
             answer = json_of(response.content)
@@ -289,6 +292,8 @@ class HubClient(Transport):
         status = response.status_code
         if status in (401, 403):
             raise self._forbidden(response, scope, what)
+        if 300 <= status < 400:
+            self.version  # noqa: B018 - it fails with the address that works, where there is one
         if status >= 300:
             raise failure_of(response, what)
         if not response.content.strip():

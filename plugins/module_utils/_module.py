@@ -40,16 +40,17 @@ def address_of_environment() -> str:
     for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL):
         value = os.environ.get(name)
         if value:
-            # The hub itself is at /hub/ of what it calls its public address (``Hub.public_url`` in its objects.py).
-            return value.removesuffix("/").removesuffix("/hub") + "/" if name.endswith("HUB_URL") else value
+            return value
     raise AnsibleFallbackNotFound
 
 
 def is_internal(url: str) -> bool:
-    """Whether it is the address that a hub tells a service or a server of its own, and no other one is known."""
-    return url == os.environ.get(_INTERNAL) and any(
-        name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME")
-    )
+    """Whether it is the hub's own address, which it tells its services and servers, and no other one is known.
+
+    A hub listens at the port 8081 behind its proxy, unless it is configured otherwise (``hub_port`` in its app.py).
+    """
+    of_hub = any(name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME"))
+    return url == os.environ.get(_INTERNAL) and (of_hub or re.match(r"http://[^/]+:8081/", url) is not None)
 
 
 _PIECE = 4

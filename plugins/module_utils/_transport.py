@@ -221,8 +221,10 @@ class Transport:
                 raise self._ended(no_answer(error, method, url, timeout), timeout) from None
             except NotInTime:
                 raise self._ended(too_late(method, url, timeout), timeout) from None
-            wait = retry_after_of(response)
-            wait = pause if wait is None else max(wait, pause)
+            wait = max(retry_after_of(response) or 0.0, pause)
+            if response.status_code != 429:
+                # A proxy guesses when the hub is back. One more look costs the hub nothing while it is away.
+                wait = min(wait, LONGEST_PAUSE)
             if method not in _SAFE or not is_passing(response) or time.monotonic() + wait > over:
                 return response
             self.missed += response.status_code != 429  # the hub is there, and has too much to do

@@ -25,6 +25,10 @@ VARIABLES: dict[str, dict[str, str]] = {
         **_CONNECTION,
         **_prefixed("verify", "api_token", "server_name", "user_options", "wait_timeout"),
         "with timeout": "with verify_code_timeout",
+        # The role starts its own server, and leaves one alone that was started by somebody else.
+        "Run this again with on_options_change: restart, or stop the server first.": (
+            "Let no two runs use this account at the same time, or set verify_stop_running."
+        ),
         "timeout:": "verify_code_timeout:",
     },
     "service_account": {
@@ -35,6 +39,9 @@ VARIABLES: dict[str, dict[str, str]] = {
         "rotate: true or on_lost": "service_account_on_lost",
         "Give path or secret": "Give service_account_token_path or service_account_secret",
         "Give path": "Give service_account_token_path",
+        "path, '": "service_account_token_path, '",
+        "leave path out": "leave service_account_token_path out",
+        "give another path": "give another service_account_token_path",
         "another note": "another service_account_note",
         "scopes:": "service_account_scopes:",
     },

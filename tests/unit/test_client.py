@@ -147,6 +147,25 @@ def test_an_address_that_redirects_to_the_hub_is_told_with_the_one_that_works(
     assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
 
 
+def test_so_it_is_whatever_is_asked_for_first() -> None:
+    moved = {"Location": "/jhub/hub/api/users/alice"}
+    url = "https://hub.example.org/"
+    first = Exchange("GET", url + "hub/api/users/alice", "", 302, moved)
+    second = Exchange("GET", url + "hub/api/", "", 302, {"Location": "/jhub/hub/api/"}, token=None)
+    with scripted_hub(first, second, version(), url=url) as hub, pytest.raises(UnexpectedAnswer) as error:
+        hub.get("users", "alice", scope="read:users", what="user 'alice'")
+    assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
+
+
+def test_a_hub_below_a_path_of_its_own_name_is_told_by_the_address_of_its_api() -> None:
+    url = "https://hub.example.org/"
+    first = Exchange("GET", url + "hub/api/", "", 302, {"Location": "/hub/hub/api/"}, token=None)
+    there = Exchange("GET", url + "hub/hub/api/", {"version": "6.1.1"}, token=None)
+    with scripted_hub(first, there, url=url) as hub, pytest.raises(UnexpectedAnswer) as error:
+        hub.version  # noqa: B018
+    assert error.value.hint == f"Set hub_url to {url}hub/hub/api: a JupyterHub answers there."
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_token_that_the_hub_does_not_know(status: int) -> None:
     refusal = Exchange("GET", API + "user", {"message": "Missing or invalid credentials."}, status)
@@ -221,7 +240,10 @@ def test_an_object_that_is_none_is_no_hub_s_answer(answer: object) -> None:
 
 def test_a_redirect_is_not_followed() -> None:
     moved = Exchange("GET", ALICE, "", 302, {"Location": f"https://elsewhere.example.org/x?token={TOKEN}"})
-    with scripted_hub(moved) as hub, pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.org/x;") as error:
+    with (
+        scripted_hub(moved, version()) as hub,
+        pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.org/x;") as error,
+    ):
         hub.get("users", "alice", scope="read:users", what="user 'alice'")
     assert TOKEN not in str(error.value.as_result())
 

@@ -251,15 +251,22 @@ def test_the_public_address_comes_before_the_internal_one(monkeypatch: pytest.Mo
     own = {"JUPYTERHUB_URL": "https://own.example.org/"}
     assert address(monkeypatch) is None
     assert address(monkeypatch, **internal) == "http://10.0.0.1:8081/hub/api"
-    assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/"
+    assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/hub/"  # see `base_url`
     assert address(monkeypatch, **internal, **public, **own) == "https://own.example.org/"
 
 
-@pytest.mark.parametrize("managed", [True, False])
-def test_a_service_of_the_hub_s_knows_that_its_address_is_internal(
-    managed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("url", "managed", "internal"),
+    [
+        ("http://10.0.0.1:8888/hub/api", True, True),
+        ("http://hub:8081/hub/api", False, True),  # a scheduled job beside the hub, which knows this address only
+        ("https://hub.example.org/hub/api", False, False),
+    ],
+)
+def test_whoever_knows_the_internal_address_only_is_told_so(
+    url: str, managed: bool, internal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JUPYTERHUB_API_URL", "http://10.0.0.1:8081/hub/api")
+    monkeypatch.setenv("JUPYTERHUB_API_URL", url)
     monkeypatch.delenv("JUPYTERHUB_SERVICE_NAME", raising=False)
     if managed:
         monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/services/verify/")
@@ -271,9 +278,9 @@ def test_a_service_of_the_hub_s_knows_that_its_address_is_internal(
             self.connection.check_servers()
             return super().plan()
 
-    result = perform(Asking(), hub_url="http://10.0.0.1:8081/hub/api")
-    assert result.get("failed", False) is managed
-    if managed:
+    result = perform(Asking(), hub_url=url)
+    assert result.get("failed", False) is internal
+    if internal:
         assert result["failure"]["code"] == "invalid"
         assert "JUPYTERHUB_URL in the environment" in result["msg"]
     assert "failed" not in perform(Asking())
