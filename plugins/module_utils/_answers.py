@@ -41,6 +41,10 @@ except ImportError:
     pass
 
 
+_LONGEST_PAGE = 100_000
+"""Characters of a page that are looked at."""
+
+
 def json_of(text: str | bytes) -> Any:
     """What a text of JSON says. Raises `ValueError` for one that says nothing that JSON can say again, such as NaN.
 
@@ -140,6 +144,24 @@ def of_server(response: requests.Response, hub_url: str) -> bool:
     target = urlsplit(location).path if is_address(location) else ""
     hub = urlsplit(hub_url).path + "hub/"
     return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
+
+
+def base_path_in(response: requests.Response) -> str:
+    """The base path that a JupyterHub's page names which says that there is nothing at this address; or nothing."""
+    if response.status_code != 404 or "html" not in response.headers.get("Content-Type", ""):
+        return ""
+    found = re.search(r'base_url: "(/[^"\s]*)"', response.text[:_LONGEST_PAGE])
+    return found[1] if found else ""
+
+
+def misplaced(response: requests.Response, what: str) -> Invalid:
+    """The hub has answered at the address of a server that runs, with a redirect to a page of its own."""
+    return Invalid(
+        f"The hub answers itself at the address of the {what}: there is no way to it from there.",
+        "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, look "
+        "into the proxy's log.",
+        result={"changed": False}, **request_of(response),
+    )  # fmt: skip
 
 
 def gone(response: requests.Response, what: str) -> HubFailure:

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import (
+    base_path_in,
     content_of,
     distrusts,
     elsewhere,
@@ -29,6 +30,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
     failure_of_server,
     gone,
     json_of,
+    misplaced,
     no_answer,
     of_server,
     reason_of,
@@ -97,14 +99,8 @@ class HubClient(Transport):
         """The hub's version, the one thing it tells anybody. Proves that a JupyterHub answers."""
         url = urljoin(self.url, "hub/api/")
         response = self._send("GET", url, token=False)
-        if 300 <= response.status_code < 400 or response.status_code >= 500:
-            failure = failure_of(response, "its version")
-            other = self._other_address(response)
-            if other:
-                # Below a base path that ends in /hub, only the API's address says which of the two is meant.
-                shown = other if base_url(other) == other else urljoin(other, "hub/api")
-                failure.hint = f"Set hub_url to {shown}: a JupyterHub answers there."
-            raise failure
+        if 300 <= response.status_code < 400 or response.status_code >= 500 or base_path_in(response):
+            raise self._failure_of(response, "its version")
         try:
             answer = json_of(response.content)
             answer["version"]
@@ -116,10 +112,24 @@ class HubClient(Transport):
             ) from None  # fmt: skip
         return str(shaped(answer, VERSION, response)["version"])
 
+    def _failure_of(self, response: requests.Response, what: str) -> HubError:
+        """What `failure_of` says, or where the hub is, if it is at another path."""
+        failure, other = failure_of(response, what), self._other_address(response)
+        if other is None:
+            return failure
+        # Below a base path that ends in /hub, only the API's address says which of the two is meant.
+        shown = other if base_url(other) == other else urljoin(other, "hub/api")
+        message = failure.message if response.status_code < 400 else f"There is no JupyterHub at {self.url}."
+        return UnexpectedAnswer(
+            message, f"Set hub_url to {shown}: a JupyterHub answers there.", **request_of(response)
+        )  # fmt: skip
+
     def _other_address(self, response: requests.Response) -> str | None:
-        """Where the hub is, if the answer redirects, and one answers at a likely place. No token is sent there."""
-        location = joined(str(response.url), response.headers.get("Location", ""))
-        if response.status_code >= 400 or not is_address(location):
+        """Where the hub is, if the answer redirects or is a hub's page, and one answers at a likely place. No token is
+        sent there."""
+        told = response.headers.get("Location", "") if response.status_code < 400 else base_path_in(response)
+        location = joined(str(response.url), told)
+        if not told or not is_address(location):
             return None
         for url in likely_addresses(self.url, location):
             answer = self._probe(urljoin(url, "hub/api/"))
@@ -274,6 +284,8 @@ class HubClient(Transport):
         response = self._send(method, url, body=body)
         if response.status_code in (401, 403) and not self.token_header(str(response.request.url)):
             raise elsewhere(response, what, self.url)
+        if 300 <= response.status_code < 400 and not of_server(response, self.url):
+            raise misplaced(response, what)
         kind = response.headers.get("Content-Type", "")
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
             # What the hub answers in place of a server that has gone, to a POST with a complaint on XSRF.
@@ -292,10 +304,8 @@ class HubClient(Transport):
         status = response.status_code
         if status in (401, 403):
             raise self._forbidden(response, scope, what)
-        if 300 <= status < 400:
-            self.version  # noqa: B018 - it fails with the address that works, where there is one
         if status >= 300:
-            raise failure_of(response, what)
+            raise self._failure_of(response, what)
         if not response.content.strip():
             return None
         try:

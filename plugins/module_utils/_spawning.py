@@ -33,8 +33,9 @@ _QUICK = 0.5
 """Seconds within which many a hub has answered the request to start a server, so that no look at it is needed."""
 _LOST_REQUESTS = 3
 """How many starts may be lost, or ended by others, before this one is given up."""
-_STANDING_IN = 15.0
-"""Seconds for which the hub may answer in place of a server that it calls ready: its proxy may be about to know."""
+_STANDING_IN, _STOOD_IN = 15.0, 2.0
+"""Seconds for which the hub may answer in place of a server that it calls ready: its proxy may be about to know of one
+that has just been started, and knows of one that ran before."""
 _QUEUE = 5.0
 """Seconds that others on this machine get, which start the same server, until the hub has taken theirs up."""
 _CLEANING = 60.0
@@ -89,6 +90,8 @@ class Spawn:
             self._claim.ask()
             # What the hub calls ready, and does not answer, it looks after when it is asked to start it.
             dead = found is not None and found.state == "ready" and self._claim.runs_on(found)
+            if dead and self._looking.stands_in(self.last.url):
+                return  # the hub would do nothing: there is no way to it from here
             if found is None or found.state == "stopped" or found.pending in _servers.BUSY or dead:
                 self._ask()
 
@@ -169,7 +172,8 @@ class Spawn:
     def _check_place(self, found: Server) -> None:
         """Raises `Invalid` where the hub stands in for a server that it calls ready, and has for long."""
         self._absent_since = self._absent_since or time.monotonic()
-        if time.monotonic() - self._absent_since > _STANDING_IN and self._looking.stands_in(found.url):
+        patience = _STOOD_IN if self._claim.runs_on(found) else _STANDING_IN
+        if time.monotonic() - self._absent_since > patience and self._looking.stands_in(found.url):
             raise self._misplaced(found)
 
     def _is_misplaced(self) -> bool:

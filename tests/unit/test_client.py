@@ -147,12 +147,37 @@ def test_an_address_that_redirects_to_the_hub_is_told_with_the_one_that_works(
     assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
 
 
+PAGE_OF_A_HUB = '<html><title>JupyterHub</title><script>window.jhdata = { base_url: "/jhub/hub/", }</script></html>'
+"""What a hub below /jhub/ says of a path that is none of its own."""
+
+
+@pytest.mark.parametrize("path", ["hub/api/", "hub/api/users/alice"])
+def test_a_page_of_a_hub_tells_where_it_is(path: str) -> None:
+    url, is_first = "https://hub.example.org/", path == "hub/api/"
+    kind = {"Content-Type": "text/html"}
+    page = Exchange("GET", url + path, PAGE_OF_A_HUB, 404, kind, token=None if is_first else TOKEN)
+    with scripted_hub(page, version(), url=url) as hub:
+        options = {"scope": "read:users", "what": "user 'alice'"}
+        with pytest.raises(UnexpectedAnswer) as error:
+            _found = hub.version if is_first else hub.get("users", "alice", **options)
+    assert error.value.message == f"There is no JupyterHub at {url}."
+    assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
+
+
+def test_a_hub_that_stands_in_for_a_server_is_told_as_that() -> None:
+    url = f"{HUB}user/alice/api/kernels"
+    there = {"Location": "/jhub/hub/user/alice/api/kernels"}
+    with scripted_hub(Exchange("GET", url, "", 302, there)) as hub, pytest.raises(Invalid) as error:
+        hub.ask_server("GET", url, what="server of user 'alice'")
+    assert "The hub answers itself at the address of the server of user 'alice'" in error.value.message
+    assert error.value.result == {"changed": False}
+
+
 def test_so_it_is_whatever_is_asked_for_first() -> None:
     moved = {"Location": "/jhub/hub/api/users/alice"}
     url = "https://hub.example.org/"
     first = Exchange("GET", url + "hub/api/users/alice", "", 302, moved)
-    second = Exchange("GET", url + "hub/api/", "", 302, {"Location": "/jhub/hub/api/"}, token=None)
-    with scripted_hub(first, second, version(), url=url) as hub, pytest.raises(UnexpectedAnswer) as error:
+    with scripted_hub(first, version(), url=url) as hub, pytest.raises(UnexpectedAnswer) as error:
         hub.get("users", "alice", scope="read:users", what="user 'alice'")
     assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
 
@@ -241,7 +266,7 @@ def test_an_object_that_is_none_is_no_hub_s_answer(answer: object) -> None:
 def test_a_redirect_is_not_followed() -> None:
     moved = Exchange("GET", ALICE, "", 302, {"Location": f"https://elsewhere.example.org/x?token={TOKEN}"})
     with (
-        scripted_hub(moved, version()) as hub,
+        scripted_hub(moved) as hub,
         pytest.raises(UnexpectedAnswer, match=r"elsewhere\.example\.org/x;") as error,
     ):
         hub.get("users", "alice", scope="read:users", what="user 'alice'")
