@@ -150,7 +150,7 @@ def base_path_in(response: requests.Response) -> str:
     """The base path that a JupyterHub's page names which says that there is nothing at this address; or nothing."""
     if response.status_code != 404 or "html" not in response.headers.get("Content-Type", ""):
         return ""
-    found = re.search(r'base_url: "(/[^"\s]*)"', response.text[:_LONGEST_PAGE])
+    found = re.search(r'base_url: "(/[^"\s]*)hub/"', response.text[:_LONGEST_PAGE])
     return found[1] if found else ""
 
 

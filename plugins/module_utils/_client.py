@@ -41,7 +41,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import until
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import (
     api_path,
-    base_url,
     is_address,
     joined,
     likely_addresses,
@@ -117,11 +116,9 @@ class HubClient(Transport):
         failure, other = failure_of(response, what), self._other_address(response)
         if other is None:
             return failure
-        # Below a base path that ends in /hub, only the API's address says which of the two is meant.
-        shown = other if base_url(other) == other else urljoin(other, "hub/api")
         message = failure.message if response.status_code < 400 else f"There is no JupyterHub at {self.url}."
         return UnexpectedAnswer(
-            message, f"Set hub_url to {shown}: a JupyterHub answers there.", **request_of(response)
+            message, f"Set hub_url to {other}: a JupyterHub answers there.", **request_of(response)
         )  # fmt: skip
 
     def _other_address(self, response: requests.Response) -> str | None:

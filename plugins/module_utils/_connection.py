@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid, is_text, quoted
 
-_API_OR_PAGE = re.compile(r"/(hub(/(api|home|login|logout|token|admin|spawn|spawn-pending)(/.*)?)?|user/[^/]+(/.*)?)$")
+_API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
 """Seconds: more than anybody waits, and less than a thread can."""
 _RESOURCES = {"", ".", "..", "activity", "admin-access", "progress", "server", "servers", "shared", "tokens"}
@@ -79,19 +79,12 @@ def can_be_token(text: str) -> bool:
     return re.fullmatch(r"[\x21-\x7e]*", text) is not None
 
 
-class BaseUrl(str):
-    """What `base_url` returns, and takes as it is: that of a hub whose base path is /hub/ looks like another hub's."""
-
-
-def base_url(url: str) -> BaseUrl:
+def base_url(url: str) -> str:
     """The hub's public address with its base path and one slash at the end.
 
-    Takes what people have at hand: the address itself, the hub's (``.../hub/``, which is what the hub calls its public
-    address, ``Hub.public_url`` in its objects.py), the API's (``.../hub/api``), a page's from the browser. Raises
+    Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser. Raises
     `Invalid` for everything else, and for parts that may be secret and lead nowhere.
     """
-    if isinstance(url, BaseUrl):
-        return url
     if not url:
         raise Invalid("hub_url is missing.", "Set hub_url, or JUPYTERHUB_URL in the environment.")
     try:
@@ -115,7 +108,7 @@ def base_url(url: str) -> BaseUrl:
     found = urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
     if not is_address(found):
         raise not_an_address()
-    return BaseUrl(found)
+    return found
 
 
 def not_an_address() -> Invalid:

@@ -103,11 +103,13 @@ class TokenFlow:
         kept = self._keeper.find(present, now)
         actions = []
         others = [token for token in present if token is not kept.token]
-        used = self._used_elsewhere(others, kept)
+        lost = self._keeper.left_over(present) if self._declares_place() else None
+        used = self._used_elsewhere([token for token in others if token is not lost], kept)
         if used and not kept.flaw:
             kept = replace(kept, flaw=f"a younger one, {used[0].id}, is used at another place")
         self._is_first_here = bool(self._declares_place() and kept.token is None and not used)
-        gone = superseded(others, kept.token, wanted, now, handed_over=bool(kept.flaw) and self._is_handed_over())
+        handed_over = bool(kept.flaw) and self._is_handed_over()
+        gone = superseded(others, kept.token, wanted, now, handed_over=handed_over, lost=lost)
         if kept.flaw:
             self._check_service()
             actions.append(Action("mint", self.name, kept.flaw))
@@ -133,8 +135,7 @@ class TokenFlow:
         wanted = self._wanted
         if not self._declares_place() or kept.damaged:
             return []
-        ours = self._keeper.left_over([*others, *([kept.token] if kept.token else [])])
-        used = [token for token in in_use(others, kept.token) if token is not ours]
+        used = in_use(others, kept.token)
         # JupyterHub 4 does not say whose the secrets are that work here. There is one for each that was used.
         if len(used) <= len(self._keeper.undecided):
             return []

@@ -40,7 +40,8 @@ def address_of_environment() -> str:
     for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL):
         value = os.environ.get(name)
         if value:
-            return value
+            # The hub itself is at /hub/ of what it calls its public address (``Hub.public_url`` in its objects.py).
+            return value.removesuffix("/").removesuffix("/hub") + "/" if "PUBLIC" in name else value
     raise AnsibleFallbackNotFound
 
 

@@ -195,27 +195,34 @@ def flaw_of(token: Token, wanted: Wanted, now: float) -> str:
 
 
 def superseded(
-    others: Sequence[Token], kept: Token | None, wanted: Wanted, now: float, *, handed_over: bool = False
+    others: Sequence[Token],
+    kept: Token | None,
+    wanted: Wanted,
+    now: float,
+    *,
+    handed_over: bool = False,
+    lost: Token | None = None,
 ) -> list[tuple[Token, str]]:
     """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
 
     Older ones were replaced by that, and have the time of ``overlap`` from then on. A younger one that was never used
     is a successor whose secret got lost on its way, and nobody has it. One that was used is kept at another place. The
     token that this run mints replaces it, so its time begins now. Where the secret of that token is ``handed_over`` to
-    the caller, which has to keep it first, a later run revokes what it replaces.
+    the caller, which has to keep it first, a later run revokes what it replaces. ``lost`` is one that a run has used
+    and that nobody keeps.
     """
     gone = []
     for token in sorted(others, key=lambda token: token.born):
-        had = kept is not None and token.born <= kept.born
+        had, used = kept is not None and token.born <= kept.born, bool(token.used) and token is not lost
         replaced = kept.born if kept is not None and had else now
         if token.digest is None:  # somebody else's, who chose the same note
             if wanted.prune:
                 gone.append((token, "it has the same note, and is to be pruned"))
-        elif kept is not None and not had and not token.used:
+        elif kept is not None and not had and not used:
             gone.append((token, LOST))
         elif now >= replaced + wanted.overlap and (had or not handed_over):
             gone.append((token, REPLACED))
-        elif kept is None and not token.used:
+        elif kept is None and not used:
             gone.append((token, LOST))
     return gone
 

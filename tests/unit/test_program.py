@@ -248,11 +248,11 @@ def address(monkeypatch: pytest.MonkeyPatch, **env: str) -> str | None:
 def test_the_public_address_comes_before_the_internal_one(monkeypatch: pytest.MonkeyPatch) -> None:
     internal = {"JUPYTERHUB_API_URL": "http://10.0.0.1:8081/hub/api"}
     public = {"JUPYTERHUB_PUBLIC_HUB_URL": "https://hub.example.org/jhub/hub/"}
-    own = {"JUPYTERHUB_URL": "https://own.example.org/"}
+    own = {"JUPYTERHUB_URL": "https://own.example.org/hub/"}  # below a path of that name
     assert address(monkeypatch) is None
     assert address(monkeypatch, **internal) == "http://10.0.0.1:8081/hub/api"
-    assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/hub/"  # see `base_url`
-    assert address(monkeypatch, **internal, **public, **own) == "https://own.example.org/"
+    assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/"
+    assert address(monkeypatch, **internal, **public, **own) == "https://own.example.org/hub/"
 
 
 @pytest.mark.parametrize(
