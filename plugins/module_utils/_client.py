@@ -116,7 +116,11 @@ class HubClient(Transport):
         failure, other = failure_of(response, what), self._other_address(response)
         if other is None:
             return failure
-        message = failure.message if response.status_code < 400 else f"There is no JupyterHub at {self.url}."
+        message = (
+            failure.message
+            if response.status_code < 400
+            else (f"There is no JupyterHub at {self.url}: its base path is another one.")
+        )
         return UnexpectedAnswer(
             message, f"Set hub_url to {other}: a JupyterHub answers there.", **request_of(response)
         )  # fmt: skip
