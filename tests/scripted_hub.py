@@ -196,6 +196,7 @@ class StandInHub:
 
     url = HUB
     connection = Connection(HUB, TOKEN)
+    version = "6.1.1"
 
     def __init__(self, model: Model | None = None, dialect: Dialect = DIALECTS[0]) -> None:
         self.model = model

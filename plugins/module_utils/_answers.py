@@ -45,6 +45,13 @@ _LONGEST_PAGE = 100_000
 """Characters of a page that are looked at."""
 
 
+NO_WAY = (
+    "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, look into "
+    "the proxy's log."
+)
+"""What to do where the hub answers in place of a server that runs."""
+
+
 def json_of(text: str | bytes) -> Any:
     """What a text of JSON says. Raises `ValueError` for one that says nothing that JSON can say again, such as NaN.
 
@@ -158,8 +165,7 @@ def misplaced(response: requests.Response, what: str) -> Invalid:
     """The hub has answered at the address of a server that runs, with a redirect to a page of its own."""
     return Invalid(
         f"The hub answers itself at the address of the {what}: there is no way to it from there.",
-        "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, look "
-        "into the proxy's log.",
+        NO_WAY,
         result={"changed": False}, **request_of(response),
     )  # fmt: skip
 

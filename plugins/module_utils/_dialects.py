@@ -9,6 +9,7 @@ This file is private to the collection: it may change without notice.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,14 @@ def mints_by_kind(version: str) -> bool:
     """
     number = version_of(version)
     return number < (5, 5, 3) or (6,) <= number < (6, 1)
+
+
+def lacked_to_mint(version: str, owner: Mapping[str, Any], user: str) -> str | None:
+    """The scope that a token's ``owner``, a service, lacks to mint tokens for that user; None where it lacks none."""
+    scope = f"tokens!service={user}"
+    # A filter by group would do for a user, and does nothing for what the hub takes for a service.
+    may = {"tokens", scope} & set(owner.get("scopes") or ())
+    return scope if owner.get("kind") == "service" and mints_by_kind(version) and not may else None
 
 
 def dialect_of(version: str) -> Dialect:

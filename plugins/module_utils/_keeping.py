@@ -18,8 +18,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import H
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import META
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Token, Wanted, flaw_of
 
-_NO_TOKEN = "what is kept cannot be a token"
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -71,24 +69,31 @@ class Keeper:
 
     def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
         """The listed token that a secret belongs to, by the hub's word, and why it does not do; empty if it does."""
+        held, token, flaw = self._recognize(secret, present)
+        if held is None or token is None:
+            return None, flaw
+        flaw = flaw_of(token, self._wanted, now)
+        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
+        return token, flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
+
+    def _recognize(self, secret: str, present: list[Token]) -> tuple[HubClient | None, Token | None, str]:
+        """The hub as it answers to a secret and the listed token that this belongs to; or why there is none."""
         if not can_be_token(secret):
-            return None, _NO_TOKEN
+            return None, None, "what is kept cannot be a token"
         try:
             held = self._hub.holding(secret)
             identity = held.identity
         except Unauthorized:
-            return None, "the kept secret does not work"
+            return None, None, "the kept secret does not work"
         if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
-            return None, "the kept secret is of another account"
+            return None, None, "the kept secret is of another account"
         found = self._that_it_may_be(identity, present)
         if not found:
-            return None, "the kept secret is of another token"
+            return None, None, "the kept secret is of another token"
         if len(found) > 1:
             self.undecided.add(secret)
-            return None, "the hub does not say which of its tokens the kept secret belongs to"
-        flaw = flaw_of(found[0], self._wanted, now)
-        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
-        return found[0], flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
+            return None, None, "the hub does not say which of its tokens the kept secret belongs to"
+        return held, found[0], ""
 
     def _that_it_may_be(self, identity: dict[str, Any], present: list[Token]) -> list[Token]:
         """Which of the listed tokens has this identity. JupyterHub 4 does not say so: there it may be several."""
@@ -105,18 +110,7 @@ class Keeper:
     def left_over(self, present: list[Token]) -> Token | None:
         """The token whose secret a run that was killed left beside the file: nobody else has that."""
         secret = _secrets.read_left_over(self._wanted.path) if self._wanted.path is not None else ""
-        if not secret or not can_be_token(secret):
-            return None
-        try:
-            identity = self._hub.holding(secret).identity
-        except Unauthorized:
-            return None
-        if identity.get("name") != self._wanted.user:
-            return None
-        found = self._that_it_may_be(identity, present)
-        if len(found) > 1:
-            self.undecided.add(secret)
-        return found[0] if len(found) == 1 else None
+        return self._recognize(secret, present)[1] if secret else None
 
     def has(self, secret: str) -> bool:
         """Whether the file holds this secret."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _secrets
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import mints_by_kind
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import lacked_to_mint
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import (
     Conflict,
     HubError,
@@ -45,9 +45,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import (
 )
 
 _ATTEMPTS = 3
-_LOST = ("unreachable", "timeout")
+_UNANSWERED = ("unreachable", "timeout")
 """Failures after which a token may have been minted, and another attempt can help."""
-_DOUBTFUL = (*_LOST, "hub_error", "unexpected_answer")
+_DOUBTFUL = (*_UNANSWERED, "hub_error", "unexpected_answer")
 """Failures after which a token may have been minted."""
 
 
@@ -61,8 +61,8 @@ class TokenFlow:
         self._listed: dict[str, Token] = {}
         self._is_first_here = False
         """Whether no token is known to be kept here, so that another place may mint its first one at the same time."""
-        self._forgotten: list[Token] = []
-        """What this run has minted in vain, and revoked."""
+        self._revocations: list[dict[str, Any]] = []
+        """What this run has revoked, as the result tells it."""
         self.name = wanted.name
 
     def unknown(self) -> dict[str, Any]:
@@ -152,10 +152,9 @@ class TokenFlow:
 
     def _check_service(self) -> None:
         """Raise `MissingScope` where this hub would not let the service that asks mint a token for this user."""
-        hub, scope = self._hub, f"tokens!service={self._wanted.user}"
-        # A filter by group would do for a user, and does nothing for what the hub takes for a service.
-        may = {"tokens", scope} & set(hub.identity.get("scopes") or ())
-        if hub.identity.get("kind") == "service" and mints_by_kind(hub.version) and not may:
+        hub = self._hub
+        scope = lacked_to_mint(hub.version, hub.identity, self._wanted.user)
+        if scope is not None:
             raise MissingScope(
                 f"JupyterHub {hub.version} lets a service mint tokens for user {quoted(self._wanted.user)} only with "
                 f"the scope '{scope}'; the service {quoted(hub.identity['name'])} lacks it.",
@@ -182,11 +181,11 @@ class TokenFlow:
         return wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
 
     def apply(self, plan: Plan) -> dict[str, Any]:
-        wanted, answer, done = self._wanted, _own(plan.predicted), False
+        wanted, answer, done = self._wanted, plan.predicted, False
         try:
             for action in plan.actions:
                 if action.verb == "mint":
-                    answer = _own(self._mint())
+                    answer = self._mint()
                 elif action.verb == "keep":
                     _secrets.write(str(wanted.path), str(wanted.secret).strip())
                 elif action.verb == "protect":
@@ -194,9 +193,7 @@ class TokenFlow:
                 elif action.verb == "revoke":
                     token_id = id_of(action)
                     if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
-                        self._revoke(token_id)
-                        answer["revoked"].append(token_id)
-                        answer["revocations"].append(self._revocation(action))
+                        self._revoke(self._listed[token_id], action.why)
                 elif action.verb == "remove":
                     _secrets.remove(str(wanted.path))
                 elif action.verb == "clean":
@@ -204,9 +201,9 @@ class TokenFlow:
                 done = True
         except HubError as error:
             # What was done is told all the same: it may be the only place where a secret is.
-            error.result = {**self._with_forgotten(answer), "changed": done}
+            error.result = {**self._with_revocations(answer), "changed": done}
             raise
-        return self._with_forgotten(answer)
+        return self._with_revocations(answer)
 
     def _mint(self) -> dict[str, Any]:
         """Mint, write beside the file, prove, keep: whatever the file holds has worked.
@@ -276,7 +273,7 @@ class TokenFlow:
                 ) from None  # fmt: skip
             except HubError as error:
                 cleaned = error.code not in _DOUBTFUL or self._forget(note)
-                if error.code not in _LOST or not attempts_left or not cleaned:
+                if error.code not in _UNANSWERED or not attempts_left or not cleaned:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -301,17 +298,17 @@ class TokenFlow:
         try:
             for token in map(Token.of, list_of(self._hub, self._wanted.user)):
                 if token.note == note:
-                    self._revoke(token.id)
-                    self._forgotten.append(token)
+                    self._revoke(token, LOST)
         except HubError:
             return False
         return True
 
-    def _revoke(self, token_id: str) -> None:
-        try:
-            self._hub.write("DELETE", "users", self._wanted.user, "tokens", token_id, scope="tokens", what=self.name)
-        except NotFound:
-            pass  # it went meanwhile
+    def _revoke(self, token: Token, why: str) -> None:
+        with contextlib.suppress(NotFound):  # it went meanwhile
+            self._hub.write("DELETE", "users", self._wanted.user, "tokens", token.id, scope="tokens", what=self.name)
+        self._revocations.append(
+            {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
+        )
 
     def _planned(self, actions: list[Action], present: list[Token], token: Token | None) -> Plan:
         """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
@@ -348,31 +345,14 @@ class TokenFlow:
             "revocations": [],
         }
 
-    def _revocation(self, action: Action) -> dict[str, Any]:
-        return _told_of(self._listed[id_of(action)], action.why)
-
-    def _with_forgotten(self, answer: dict[str, Any]) -> dict[str, Any]:
-        gone = [_told_of(token, LOST) for token in self._forgotten]
-        return {
-            **answer,
-            "revoked": [*(each["token_id"] for each in gone), *answer["revoked"]],
-            "revocations": [*gone, *answer["revocations"]],
-        }
-
-
-def _told_of(token: Token, why: str) -> dict[str, Any]:
-    """What the result says of a token that was revoked."""
-    return {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
+    def _with_revocations(self, answer: dict[str, Any]) -> dict[str, Any]:
+        revoked = [each["token_id"] for each in self._revocations]
+        return {**answer, "revoked": revoked, "revocations": list(self._revocations)}
 
 
 def _order(token: Token) -> tuple[float, int, str]:
     """The order in which a hub has minted them. Its ids are a letter and a number."""
     return (token.born, len(token.id), token.id)
-
-
-def _own(answer: dict[str, Any]) -> dict[str, Any]:
-    """One whose lists nobody else has."""
-    return {**answer, "revoked": list(answer["revoked"]), "revocations": list(answer["revocations"])}
 
 
 def id_of(action: Action) -> str:

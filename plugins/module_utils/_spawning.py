@@ -14,6 +14,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from typing import Any
 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils import _servers, _stopping
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._answers import NO_WAY
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._background import alone, in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._claims import Claim
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
@@ -186,8 +187,7 @@ class Spawn:
         )
         return Invalid(
             message,
-            "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, "
-            "look into the proxy's log. The server was left as it is.",
+            f"{NO_WAY} The server was left as it is.",
             result={"changed": self.did_start, "state": "ready", "reason": message},
         )
 

@@ -190,13 +190,16 @@ class Transport:
 
     def trusted_cas(self, url: str) -> str:
         """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
-        verify = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)["verify"]
+        verify = self._settings(url)["verify"]
         return str(DEFAULT_CA_BUNDLE_PATH if verify is True else verify or "")
 
     def proxy(self, url: str) -> str | None:
         """The address of the proxy that requests to this address go through, by the environment; None for none."""
-        settings = self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)
-        return select_proxy(url, settings["proxies"])
+        return select_proxy(url, self._settings(url)["proxies"])
+
+    def _settings(self, url: str) -> Any:
+        """What the HTTP library makes of the environment for this address."""
+        return self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)
 
     def _send(
         self,

@@ -16,7 +16,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import mints_by_kind, version_of
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._dialects import (
+    lacked_to_mint,
+    mints_by_kind,
+    version_of,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._scopes import CULL, CULL_USERS, split
 
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -249,10 +253,7 @@ def hub_config(
 
 def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, Any]) -> Iterator[str]:
     """What keeps the service that runs the role from minting tokens on this version of JupyterHub."""
-    if token.get("kind") != "service" or not mints_by_kind(hub["version"]):
-        return
-    held = set(token.get("scopes") or ())
-    lacking = [scope for scope in (f"tokens!service={name}" for name in names) if not {"tokens", scope} & held]
+    lacking = list(filter(None, (lacked_to_mint(hub["version"], token, name) for name in names)))
     if lacking:
         yield (
             f"JupyterHub {hub['version']} lets a service mint a user's tokens only with a scope for a service of the "
