@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import fork_server
 import pytest
+from support import fork_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +26,7 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hyp
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """After Ctrl-C a worker has some seconds only, and then leaves its hubs to us."""
     if exitstatus == pytest.ExitCode.INTERRUPTED and not hasattr(session.config, "workerinput"):
-        from hubs import local_hub
+        from support.hubs import local_hub
 
         for file in session.config._tmp_path_factory.getbasetemp().rglob("parameters.json"):
             local_hub.stop(file.parent, check=False)

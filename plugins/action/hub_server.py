@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import PROGRAM
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._action import HubAction
+from ..modules.hub_server import PROGRAM
+from ..plugin_utils._action import HubAction
 
 
 class ActionModule(HubAction):

@@ -39,7 +39,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._idle_culler import complaints
+from ..plugin_utils._roles.idle_culler import complaints
 
 
 class FilterModule:

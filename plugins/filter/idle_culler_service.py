@@ -50,7 +50,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._idle_culler import service
+from ..plugin_utils._roles.idle_culler import service
 
 
 class FilterModule:

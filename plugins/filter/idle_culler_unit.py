@@ -64,7 +64,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._idle_culler import unit
+from ..plugin_utils._roles.idle_culler import unit
 
 
 class FilterModule:

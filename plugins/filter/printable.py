@@ -43,7 +43,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import printable
+from ..module_utils._hub.errors import printable
 
 
 class FilterModule:

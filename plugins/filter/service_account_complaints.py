@@ -48,7 +48,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._service_accounts import complaints
+from ..plugin_utils._roles.service_account import complaints
 
 
 class FilterModule:

@@ -80,7 +80,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._service_accounts import hub_config
+from ..plugin_utils._roles.service_account import hub_config
 
 
 class FilterModule:

@@ -310,12 +310,12 @@ failure:
 
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._culling import CullFlow, Pass
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._policy import Limits, Policy, Rule, Share
+from ..module_utils._ansible import Program, run_module
+from ..module_utils._cull.flow import CullFlow, Pass
+from ..module_utils._cull.policy import Limits, Policy, Rule, Share
+from ..module_utils._hub.client import HubClient
+from ..module_utils._hub.connection import seconds
+from ..module_utils._path.plan import Report
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:

@@ -151,15 +151,15 @@ failure:
 
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._kernels import ExecFlow, Wanted
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
+from ..module_utils._ansible import Program, run_module
+from ..module_utils._exec.flow import ExecFlow, ExecSpec
+from ..module_utils._hub.client import HubClient
+from ..module_utils._hub.connection import seconds
+from ..module_utils._path.plan import Report
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ExecFlow:
-    wanted = Wanted(
+    wanted = ExecSpec(
         user=options["user"],
         name=options["server_name"],
         code=options["code"],

@@ -300,14 +300,14 @@ failure:
 
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import GATHER, InfoFlow, Wanted
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, run_module
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
+from ..module_utils._ansible import Program, run_module
+from ..module_utils._hub.client import HubClient
+from ..module_utils._info.flow import GATHER, InfoFlow, InfoSpec
+from ..module_utils._path.plan import Report
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> InfoFlow:
-    wanted = Wanted(
+    wanted = InfoSpec(
         gather=tuple(options["gather"]),
         users=None if options["users"] is None else tuple(options["users"]),
         require_scopes=tuple(options["require_scopes"]),

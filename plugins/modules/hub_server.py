@@ -301,22 +301,22 @@ failure:
 
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, completed, run_module
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server_flows import ServersFlow
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._servers import Wanted
+from ..module_utils._ansible import Program, inherit_options, run_module
+from ..module_utils._hub.client import HubClient
+from ..module_utils._hub.connection import seconds
+from ..module_utils._path.plan import Report
+from ..module_utils._server.flow import ServersFlow
+from ..module_utils._server.model import ServerSpec
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ServersFlow:
     servers = options["servers"]
-    items = [options] if servers is None else [completed(item, options, _SHARED) for item in servers]
+    items = [options] if servers is None else [inherit_options(item, options, _SHARED) for item in servers]
     return ServersFlow(hub, [_wanted(item) for item in items], report, concurrency=options["concurrency"])
 
 
-def _wanted(options: dict[str, Any]) -> Wanted:
-    return Wanted(
+def _wanted(options: dict[str, Any]) -> ServerSpec:
+    return ServerSpec(
         user=options["user"],
         name=options["server_name"] or "",
         state=options["state"],

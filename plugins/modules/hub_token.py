@@ -334,13 +334,13 @@ failure:
 from math import ceil
 from typing import Any
 
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._client import HubClient
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import seconds
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, completed, run_module
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._plan import Report
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._token_flows import TokensFlow
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._tokens import Early, Wanted
+from ..module_utils._ansible import Program, inherit_options, run_module
+from ..module_utils._hub.client import HubClient
+from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.errors import Invalid
+from ..module_utils._path.plan import Report
+from ..module_utils._token.flow import TokensFlow
+from ..module_utils._token.model import RenewBefore, TokenSpec
 
 _RIGHTS = ("scopes", "roles", "inherit")
 _SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "overlap", "prune", "on_lost")
@@ -357,24 +357,24 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokensFlow:
 
 def _completed(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     own = any(item[name] is not None for name in _RIGHTS)
-    return completed(item, options, [name for name in _SHARED if not (own and name in _RIGHTS)])
+    return inherit_options(item, options, [name for name in _SHARED if not (own and name in _RIGHTS)])
 
 
-def _wanted(options: dict[str, Any]) -> Wanted:
+def _wanted(options: dict[str, Any]) -> TokenSpec:
     expires_in, overlap, scopes, roles = (options[name] for name in ("expires_in", "overlap", "scopes", "roles"))
     given = [name for name in _RIGHTS if options[name] is not None and options[name] is not False]
     if len(given) > 1:
         raise Invalid(f"{' and '.join(given)} exclude each other.", "Leave all but one of them out.")
     if options["inherit"]:
         scopes = ["inherit"]
-    return Wanted(
+    return TokenSpec(
         user=options["user"],
         note=options["note"] or "",
         state=options["state"],
         scopes=None if scopes is None else tuple(scopes),
         roles=None if roles is None else tuple(roles),
         expires_in=None if expires_in is None else ceil(seconds(expires_in, "expires_in")),
-        renew_before=Early.of(options["renew_before"]),
+        renew_before=RenewBefore.of(options["renew_before"]),
         secret=options["secret"],
         path=options["path"],
         rotate=options["rotate"],

@@ -6,7 +6,6 @@
 A module costs a new Python for each task; here a task costs its requests, and its progress is seen while it runs.
 Everything else is as the module does it: the same validation, masking, check mode and failures.
 
-This file is private to the collection: it may change without notice.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._connection import secrets_of
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._module import Program, maskable
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._naming import named_in
+
+from ..module_utils._ansible import Program, maskable
+from ..module_utils._hub.connection import secrets_of
+from ._roles.hints import named_in
 
 _display = Display()
 

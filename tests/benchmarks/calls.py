@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from doors import CONNECTIONS, PLUGINS
-from hubs import Hub, running_hub
+from support.doors import CONNECTIONS, PLUGINS
+from support.hubs import Hub, running_hub
 
 CALLS, ROUNDS = 20, 5
 INFO = {"hubops.jupyterhub.hub_info": {}}

@@ -19,9 +19,9 @@ from subprocess import DEVNULL, Popen
 from typing import Any
 
 import requests
-from doors import At
-from hubs import Hub, running_hub, venv
-from measuring import COUNTING, Cost, cost_of, playbook, table
+from support.doors import Runner
+from support.hubs import Hub, running_hub, venv
+from support.measuring import COUNTING, Cost, cost_of, playbook, table
 
 USERS, IDLE, CONCURRENCY = 5000, 500, 10
 SLOW = 0.7
@@ -56,7 +56,7 @@ def starts(hub: Hub, folder: Path) -> tuple[float, float]:
 def start_all(hub: Hub, users: list[str], stop_seconds: float) -> None:
     options = {"stop_seconds": stop_seconds} if stop_seconds else {}
     servers = [{"user": user} for user in users]
-    started = At("program", hub)("hub_server", servers=servers, user_options=options, concurrency=20)
+    started = Runner("program", hub)("hub_server", servers=servers, user_options=options, concurrency=20)
     assert not started["failed"], started["msg"]
     time.sleep(2)
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from doors import At
-from hubs import Hub, running_hub
-from measuring import COUNTING, Cost, cost_of, measured, playbook, table
+from support.doors import Runner
+from support.hubs import Hub, running_hub
+from support.measuring import COUNTING, Cost, cost_of, measured, playbook, table
 
 ROUNDS = 4
 MANY, MOST = 200, 1000
@@ -110,10 +110,10 @@ def moment(done: Callable[[], bool]) -> tuple[threading.Thread, list[float]]:
 
 def delays(hub: Hub, options: Callable[[int], dict[str, Any]], over: str) -> tuple[list[float], list[float]]:
     """For each side, the seconds from the moment when the hub knows to the answer: of ours, and of the script."""
-    at, script = At("program", hub), Script(hub)
+    runner, script = Runner("program", hub), Script(hub)
 
     def ours(user: str, chosen: dict[str, Any]) -> None:
-        at("hub_server", user=user, user_options=chosen)
+        runner("hub_server", user=user, user_options=chosen)
 
     def scripted(user: str, chosen: dict[str, Any]) -> None:
         if script.start(user, chosen):
@@ -122,10 +122,10 @@ def delays(hub: Hub, options: Callable[[int], dict[str, Any]], over: str) -> tup
     found: list[list[float]] = [[], []]
     for number in range(ROUNDS):
         for side, work in enumerate((ours, scripted)):
-            user, seen = at.new_user(), threading.Event()
+            user, seen = runner.new_user(), threading.Event()
 
             def known(user: str = user, seen: threading.Event = seen) -> bool:
-                server = at.servers(user).get("", {})
+                server = runner.servers(user).get("", {})
                 if server.get("pending") == "spawn":
                     seen.set()
                 return bool(server.get("ready")) if over == "ready" else seen.is_set() and not server
@@ -135,7 +135,7 @@ def delays(hub: Hub, options: Callable[[int], dict[str, Any]], over: str) -> tup
             answered = time.monotonic()
             thread.join()
             found[side].append(answered - when[0])
-            at.api("DELETE", f"users/{user}/server")
+            runner.api("DELETE", f"users/{user}/server")
     return found[0], found[1]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 from calls import seconds
-from hubs import Hub, running_hub
+from support.hubs import Hub, running_hub
 
 ROUNDS, ACCOUNTS = 5, 10
 SCOPES = ["read:users:name!user", "read:tokens!user"]

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import DOORS, At
-from hubs import Hub, HubPool
-from misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
-
-from playbooks import oldest_ansible_bin
+from support.doors import DOORS, Runner
+from support.fakes.misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
+from support.hubs import Hub, HubPool
+from support.playbooks import oldest_ansible_bin
 
 # Those that take longest, and begin first: so the workers come to their end together.
 LONGEST = (
@@ -94,24 +93,24 @@ def real_hub(pool: HubPool) -> Hub:
 
 
 @pytest.fixture
-def light(door: str, hub_61: Hub) -> At:
+def light(door: str, hub_61: Hub) -> Runner:
     """JupyterHub 6.1 below /jhub/, with servers that cost nothing."""
-    return At(door, hub_61)
+    return Runner(door, hub_61)
 
 
 @pytest.fixture
-def light_55(door: str, hub_55: Hub) -> At:
-    return At(door, hub_55)
+def light_55(door: str, hub_55: Hub) -> Runner:
+    return Runner(door, hub_55)
 
 
 @pytest.fixture
-def light_41(door: str, hub_41: Hub) -> At:
-    return At(door, hub_41)
+def light_41(door: str, hub_41: Hub) -> Runner:
+    return Runner(door, hub_41)
 
 
 @pytest.fixture
-def real(door: str, real_hub: Hub) -> At:
-    return At(door, real_hub)
+def real(door: str, real_hub: Hub) -> Runner:
+    return Runner(door, real_hub)
 
 
 # What hubs have different does not depend on the door: the older ones are met without one.
@@ -124,10 +123,10 @@ VERSIONS = [
 
 
 @pytest.fixture(params=VERSIONS)
-def any_version(request: pytest.FixtureRequest) -> At:
+def any_version(request: pytest.FixtureRequest) -> Runner:
     """Each supported version of JupyterHub in turn, with servers that cost nothing."""
     door, hub = request.param
-    return At(door, request.getfixturevalue(hub))
+    return Runner(door, request.getfixturevalue(hub))
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def glass(hub_61: Hub) -> Iterator[Misbehaving]:
+def read_only_hub(hub_61: Hub) -> Iterator[Misbehaving]:
     """JupyterHub 6.1 as `light` has it, for looking only: every write fails and is recorded."""
     with misbehaving_hub(refuses_writes(hub_61.url)) as fake:
         fake.url += "jhub/"

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubs import hub_processes, local_hub
+from support.hubs import hub_processes, local_hub
 
 USERS = ("nobody", "root")  # accounts that every Debian has, so that none is made and left
 ATTEMPTS = 5  # with other ports, when somebody took ours between our choice and the daemons' start

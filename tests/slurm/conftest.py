@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from hubs import Hub, HubPool, local_hub, venv
 from slurm.cluster import Cluster, running_cluster
+from support.hubs import Hub, HubPool, local_hub, venv
 
 HERE = Path(__file__).resolve().parent
 StartHub = Callable[[str], Future[Hub]]

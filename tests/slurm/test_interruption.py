@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hubs import REPOSITORY, Hub
 from slurm.cluster import Cluster
-
-from playbooks import eventually, processes_of
+from support.hubs import REPOSITORY, Hub
+from support.playbooks import eventually, processes_of
 
 HEEDFUL = ("env", "--default-signal=HUP,INT")  # also if these tests run under nohup, or in the background of a script
 

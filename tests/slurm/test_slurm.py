@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import requests
-from doors import At, failed
-from doors import until as until_within
 from slurm.cluster import USERS, Cluster
+from support.doors import Runner, failed
+from support.doors import until as until_within
 
 SEED = {"reservation": [""], "account": ["test-group"], "runtime": ["00:05:00"]}
 CLOSED = {"partition": ["closed"]}  # a job there waits in the queue
@@ -35,16 +35,16 @@ def until(done: Callable[[], Any]) -> Any:
 class Server:
     """One server of the test's own, for which no hub remembers any options yet."""
 
-    at: At
+    runner: Runner
     cluster: Cluster
     user: str
     name: str
 
     def task(self, **options: Any) -> dict[str, Any]:
-        return self.at.task("hub_server", user=self.user, server_name=self.name, **options)
+        return self.runner.task("hub_server", user=self.user, server_name=self.name, **options)
 
     def __call__(self, **options: Any) -> dict[str, Any]:
-        return self.at.run([self.task(**options)]).results[0]
+        return self.runner.run([self.task(**options)]).results[0]
 
     def stop(self) -> dict[str, Any]:
         stopped = self(state="stopped")
@@ -60,7 +60,7 @@ class Server:
 
     def listed(self) -> dict[str, Any] | None:
         """The hub's own picture, if the server runs or is about to."""
-        return self.at.servers(self.user).get(self.name)
+        return self.runner.servers(self.user).get(self.name)
 
     def job(self) -> dict[str, str]:
         """Slurm's picture of its job; the hub tells its admin which one that is."""
@@ -75,13 +75,13 @@ class Server:
 def server(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Server]:
     """On JupyterHub 6.1, where options travel wrapped, and on 5.5, where they are the whole body."""
     door, _dash, version = request.param.partition("-")
-    at = At(door, request.getfixturevalue(f"hub_{version.replace('.', '')}"))
-    at.api("POST", "users", {"usernames": USERS})
-    yield Server(at, cluster, "nobody", f"test{next(_numbers)}")
+    runner = Runner(door, request.getfixturevalue(f"hub_{version.replace('.', '')}"))
+    runner.api("POST", "users", {"usernames": USERS})
+    yield Server(runner, cluster, "nobody", f"test{next(_numbers)}")
     # A test that failed leaves nothing to the next one.
     for user in USERS:
-        for name in at.servers(user):
-            Server(replace(at, door="program"), cluster, user, name)(state="stopped")
+        for name in runner.servers(user):
+            Server(replace(runner, door="program"), cluster, user, name)(state="stopped")
     try:
         until(lambda: cluster.queue() == [])
     finally:
@@ -102,7 +102,7 @@ def item(result: dict[str, Any]) -> dict[str, Any]:
 @playbooks
 def test_the_options_of_the_seed(server: Server) -> None:
     server = replace(server, name="")
-    started, again = server.at.run([server.task(user_options=SEED)] * 2).results
+    started, again = server.runner.run([server.task(user_options=SEED)] * 2).results
     assert (started["changed"], item(started)["state"], item(started)["reason"]) == (True, "ready", None)
     assert (again["changed"], item(again)["url"]) == (False, item(started)["url"])
     job = server.job()
@@ -116,7 +116,7 @@ def test_the_options_of_the_seed(server: Server) -> None:
     assert told.keys() <= {"Unknown status...", "Pending in queue...", "Cluster job running... waiting to connect"}
     assert set(told.values()) == {None}
 
-    stopped, was_not = server.at.run([server.task(state="stopped")] * 2).results
+    stopped, was_not = server.runner.run([server.task(state="stopped")] * 2).results
     assert (stopped["changed"], item(stopped)["state"]) == (True, "stopped")
     assert (was_not["changed"], item(was_not)["state"]) == (False, "stopped")
     assert server.listed() is None
@@ -138,7 +138,7 @@ def test_options_that_are_left_out_are_used_again(server: Server) -> None:
 def test_a_refused_reservation(server: Server) -> None:
     # Twice: JupyterHub 6 answers 201 to a start that is pending, where the start before it failed.
     refused = server.task(user_options={**SEED, "reservation": ["nobodys"]})
-    first, second, mended = server.at.run([refused, refused, server.task(user_options=SEED)]).results
+    first, second, mended = server.runner.run([refused, refused, server.task(user_options=SEED)]).results
     for result in (first, second):
         failed(result, "spawn_failed", f"did not start: {REFUSED}.")
         [found] = result["servers"]
@@ -248,8 +248,8 @@ def test_a_job_that_is_cancelled_under_a_running_server(server: Server, seen: bo
 def test_a_real_server_runs_code_in_its_job(server: Server) -> None:
     server = replace(server, user="root", name="")
     code = "import os; print(os.environ['SLURM_JOB_ID'])"
-    started, ran = server.at.run(
-        [server.task(user_options=SEED), server.at.task("hub_exec", user="root", code=code)]
+    started, ran = server.runner.run(
+        [server.task(user_options=SEED), server.runner.task("hub_exec", user="root", code=code)]
     ).results
     assert item(started)["state"] == "ready"
     job = server.job()

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils import (
-    _server_flows,
-    _servers,
-    _spawning,
-    _stopping,
-)
-from scripted_hub import Clock
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import flow as _server_flows
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stopping
+from support.fakes.scripted_hub import Clock
 
 
 @pytest.fixture

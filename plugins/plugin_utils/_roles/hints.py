@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person set, by the name under which the person set it: a role's variables in place of its tasks' options."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_CONNECTION = {
+    name: f"hub_{name}" for name in ("validate_certs", "ca_path", "client_cert", "client_key", "request_timeout")
+}
+
+
+def _prefixed(role: str, *options: str) -> dict[str, str]:
+    return {option: f"{role}_{option}" for option in options}
+
+
+VARIABLES: dict[str, dict[str, str]] = {
+    "verify": {
+        **_CONNECTION,
+        **_prefixed("verify", "api_token", "server_name", "user_options", "wait_timeout"),
+        "with timeout": "with verify_code_timeout",
+        # The role starts its own server, and leaves one alone that was started by somebody else.
+        "Run this again with on_options_change: restart, or stop the server first.": (
+            "Let no two runs use this account at the same time, or set verify_stop_running."
+        ),
+        "timeout:": "verify_code_timeout:",
+    },
+    "service_account": {
+        **_CONNECTION,
+        **_prefixed("service_account", "expires_in", "renew_before", "overlap", "create_groups", "on_lost"),
+        "api_token": "service_account_admin_token",
+        # The role has no such option: on_lost does the same once, and is taken back.
+        "rotate: true or on_lost": "service_account_on_lost",
+        "Give path or secret": "Give service_account_token_path or service_account_secret",
+        "Give path": "Give service_account_token_path",
+        "path, '": "service_account_token_path, '",
+        "leave path out": "leave service_account_token_path out",
+        "give another path": "give another service_account_token_path",
+        "another note": "another service_account_note",
+        "scopes:": "service_account_scopes:",
+    },
+    "idle_culler": {
+        **_CONNECTION,
+        **_prefixed(
+            "idle_culler", "api_token", "idle_timeout", "max_age", "cull_users", "cull_admin_users", "exclude_users",
+            "cull_default_servers", "cull_named_servers", "remove_named_servers", "max_culls", "stop_timeout",
+            "page_size",
+        ),
+        "concurrency": "idle_culler_concurrency",
+    },
+}  # fmt: skip
+"""By role, what stands in a failure's sentences for an option, and the variable for it. Where an option is a word of
+the language, too, it is only meant beside these others."""
+
+
+def named_in(role: str, result: dict[str, Any]) -> dict[str, Any]:
+    """A failed task's result with the variables of the role that it is a task of. Data stay as they are."""
+    variables = VARIABLES.get(role)
+    if not variables:
+        return result
+    longest_first = sorted(variables, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(option)}(?!\w)" for option in longest_first))
+
+    def named(value: Any, key: str = "") -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda match: variables[match[0]], value) if key in ("msg", "message", "hint") else value
+        if isinstance(value, list):
+            return [named(item) for item in value]
+        if isinstance(value, dict):
+            return {name: named(item, name) for name, item in value.items()}
+        return value
+
+    sentences = ("msg", "failure", "tokens", "servers")
+    return {name: named(value, name) if name in sentences else value for name, value in result.items()}

@@ -1,0 +1,556 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever the documents tell a reader to run is run here, against real hubs.
+
+A block of shell, Python or YAML that no rule below covers is a failure: a new one needs a rule. Only docs/ that are one
+long walk with a hub of its own have a file of their own, which runs them from their beginning to their end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from support.documents import Block, blocks
+from support.hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
+from support.playbooks import (
+    Played,
+    ansible_bin,
+    api,
+    copy_checkout,
+    environment,
+    hub_environment,
+    play,
+    run,
+    run_forked,
+    servers,
+)
+from support.service_accounts import MARK, tokens, whose
+
+MODULES = sorted(file.stem for file in (REPOSITORY / "plugins/modules").glob("hub_*.py"))
+ROLES = sorted(folder.name for folder in (REPOSITORY / "roles").iterdir() if (folder / "meta").is_dir())
+# Parts that may run elsewhere, but not inside of these tests, which they would begin anew.
+CHECKS = ["integration", "--beside", "lint", "sanity", "unit", "molecule", "slurm"]
+
+SERVICE_TOKEN = "5e27ce0000000000000000000000cafe"
+# No server starts while this file is there.
+FULL = """
+def room(spawner):
+    import os
+    if os.path.exists(os.path.join(os.environ["LOCAL_HUB_STATE"], "full")):
+        error = RuntimeError("full")
+        error.jupyterhub_message = "there is no room"
+        raise error
+
+c.Spawner.pre_spawn_hook = room
+c.Spawner.http_timeout = 300
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where the reader of the documents sits: a folder, with a hub of their own and another one.
+
+    What a shell runs is started as the reader starts it. Playbooks are forked, where no command is shown.
+    """
+
+    folder: Path
+    hub: Hub
+    other: Hub
+    light: Hub  # for what starts many servers, and runs nothing in them
+
+    def shell(self, code: str, folder: Path | None = None, **more: str) -> Played:
+        """Run a block as it stands there, and stop at the first command that fails."""
+        where = folder or self.folder
+        env = environment(where) | more
+        env["PATH"] = f"{ansible_bin()}:{sys.prefix}/bin:{os.environ['PATH']}"
+        done = run(["bash", "-euc", code], where, env)
+        assert done.status == 0, done.output
+        return done
+
+    def play(self, code: str, token: str, *arguments: str, hub: Hub | None = None) -> Played:
+        playbook = self.folder / "playbook.yml"
+        playbook.write_text(code)
+        return play(playbook, *arguments, folder=self.folder, env=hub_environment(hub or self.hub, token))
+
+
+@pytest.fixture(scope="module")
+def workdir(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder, away = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("other")
+    (folder / "hubops.token").write_text(SERVICE_TOKEN + "\n")
+    [service] = [block.code for block in blocks("README.md") if block.language == "python"]
+    config = service.replace("/etc/jupyterhub/hubops.token", str(folder / "hubops.token")) + FULL
+    with (
+        running_hub(folder, spawner="server", config=config) as hub,
+        running_hub(away, version="5.5", spawner="server", base_url="/jhub/", config=config) as other,
+    ):
+        yield Desk(folder, hub, other, hub_61)
+
+
+@pytest.fixture(scope="module")
+def account(workdir: Desk) -> Path:
+    """The file with the account's token, which the README's own commands create."""
+    [code] = [block.code for block in blocks("README.md") if "service_account_user=verify-bot" in block.code]
+    assert "https://hub.example.org/" in code
+    workdir.shell(code.replace("https://hub.example.org/", workdir.hub.url))
+    return workdir.folder / "verify-bot.token"
+
+
+# The rules: each covers one block, which it runs
+
+
+Rule = Callable[[Block, Desk, Path], None]
+RULES: dict[tuple[str, str], Rule] = {}
+
+
+def rule(document: str, has: str) -> Callable[[Rule], Rule]:
+    """Register how the block of this document with this text is run."""
+
+    def register(function: Rule) -> Rule:
+        RULES[document, has] = function
+        return function
+
+    return register
+
+
+def rules_of(block: Block) -> list[Rule]:
+    return [function for (document, has), function in RULES.items() if document == block.document and has in block.code]
+
+
+def token_of(account: Path) -> str:
+    return account.read_text().strip()
+
+
+def makes(target: str) -> list[str]:
+    """The commands of a target, which is not made: it would run these very tests."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", target], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
+    return done.stdout.split("\n")[:-1]
+
+
+@rule("README.md", "make verify")
+def make_verify(block: Block, workdir: Desk, account: Path) -> None:
+    """test_make_verify.py runs it."""
+    assert block.code == "make verify\n"
+    assert makes("verify") == ["tools/verify"]
+
+
+@rule("README.md", "make test")
+def make_test(block: Block, workdir: Desk, account: Path) -> None:
+    assert block.code == "make test\n"
+    assert makes("test") == [f"tools/check {' '.join(CHECKS)}"]
+    assert makes("test-slurm") == ["tools/slurm"]  # what the last of them runs, too
+    runs = (REPOSITORY / ".ci/run").read_text().splitlines()
+    assert [line for line in runs if not line.startswith("#")] == [
+        "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]", "exec make test",
+    ]  # fmt: skip
+
+
+@rule("README.md", "ansible-galaxy collection install")
+def install(block: Block, workdir: Desk, account: Path) -> None:
+    clone = workdir.folder / "clone"
+    copy_checkout(clone)
+    workdir.shell(block.code, clone, ANSIBLE_COLLECTIONS_PATH=str(clone / "home" / "installed"))
+    [installed] = (clone / "home").glob("installed/ansible_collections/hubops/jupyterhub/MANIFEST.json")
+    assert json.loads(installed.read_text())["collection_info"]["name"] == "jupyterhub"
+
+
+@rule("README.md", "load_roles")
+def load_roles(block: Block, workdir: Desk, account: Path) -> None:
+    """Both hubs of the desk have read it, and let the service do this much."""
+    for hub in (workdir.hub, workdir.other):
+        answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {SERVICE_TOKEN}"}, timeout=60)
+        assert (answer.json()["kind"], answer.json()["name"]) == ("service", "hubops")
+        assert "tokens!user=verify-bot" in answer.json()["scopes"]
+        # Limited to that one user, whatever it is.
+        limits = {scope.partition("!")[2] for scope in answer.json()["scopes"]}
+        assert limits <= {"user=verify-bot", "service=verify-bot", "service=hubops"}
+
+
+@rule("README.md", "service_account_user=verify-bot")
+def service_account(block: Block, workdir: Desk, account: Path) -> None:
+    assert account.stat().st_mode & 0o777 == 0o600
+    header = {"Authorization": f"token {token_of(account)}"}
+    assert requests.get(f"{workdir.hub.api}/user", headers=header, timeout=60).json()["name"] == "verify-bot"
+
+
+@rule("README.md", 'export JUPYTERHUB_API_TOKEN="$(cat verify-bot.token)"')
+def verify(block: Block, workdir: Desk, account: Path) -> None:
+    workdir.shell(block.code, JUPYTERHUB_URL=workdir.hub.url)
+    # What the README says that it writes.
+    assert json.loads((workdir.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
+    assert (workdir.folder / "verify-report/junit.xml").exists()
+
+
+@rule("README.md", "ansible-playbook hubops.jupyterhub.verify -e '{")
+def verify_with_variables(block: Block, workdir: Desk, account: Path) -> None:
+    workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
+    steps = json.loads((workdir.folder / "verify-report/report.json").read_text())["steps"]
+    assert [step["verdict"] for step in steps] == ["passed"] * 6
+    assert steps[3]["message"].startswith("3.")  # sys.version, as it asks for
+
+
+INVENTORY = ("README.md", "verify_api_token:")
+
+
+@rule(*INVENTORY)
+def inventory(block: Block, workdir: Desk, account: Path) -> None:
+    """Runs with the command that follows it."""
+    [command] = [each for each in blocks() if "-i hubs.yml" in each.code]
+    code = block.code
+    for name, hub in (("teaching.example.org/", workdir.hub), ("research.example.org/jhub/", workdir.other)):
+        assert f"https://{name}" in code
+        code = code.replace(f"https://{name}", hub.url)
+    (workdir.folder / "hubs.yml").write_text(code)
+    (workdir.folder / "teaching.token").write_text(account.read_text())
+    env = hub_environment(workdir.other, SERVICE_TOKEN)
+    names = {"service_account_user": "verify-bot", "service_account_token_path": str(workdir.folder / "research.token")}
+    made = play("hubops.jupyterhub.service_account", folder=workdir.folder, env=env, variables=names)
+    assert made.status == 0, made.output
+    done = workdir.shell(command.code)
+    assert sorted(done.recap) == ["research", "teaching"]
+    for name, version in (("teaching", "6.1"), ("research", "5.5")):
+        report = json.loads((workdir.folder / "verify-report" / name / "report.json").read_text())
+        assert report["verdict"] == "passed"
+        assert report["hub_version"].startswith(version)
+
+
+@rule("README.md", "-i hubs.yml")
+def many_hubs(block: Block, workdir: Desk, account: Path) -> None:
+    """Run by the inventory that it takes."""
+    assert len([each for each in blocks() if all(text in (each.document + each.code) for text in INVENTORY)]) == 1
+
+
+@rule("README.md", "service_accounts:")
+def accounts(block: Block, workdir: Desk, account: Path) -> None:
+    """Runs with the commands that follow it. The account that is there already stays as it is."""
+    [commands] = [each for each in blocks("README.md") if "-e @accounts.yml" in each.code]
+    (workdir.folder / "accounts.yml").write_text(block.code)
+    kept = account.read_text()
+    env = hub_environment(workdir.hub, workdir.hub.admin_token) | {"VAULT_PASSWORD": "of the vault"}
+    for first in (True, False):
+        done = workdir.shell(commands.code, **env)
+        assert [int(number) > 0 for number in re.findall(r"changed=(\d+)", done.stdout)] == [first, False]
+    assert account.read_text() == kept
+    assert (workdir.folder / "report-bot.yml").read_text().startswith("$ANSIBLE_VAULT;")
+    assert len(tokens(workdir.hub, "report-bot")) == 1
+
+
+@rule("README.md", "-e @accounts.yml")
+def many_accounts(block: Block, workdir: Desk, account: Path) -> None:
+    """Run with the declaration that it takes."""
+    assert block.code.splitlines() == [
+        f"ansible-playbook hubops.jupyterhub.{name} -e @accounts.yml" for name in ("service_account", "rotate_tokens")
+    ]
+
+
+@rule("README.md", "ansible-playbook hubops.jupyterhub.cull")
+def culling(block: Block, workdir: Desk, account: Path) -> None:
+    """Nothing here is idle for that long."""
+    done = workdir.shell(block.code, **hub_environment(workdir.hub, workdir.hub.admin_token))
+    assert [bool(would) for would in re.findall(r'"0 of \d+ servers (would be )?culled', done.stdout)] == [True, False]
+
+
+@rule("README.md", "- name: A server for a demonstration")
+def demonstration(block: Block, workdir: Desk, account: Path) -> None:
+    done = workdir.play(block.code, token_of(account))
+    assert done.status == 0, done.output
+    assert done.recap["localhost"]["changed"] == 3
+    assert servers(workdir.hub, "verify-bot") == {}
+
+
+@rule("README.md", "ansible localhost -m hubops.jupyterhub.hub_info")
+def one_question(block: Block, workdir: Desk, account: Path) -> None:
+    done = workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
+    assert '"servers": []' in done.stdout
+
+
+@rule("CONTRIBUTING.md", "make unit")
+def one_test(block: Block, workdir: Desk, account: Path) -> None:
+    """The unit tests of one file for real; the rest would be these tests again, so it is only found."""
+    subprocess.run([REPOSITORY / "tools/venv", "test"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    whole, one, chosen = block.code.splitlines()
+    assert whole == "make unit"
+    assert makes("unit") == ["tools/check unit"]
+    env = environment(workdir.folder) | {"PWD": str(REPOSITORY)}
+    for command, proof in ((one, " passed"), (chosen + " --collect-only -q", "::test_")):
+        assert command.startswith(".build/venv-test/bin/pytest tests/")
+        done = run(["bash", "-euc", command], REPOSITORY, env)
+        assert done.status == 0, done.output
+        assert proof in done.stdout
+
+
+@rule("CONTRIBUTING.md", ".build/playground")
+def playground(block: Block, workdir: Desk, account: Path) -> None:
+    clone = workdir.folder / "contributor"
+    copy_checkout(clone)
+    (clone / ".build").mkdir()
+    for name in ("hubs", "venv-test"):
+        (clone / ".build" / name).symlink_to(REPOSITORY / ".build" / name)
+    subprocess.run([clone / "tools/link"], cwd=clone, check=True, stdout=subprocess.DEVNULL)
+    try:
+        done = workdir.shell(block.code, clone)
+    finally:
+        stopped = local_hub.perform(local_hub.parse(["stop", "--state", str(clone / ".build/playground")]))
+    assert done.stdout.count("CHANGED") == 2
+    assert '"state": "ready"' in done.stdout
+    assert stopped["changed"] is False  # the block's last line has done it
+
+
+@rule("docs/failures.md", "- name: A server, if there is room for it")
+def failures(block: Block, workdir: Desk, account: Path) -> None:
+    room = workdir.play(block.code, token_of(account))
+    assert room.status == 0, room.output
+    assert "there is no room" not in room.stdout
+    assert servers(workdir.hub, "verify-bot")[""]["ready"]
+    api(workdir.hub, "DELETE", "users/verify-bot/server")
+    full = workdir.hub.state / "full"
+    full.touch()
+    try:
+        none = workdir.play(block.code, token_of(account))
+    finally:
+        full.unlink()
+    assert none.status == 0, none.output
+    assert "there is no room" in none.stdout
+    # And any other failure still is one.
+    other = workdir.play(block.code, "0123456789abcdef0123456789abcdef")
+    assert other.status == 2
+
+
+@rule("roles/service_account/README.md", "- name: An account for a program")
+def account_for_a_program(block: Block, workdir: Desk, account: Path) -> None:
+    done = workdir.play(block.code, workdir.hub.admin_token)
+    assert done.status == 0, done.output
+    secret = (workdir.folder / "program-bot.token").read_text().strip()
+    assert whose(workdir.hub, secret) == "program-bot"
+    assert "program-bot has token a" in done.stdout
+    assert secret not in done.output
+
+
+@rule("roles/idle_culler/README.md", "- name: Nobody is at work at night")
+def at_night(block: Block, workdir: Desk, account: Path) -> None:
+    done = workdir.play(block.code, workdir.hub.admin_token)
+    assert done.status == 0, done.output
+    assert len(re.findall(r'"msg": "0 of \d+ servers culled', done.stdout)) == 1
+
+
+@rule("roles/verify/README.md", "- name: After an upgrade")
+def after_an_upgrade(block: Block, workdir: Desk, account: Path) -> None:
+    api(workdir.hub, "POST", "users/verify-bot/server")
+    done = workdir.play(block.code, token_of(account))
+    assert done.status == 0, done.output
+    assert servers(workdir.hub, "verify-bot") == {}
+    assert json.loads((workdir.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
+
+
+@rule("roles/local_hub/README.md", "- name: A hub to play with")
+def hub_to_play_with(block: Block, workdir: Desk, account: Path) -> None:
+    """With what is installed already; where it installs otherwise is a default that other tests hold."""
+    state = workdir.folder / "home/.cache/hubops-jupyterhub/hub"
+    try:
+        done = workdir.play(block.code, "", "-e", f"local_hub_home={HOME}")
+    finally:
+        stopped = local_hub.perform(local_hub.parse(["stop", "--state", str(state)]))
+    assert done.status == 0, done.output
+    assert stopped["changed"] is True
+
+
+WALKED = [
+    "docs/culling.md",
+    "docs/service-accounts.md",
+]  # test_culling_page.py and test_service_accounts_page.py run them
+RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_a_block_does_what_it_says(block: Block, workdir: Desk, account: Path) -> None:
+    assert block.language in ("shell", "python", "yaml"), "say which language it is in, as the others do"
+    found = rules_of(block)
+    assert len(found) == 1, f"{len(found)} rules of this file cover this block; there must be one:\n{block.code}"
+    found[0](block, workdir, account)
+
+
+def test_each_rule_has_a_block() -> None:
+    covered = {function for block in blocks() for function in rules_of(block)}
+    assert set(RULES.values()) == covered
+
+
+def test_a_block_without_a_language_is_none_to_run() -> None:
+    """What nobody runs is marked as text, so that no command slips through without a language."""
+    assert [str(block) for block in blocks() if block.language == ""] == []
+
+
+def test_the_lines_of_awx_run(workdir: Desk, account: Path) -> None:
+    """In check mode, since these are the same playbooks. That artifacts hold the verdict, test_verify.py says."""
+    verifies, rotates, culls = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
+    done = workdir.play(verifies, token_of(account), "--check")
+    assert done.status == 0, done.output
+    assert "INCOMPLETE" in done.stdout
+    declared = ["-e", f"service_account_user=verify-bot service_account_token_path={account}"]
+    done = workdir.play(rotates, SERVICE_TOKEN, "--check", *declared)
+    assert done.status == 0, done.output
+    assert done.recap["localhost"]["changed"] == 0
+    done = workdir.play(culls, workdir.hub.admin_token, "--check", "-e", "idle_culler_idle_timeout=1h")
+    assert done.status == 0, done.output
+    assert "servers would be culled" in done.stdout
+
+
+# Tables
+
+
+def test_the_list_of_failures_is_complete() -> None:
+    errors = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors")
+    kinds = errors.HubError.__subclasses__()
+    listed = re.findall(r"^\| `(\w+)` \|", (REPOSITORY / "docs/failures.md").read_text().partition("When |")[2], re.M)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {kind.code for kind in kinds}
+
+
+def test_the_readme_lists_every_module() -> None:
+    assert re.findall(r"^\| `(hub_\w+)` \|", (REPOSITORY / "README.md").read_text(), re.M) == sorted(
+        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_cull", "hub_exec"].index
+    )
+
+
+# Manual pages
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    def ask(*arguments: str) -> str:
+        folder = tmp_path_factory.mktemp("pages")
+        done = run_forked([ansible_bin() / "ansible-doc", *arguments], folder, environment(folder))
+        assert done.status == 0, done.output
+        return re.sub(r"\x1b\[\d*m", "", done.stdout)
+
+    return ask
+
+
+def test_every_module_has_a_manual_page(pages: Callable[..., str]) -> None:
+    names = [f"hubops.jupyterhub.{module}" for module in MODULES]
+    text = pages("-t", "module", *names)
+    data = json.loads(pages("-j", "-t", "module", *names))
+    for name in names:
+        assert name in text.lower()  # before ansible-core 2.17 a title is written in capitals
+        page = data[name]
+        assert yaml.safe_load(page["examples"])
+        assert {"hub_url", "api_token"} <= set(page["doc"]["options"])
+        # Each says what it is about; a connection option that the fragment lost would be missed here.
+        assert all(option["description"] for option in page["doc"]["options"].values())
+        assert {"actions", "failure"} <= set(page["return"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_manual_page(pages: Callable[..., str], role: str) -> None:
+    text = pages("-t", "role", f"hubops.jupyterhub.{role}")
+    for name in specification(role):
+        assert re.search(rf"^ *[-=]? *{name}\b", text, re.M), f"{name} is not on the page"
+
+
+def specification(role: str) -> dict[str, Any]:
+    found = yaml.safe_load((REPOSITORY / f"roles/{role}/meta/argument_specs.yml").read_text())
+    options = found["argument_specs"]["main"]["options"]
+    assert isinstance(options, dict)
+    return options
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_defaults_of_a_role_are_those_of_its_page(role: str) -> None:
+    options = specification(role)
+    defaults = yaml.safe_load((REPOSITORY / f"roles/{role}/defaults/main.yml").read_text())
+    variables = REPOSITORY / f"roles/{role}/vars/main.yml"
+    constants = yaml.safe_load(variables.read_text()) if variables.exists() else {}
+    assert set(defaults) == {name for name, option in options.items() if "default" in option}
+    assert not [name for name in defaults if options[name].get("required")]
+    for name, value in defaults.items():
+        constant = re.fullmatch(r"{{ (\w+) }}", str(value))
+        known = constants.get(constant[1], value) if constant else value
+        if "{{" not in str(known):
+            assert known == options[name]["default"], name
+            assert type(known) is type(options[name]["default"]), name
+    # A role's own begin with its name; the others are those of the connection, which all roles share.
+    assert {name.split("_")[0] for name in options if not name.startswith(role)} <= {"hub"}
+
+
+def test_the_roles_share_one_connection() -> None:
+    """Its options are the same, said in the same words, and are those of the modules."""
+    shared = [
+        {name: option for name, option in specification(role).items() if name.startswith("hub_")}
+        for role in ("verify", "service_account", "idle_culler")
+    ]
+    assert shared[0] == shared[1] == shared[2]
+    module = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible")
+    names = {name if name.startswith("hub_") else f"hub_{name}" for name in module.CONNECTION} - {"hub_api_token"}
+    assert set(shared[0]) == names
+
+
+# Examples of the modules
+
+
+def play_examples(workdir: Desk, hub: Hub, module: str, *arguments: str) -> dict[str, int]:
+    """The numbers of the play recap."""
+    found = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}")
+    tasks = yaml.safe_load(found.EXAMPLES)
+    assert tasks
+    playbook = [{"name": module, "hosts": "localhost", "gather_facts": False, "tasks": tasks}]
+    done = workdir.play(json.dumps(playbook), hub.admin_token, *arguments, hub=hub)
+    assert done.status == 0, done.output
+    numbers = done.recap["localhost"]
+    assert (numbers["ok"] + numbers["skipped"], numbers["failed"], numbers["ignored"]) == (len(tasks), 0, 0)
+    return numbers
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"hub_token"}))
+def test_the_examples_of_a_module_run(workdir: Desk, module: str) -> None:
+    hub = workdir.light if module == "hub_server" else workdir.hub
+    with_users(hub, *([] if module == "hub_user" else ["alice"]))  # it creates alice itself
+    assert play_examples(workdir, hub, module)["skipped"] == 0
+    # Nothing that an example starts is left, but for what the one on code leaves to its reader to stop.
+    if module == "hub_exec":
+        api(hub, "DELETE", "users/alice/server")
+    elif module != "hub_user":
+        assert servers(hub, "alice") == {}
+
+
+def test_the_examples_of_hub_token_run_every_hour(workdir: Desk) -> None:
+    with_users(workdir.hub, "alice", "bob")
+    password = workdir.folder / "password"
+    password.write_text("of-the-vault\n")
+    requests.post(
+        f"{workdir.hub.api}/users/bob/tokens", json={"note": "reports"}, headers=workdir.hub.headers, timeout=60
+    )
+    given = ["-e", "vault_password=of-the-vault"]
+    first = play_examples(workdir, workdir.hub, "hub_token", *given)
+    assert (first["changed"], first["skipped"]) == (6, 0)
+    secrets = {user: (workdir.folder / f"reports-{user}.token").read_text().strip() for user in ("alice", "bob")}
+    vault = ["-e", f"@{workdir.folder}/alice.vault.yml", "--vault-password-file", str(password)]
+    again = play_examples(workdir, workdir.hub, "hub_token", *given, *vault)
+    # The vault's token works, and is not kept anew. Only what is minted or revoked whatever there is changes something.
+    assert (again["changed"], again["skipped"]) == (3, 1)
+    assert (workdir.folder / "reports-alice.token").read_text().strip() == secrets["alice"]
+    assert (workdir.folder / "reports-bob.token").read_text().strip() != secrets["bob"]
+    assert not (workdir.folder / "alice.token").exists()
+    notes = {user: [token["note"] for token in tokens(workdir.hub, user)] for user in secrets}
+    assert sorted(MARK.sub("", note) for note in notes["alice"]) == ["for the vault", "reports"]
+    assert [MARK.sub("", note) for note in notes["bob"]] == ["reports"]
+
+
+def with_users(hub: Hub, *names: str) -> None:
+    """Of those in the examples only these, and they are new."""
+    for name in ("alice", "bob"):
+        requests.delete(f"{hub.api}/users/{name}", headers=hub.headers, timeout=60)
+        if name in names:
+            api(hub, "POST", f"users/{name}")

@@ -1,0 +1,274 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from support.doors import Runner, failed
+from support.fakes.misbehaving_hub import Misbehaving
+
+
+def test_what_the_hub_is(any_version: Runner) -> None:
+    result = any_version("hub_info")
+    hub, version = result["hub"], any_version.hub.version
+    assert hub == {
+        "url": any_version.hub.url,
+        "version": version,
+        "authenticator": {"class": "jupyterhub.auth.DummyAuthenticator", "version": version},
+        "spawner": {"class": "light_spawner.LightSpawner", "version": hub["spawner"]["version"]},
+        "scope_names": {} if version.startswith("6") else {"start:servers": "servers"},
+    }
+    assert result["changed"] is False
+    assert result["actions"] == []
+    assert all(result[noun] is None for noun in ("users", "servers", "groups", "services", "routes", "tokens"))
+
+
+def test_the_token_of_a_service(light: Runner) -> None:
+    token = light("hub_info")["token"]
+    assert (token["kind"], token["name"], token["admin"]) == ("service", "admin", True)
+    assert {"admin:users", "list:users", "proxy"} <= set(token["scopes"])
+    assert (token["expires_at"], token["expiry_known"]) == (None, False)
+
+
+@pytest.mark.doors
+def test_the_token_of_a_user(light: Runner) -> None:
+    user = light.new_user()
+    forever = light.mint(user, "read:users:name!user", "read:tokens!user", note="for ever")
+    for_a_day = light.mint(user, "read:users:name!user", "read:tokens!user", note="for a day", expires_in=86400)
+    without_read = light.mint(user, "read:users:name!user")
+    asks = [light.with_token(token).task("hub_info") for token in (forever, for_a_day, without_read)]
+    first, second, third = (result["token"] for result in light.run(asks).results)
+
+    assert (first["kind"], first["name"], first["note"]) == ("user", user, "for ever")
+    assert {f"read:users:name!user={user}", f"read:tokens!user={user}"} <= set(first["scopes"])
+    assert first["id"].startswith("a")
+    assert first["created"]
+    assert (first["expires_at"], first["expiry_known"]) == (None, True)
+
+    assert (second["note"], second["expiry_known"]) == ("for a day", True)
+    listed = next(token for token in light.tokens(user) if token["note"] == "for a day")
+    assert (second["id"], second["expires_at"]) == (listed["id"], listed["expires_at"])
+
+    # A token that may not read tokens cannot know when it ends: that is not the same as never.
+    assert (third["expires_at"], third["expiry_known"]) == (None, False)
+
+
+def test_a_token_before_the_hub_told_which_it_is(light_41: Runner) -> None:
+    user = light_41.new_user()
+    token = light_41.mint(user, "read:users:name!user", "read:tokens!user", expires_in=86400)
+    answer = light_41.with_token(token)("hub_info")["token"]
+    assert (answer["kind"], answer["name"]) == ("user", user)
+    assert (answer["id"], answer["expires_at"], answer["expiry_known"]) == (None, None, False)
+
+
+@pytest.mark.doors
+def test_anonymously(light: Runner) -> None:
+    anonymous = light.with_token("")
+    plain, more, scoped = anonymous.run(
+        [
+            anonymous.task("hub_info"),
+            anonymous.task("hub_info", gather=["users"]),
+            anonymous.task("hub_info", require_scopes=["list:users"]),
+        ]
+    ).results
+    assert plain["hub"]["version"] == light.hub.version
+    assert plain["token"] is None
+    for result in (more, scoped):
+        failed(result, "unauthorized", "api_token")
+
+
+@pytest.mark.doors
+def test_gather_all_kinds(light: Runner) -> None:
+    user = light.new_user()
+    group = f"group-of-{user}"
+    light.api("POST", f"groups/{group}")
+    light.api("POST", f"groups/{group}/users", {"users": [user]})
+    assert light.api("POST", f"users/{user}/servers/one", {"user_options": {"colour": "red"}}).status_code == 201
+    result = light("hub_info", gather=["users", "servers", "groups", "services", "routes"])
+
+    assert {"kind": "user", "name": user, "groups": [group]}.items() <= by_name(result["users"])[user].items()
+    assert by_name(result["groups"])[group]["users"] == [user]
+    assert "admin" in by_name(result["services"])
+    assert {"/jhub/", f"/jhub/user/{user}/one/"} <= {route["routespec"] for route in result["routes"]}
+    (server,) = [server for server in result["servers"] if server["user"] == user]
+    assert server["started"]
+    assert server["last_activity"]
+    assert {name: server[name] for name in ("server_name", "ready", "pending", "url", "user_options")} == {
+        "server_name": "one",
+        "ready": True,
+        "pending": None,
+        "url": f"/jhub/user/{user}/one/",
+        "user_options": {"colour": "red"},
+    }
+
+
+def test_more_users_than_a_page_holds(light: Runner) -> None:
+    # A hub gives 200 at a time at most, and without being asked for pages cuts the list there in silence.
+    crowd = {f"crowd{number}" for number in range(230)}
+    assert light.api("POST", "users", {"usernames": sorted(crowd)}).status_code in (201, 409)
+    names = [user["name"] for user in light("hub_info", gather=["users"])["users"]]
+    assert crowd <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_only_named_users(light: Runner) -> None:
+    first, second = light.new_user(), light.new_user()
+    light.api("POST", f"users/{second}/server")
+    named, nobody, none = light.run(
+        [
+            light.task("hub_info", gather=["users", "servers"], users=[second, first]),
+            light.task("hub_info", gather=["users"], users=["nobody-of-that-name"]),
+            light.task("hub_info", gather=["users"], users=[]),
+        ]
+    ).results
+    assert [user["name"] for user in named["users"]] == [second, first]
+    assert [server["user"] for server in named["servers"]] == [second]
+    failed(nobody, "not_found", "nobody-of-that-name")
+    assert none["users"] == []
+
+
+def test_servers_that_the_token_may_not_read(light: Runner) -> None:
+    admin = light.new_user(admin=True)
+    token = light.mint(admin, "list:users", "read:users:name")
+    # No servers to be seen is not the same as no servers.
+    failed(light.with_token(token)("hub_info", gather=["servers"]), "missing_scope", "read:servers")
+
+
+def test_require_scopes(any_version: Runner) -> None:
+    user = any_version.new_user()
+    start = "start:servers" if any_version.hub.version.startswith("6") else "servers"
+    token = any_version.mint(user, f"{start}!user", "read:servers!user")
+    held = any_version.with_token(token)
+    satisfied, missing, another, unknown = held.run(
+        [
+            held.task("hub_info", require_scopes=["start:servers!user", f"read:servers!user={user}"]),
+            held.task("hub_info", require_scopes=["start:servers!user", "access:servers!user", "proxy"]),
+            held.task("hub_info", require_scopes=["start:servers!user=somebody-else"]),
+            held.task("hub_info", require_scopes=["start:servers"]),
+        ]
+    ).results
+    assert satisfied["token"]["name"] == user
+    message = failed(missing, "missing_scope", f"user '{user}'", f"access:servers!user={user}, proxy")["message"]
+    assert "lacks access" in message  # and not what it holds
+    failed(another, "missing_scope", f"{start}!user=somebody-else")
+    failed(unknown, "missing_scope", start)
+
+
+@pytest.mark.doors
+def test_a_token_that_may_not_read_the_hub_s_details(light: Runner) -> None:
+    light_token = light.with_token(light.mint(light.new_user(), "read:users:name!user"))
+    tokenless = light.with_token("")
+    for result in light.run([light_token.task("hub_info"), tokenless.task("hub_info")]).results:
+        assert result["failed"] is False
+        assert result["hub"] == {
+            "url": light.hub.url,
+            "version": light.hub.version,
+            "authenticator": None,
+            "spawner": None,
+            "scope_names": {},
+        }
+
+
+def test_the_details_are_asked_for_only_where_the_token_may(light: Runner, read_only_hub: Misbehaving) -> None:
+    """They are the one request that they cost."""
+
+    def asked(token: str) -> list[str]:
+        read_only_hub.asked.clear()
+        light.through(read_only_hub.url).with_token(token)("hub_info")
+        return [one.path.partition("/hub/api/")[2] for one in read_only_hub.asked]
+
+    assert asked(light.hub.admin_token) == ["", "user", "info"]
+    assert asked(light.mint(light.new_user(admin=True), "list:users"))[:2] == ["", "user"]
+    assert "info" not in asked(light.mint(light.new_user(admin=True), "list:users"))
+
+
+def test_the_tokens_of_users(any_version: Runner) -> None:
+    user, other = any_version.new_user(), any_version.new_user()
+    secret = any_version.mint(user, "read:users:name!user", note="for a day", expires_in=86400)
+    unused = any_version.mint(user, "access:servers!user", note="never used")
+    assert any_version.with_token(secret).works()
+    result, nobody, none = any_version.run(
+        [
+            any_version.task("hub_info", gather=["tokens"], users=[other, user]),
+            any_version.task("hub_info", gather=["tokens"], users=["nobody-of-that-name"]),
+            any_version.task("hub_info", gather=["tokens"], users=[]),
+        ]
+    ).results
+    assert result["changed"] is False
+    assert [token["user"] for token in result["tokens"]] == [user, user]
+    by_note = {token["note"]: token for token in result["tokens"]}
+    listed = {token["note"]: token for token in any_version.tokens(user)}
+    for note, token in by_note.items():
+        assert token["token_id"] == listed[note]["id"]
+        assert token["scopes"] == sorted(listed[note]["scopes"])
+        assert token["created"] == listed[note]["created"]
+        assert 0 <= token["age_seconds"] < 60
+    day, never = by_note["for a day"], by_note["never used"]
+    assert day["expires_at"] == listed["for a day"]["expires_at"]
+    assert 86300 < day["expires_in_seconds"] <= 86400
+    assert day["last_activity"]
+    assert 0 <= day["idle_seconds"] < 60
+    keys = ("expires_at", "expires_in_seconds", "last_activity", "idle_seconds")
+    assert {never[key] for key in keys} == {None}
+    assert secret not in str(result)
+    assert unused not in str(result)
+    failed(nobody, "not_found", "nobody-of-that-name")
+    assert none["tokens"] == []
+
+
+@pytest.mark.doors
+def test_the_tokens_of_all_users(light: Runner) -> None:
+    users = [light.new_user() for _number in range(15)]
+    for user in users:
+        light.mint(user, note=f"of {user}")
+    found = light("hub_info", gather=["tokens", "users"])
+    # In the order of the users, however the answers came in.
+    assert [token["note"] for token in found["tokens"] if token["user"] in users] == [f"of {user}" for user in users]
+    names = [user["name"] for user in found["users"]]
+    assert sorted(found["tokens"], key=lambda token: names.index(token["user"])) == found["tokens"]
+    assert light.check("hub_info", gather=["tokens"])["users"] is None
+
+
+@pytest.mark.doors
+def test_the_scopes_that_tokens_need(light: Runner) -> None:
+    admin, user = light.new_user(admin=True), light.new_user()
+    without, lists, reads, own = (
+        light.with_token(light.mint(admin, *scopes))
+        for scopes in (["read:users:name"], ["list:users"], ["read:tokens"], ["read:tokens!user", "list:users"])
+    )
+    neither, no_tokens, no_list, named, not_covered, only_own = light.run(
+        [
+            without.task("hub_info", gather=["tokens"]),
+            lists.task("hub_info", gather=["tokens"], users=[user]),
+            reads.task("hub_info", gather=["tokens"]),
+            reads.task("hub_info", gather=["tokens"], users=[user]),
+            own.task("hub_info", gather=["tokens"]),
+            own.task("hub_info", gather=["tokens"], users=[admin]),
+        ]
+    ).results
+    failed(neither, "missing_scope", "read:tokens, list:users")
+    failed(no_tokens, "missing_scope", "read:tokens")
+    failed(no_list, "missing_scope", "lacks list:users for")
+    assert named["tokens"] == []
+    failed(not_covered, "missing_scope", "read:tokens")
+    assert {token["user"] for token in only_own["tokens"]} == {admin}
+
+
+@pytest.mark.doors
+def test_tokens_of_names_that_no_user_has(light: Runner) -> None:
+    names = ["", "..", "nobody/tokens", "ünbekannt"]
+    tasks = [light.task("hub_info", gather=["tokens"], users=[name]) for name in names]
+    for result, code in zip(light.run(tasks).results, ["invalid", "invalid", "invalid", "not_found"], strict=True):
+        failed(result, code)
+
+
+@pytest.mark.doors
+def test_check_mode_changes_nothing_about_it(light: Runner) -> None:
+    options = {"gather": ["services"], "require_scopes": ["list:users"]}
+    checked = light.check("hub_info", **options)
+    assert checked["services"] == light("hub_info", **options)["services"]
+    assert checked["changed"] is False
+
+
+def by_name(models: list[dict]) -> dict[str, dict]:
+    return {model["name"]: model for model in models}

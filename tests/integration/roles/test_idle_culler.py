@@ -1,0 +1,217 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook cull with real hubs: what it says before and after a pass, and the same started by a systemd unit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fakes.systemd_stand_in import start
+from support.hub_clock import CLOCK, HOUR, empty, later
+from support.hubs import Hub, HubPool
+from support.playbooks import (
+    Played,
+    ansible_bin,
+    api,
+    eventually,
+    hub_environment,
+    mint,
+    oldest_ansible_bin,
+    play,
+    servers,
+)
+
+CULL = "hubops.jupyterhub.cull"
+SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+
+
+@pytest.fixture
+def new_hub(pool: HubPool) -> Iterator[Hub]:
+    """One that is empty before and after, for a pass is over a whole hub."""
+    yield from _emptied(pool.get(config=CLOCK))
+
+
+@pytest.fixture
+def old_hub(pool: HubPool) -> Iterator[Hub]:
+    yield from _emptied(pool.get("5.5", config=CLOCK))
+
+
+def _emptied(hub: Hub) -> Iterator[Hub]:
+    empty(hub)
+    yield hub
+    empty(hub)
+
+
+def give(hub: Hub, *users: str, second: str | None = None, **options: Any) -> None:
+    """These users have a server that has been idle for two hours; one of them has a second one. With these options."""
+    for user in users:
+        mint(hub, user, [])
+        api(hub, "POST", f"users/{user}/server", {"user_options": options} if options else None)
+    if second:
+        api(hub, "POST", f"users/{second}/servers/second")
+    eventually(lambda: all(server["ready"] for user in users for server in servers(hub, user).values()), 120)
+    later(hub, 2 * HOUR)
+
+
+def cull(
+    hub: Hub, folder: Path, *arguments: str, token: str = "", bin_folder: Path | None = None, **variables: Any
+) -> Played:
+    named = {f"idle_culler_{name}": value for name, value in {"idle_timeout": "1h", **variables}.items()}
+    env = hub_environment(hub, token or hub.admin_token) | {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+    return play(CULL, *arguments, folder=folder, variables=named, env=env, bin_folder=bin_folder)
+
+
+def said(played: Played) -> list[str]:
+    """The lines of the summary."""
+    [found] = re.findall(
+        r'^TASK \[[\w.]+ : Summary\].*\nok: \[\w+\] => \{\n    "msg": (\[.*?\n    \])', played.stdout, re.M | re.S
+    )
+    lines = json.loads(found)
+    assert isinstance(lines, list)
+    return lines
+
+
+def numbers(played: Played) -> dict[str, Any]:
+    """What AWX would have for an artifact."""
+    found = re.search(r"RUN: (\{.*\})", played.stdout)
+    assert found, played.output
+    of_hubs = json.loads(found[1])["idle_culler_hubs"]
+    assert isinstance(of_hubs, dict)
+    return of_hubs
+
+
+@pytest.mark.parametrize("oldest", [False, True], ids=["this-ansible", "oldest-ansible"])
+def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: Path, oldest: bool) -> None:
+    give(new_hub, "alice", "bob")
+    programs = oldest_ansible_bin() if oldest else None
+    rules = [{"name": "staff", "users": ["b*"], "keep": True}]
+    preview = cull(new_hub, tmp_path, "--check", bin_folder=programs, rules=rules)
+    assert preview.status == 0, preview.output
+    goes, stays, kept, summary = said(preview)
+    assert re.fullmatch(r"- server of user 'alice' goes: idle 2 h( \d+ min)?, limit 1 h", goes)
+    assert stays == "  server of user 'bob' stays: rule staff keeps it"
+    assert kept == "servers kept: 1 rule"
+    assert summary.startswith("1 of 2 servers would be culled, 1 server kept, 0 failed")
+    assert servers(new_hub, "alice")
+    differs = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
+    assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once, although Ansible shows it as well
+    done = cull(new_hub, tmp_path, bin_folder=programs, rules=rules)
+    assert done.status == 0, done.output
+    assert [re.sub(r" \d+ min,", ",", line) for line in said(done)[:2]] == [
+        "stopped: server of user 'alice', idle 2 h, limit 1 h",
+        "servers kept: 1 rule",
+    ]
+    assert (servers(new_hub, "alice"), len(servers(new_hub, "bob"))) == ({}, 1)
+    [mine] = numbers(done).values()
+    assert {name: mine[name] for name in ("verdict", "culled", "users_deleted", "kept", "failed")} == {
+        "verdict": "passed", "culled": 1, "users_deleted": 0, "kept": 1, "failed": 0,
+    }  # fmt: skip
+    assert mine["summary"] == said(done)[-1]
+    # Where nothing is to go, Ansible shows no difference; a preview says why all the same.
+    again = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
+    assert said(again)[0] == stays
+
+
+def test_each_variable_reaches_the_module(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "carol", "dave", second="carol")
+    keeps = cull(new_hub, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1h")
+    assert said(keeps)[-2] == "servers kept: 2 excluded, 1 switched_off"
+    # As text, too, which is how -e gives it.
+    named = ["-e", "idle_culler_cull_named_servers=no", "-e", "idle_culler_recheck=no", "-e", "idle_culler_page_size=1"]
+    named += ["-e", "idle_culler_concurrency=1", "-e", "idle_culler_stop_timeout=10s"]
+    done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1h", exclude_users="dave")
+    assert done.status == 0, done.output
+    assert list(servers(new_hub, "carol")) == ["second"]
+    later(new_hub, 2 * HOUR)  # to have a server stopped is an activity of its user
+    gone = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
+    assert gone.status == 0, gone.output
+    assert "stopped and removed: server 'second' of user 'carol'" in gone.stdout
+    assert "deleted: user 'carol'" in gone.stdout
+    names = {user["name"] for user in api(new_hub, "GET", "users")}
+    assert not names & {"carol", "dave"}
+
+
+def test_the_scopes_of_the_purpose_do_and_what_is_missing_is_named(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "erin")
+    api(new_hub, "POST", "users/cull-bot", {"admin": True})
+    token = mint(new_hub, "cull-bot", SCOPES)
+    by_group = cull(new_hub, tmp_path, token=token, rules=[{"groups": ["students"], "keep": True}])
+    assert by_group.status == 2
+    assert "read:users:groups" in by_group.stdout
+    assert len(servers(new_hub, "erin")) == 1
+    assert numbers(by_group)["localhost"]["verdict"] == "failed"
+    done = cull(new_hub, tmp_path, token=token)
+    assert done.status == 0, done.output
+    assert servers(new_hub, "erin") == {}
+
+
+def test_what_is_refused_or_fails_is_told_after_all(new_hub: Hub, tmp_path: Path) -> None:
+    give(new_hub, "grace")
+    give(new_hub, "frank", stop_gate=str(tmp_path / "go"))
+    refused = cull(new_hub, tmp_path, max_culls="50%")
+    assert refused.status == 2
+    assert len([line for line in said(refused) if line.startswith("not stopped: server of user")]) == 2
+    [mine] = numbers(refused).values()
+    assert (mine["verdict"], mine["culled"]) == ("failed", 0)
+    failed = cull(new_hub, tmp_path, stop_timeout="2s")
+    assert failed.status == 2
+    lines = said(failed)
+    assert [line for line in lines if line.startswith("stopped: server of user 'grace'")]
+    assert [line for line in lines if line.startswith("failed: default server of 'frank': ")]
+    [mine] = numbers(failed).values()
+    assert {name: mine[name] for name in ("verdict", "culled", "failed")} == {
+        "verdict": "failed",
+        "culled": 1,
+        "failed": 1,
+    }
+    unknown = cull(new_hub, tmp_path, token="5e27ce0000000000000000000000dead")
+    assert unknown.status == 2
+    assert "does not accept the API token" in numbers(unknown)["localhost"]["summary"]
+
+
+def test_an_inventory_of_hubs(new_hub: Hub, old_hub: Hub, tmp_path: Path) -> None:
+    hosts = {}
+    for name, hub in (("new", new_hub), ("old", old_hub)):
+        give(hub, "heidi")
+        hosts[name] = {"hub_url": hub.url, "idle_culler_api_token": hub.admin_token, "idle_culler_idle_timeout": "1h"}
+    hosts["old"]["idle_culler_idle_timeout"] = "1d"
+    played = play(CULL, folder=tmp_path, hosts=hosts, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
+    assert played.status == 0, played.output
+    assert {name: mine["culled"] for name, mine in numbers(played).items()} == {"new": 1, "old": 0}
+    assert (servers(new_hub, "heidi"), len(servers(old_hub, "heidi"))) == ({}, 1)
+
+
+def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(new_hub: Hub, tmp_path: Path) -> None:
+    """As systemd starts it: elsewhere, with nothing of whoever wrote it, and where there is another inventory."""
+    give(new_hub, "ivan", "judy")
+    token, units = tmp_path / "token", tmp_path / "units"
+    units.mkdir()
+    token.touch(0o600)
+    written = cull(
+        new_hub, tmp_path, mode="timer", enable=False, unit_folder=str(units), token_path=str(token),
+        variables_path=str(tmp_path / "variables.yml"), ansible_playbook=str(ansible_bin() / "ansible-playbook"),
+        environment={"ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+        rules=[{"users": ["j*"], "keep": True}],
+    )  # fmt: skip
+    assert written.status == 0, written.output
+    assert len(servers(new_hub, "ivan")) == 1
+    token.write_text(new_hub.admin_token + "\n")  # renewed after the units were written
+    (tmp_path / "hosts").write_text("somewhere.example.org\n")
+    bare = {
+        "PATH": "/usr/bin:/bin",
+        "ANSIBLE_INVENTORY": str(tmp_path / "hosts"),
+        "ANSIBLE_CONFIG": os.environ["ANSIBLE_CONFIG"],
+    }
+    done = start(units / "hubops-idle-culler.service", tmp_path, bare)
+    assert done.status == 0, done.output
+    assert "stopped: server of user 'ivan'" in done.stdout
+    assert (servers(new_hub, "ivan"), len(servers(new_hub, "judy"))) == ({}, 1)
+    assert list(done.recap) == ["localhost"]
+    assert new_hub.admin_token not in done.output

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documents of the project, and the blocks in them that a reader is to run.
+
+for block in blocks("README.md"):
+    print(block.language, block.code)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from support.hubs import REPOSITORY
+
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "roles").glob("*/README.md")),
+]
+FENCED = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    document: str
+    language: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.document}: {self.code.splitlines()[0]}"
+
+
+def blocks(name: str | None = None) -> list[Block]:
+    """Those of all documents, or of the one with this name, in their order."""
+    found = []
+    for document in DOCUMENTS:
+        path = str(document.relative_to(REPOSITORY))
+        for indent, language, code in FENCED.findall(document.read_text()) if name in (None, path) else ():
+            found.append(Block(path, language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)))
+    return found

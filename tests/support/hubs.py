@@ -1,0 +1,171 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real hubs for pytest, from the one launcher.
+
+with running_hub(tmp_path) as hub:
+    requests.get(hub.api + "/users", headers=hub.headers)
+
+Most tests share hubs: ``HubPool`` starts each configuration once, and a test brings users of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOME = REPOSITORY / ".build" / "hubs"  # what is installed is shared by all runs
+
+# By path: the launcher belongs to the role, which is no Python package.
+sys.path.insert(0, str(REPOSITORY / "roles" / "local_hub" / "files"))
+
+import hub_install  # noqa: E402
+import hub_processes  # noqa: E402
+import local_hub  # noqa: E402
+
+__all__ = [
+    "HOME",
+    "IMPATIENT",
+    "Hub",
+    "HubPool",
+    "crash",
+    "hub_install",
+    "hub_processes",
+    "local_hub",
+    "running_hub",
+    "start_again",
+    "venv",
+]
+
+# For `running_hub`. A hub holds a POST or a DELETE for 10 s before it says "not yet": here 1 s, so that both are seen.
+IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
+
+
+@functools.cache
+def venv(name: str) -> Path:
+    """The environment of requirements/NAME.txt; installed if it is not there yet."""
+    command = [REPOSITORY / "tools" / "venv", name]
+    made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return REPOSITORY / made.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Hub:
+    url: str  # with base path and trailing slash
+    version: str
+    admin_token: str  # of the service `admin`, which may do everything
+    state: Path
+    log: Path
+    pid: int
+
+    @property
+    def api(self) -> str:
+        return self.url + "hub/api"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Those of the loopback that are the hub's: public, hub (its own, without the proxy), proxy_api."""
+        found: dict[str, int] = json.loads((self.state / "parameters.json").read_text())["ports"]
+        return found
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"token {self.admin_token}"}
+
+
+@contextlib.contextmanager
+def running_hub(
+    tmp_path: Path,
+    version: str = "6.1",
+    spawner: str = "light",
+    base_url: str = "/",
+    config: str = "",
+    timeout: float = 300,
+) -> Iterator[Hub]:
+    """A healthy hub for the time of the block; `config` is the text of more configuration, read last, with `c`."""
+    state = tmp_path / "hub"
+    arguments = ["start", "--home", str(HOME), "--state", str(state), "--version", version]
+    arguments += ["--spawner", spawner, "--base-url", base_url, "--timeout", str(timeout)]
+    if config:
+        extra = tmp_path / "extra_config.py"
+        extra.write_text(config)
+        arguments += ["--config", str(extra)]
+    try:
+        record = local_hub.perform(local_hub.parse(arguments))
+        yield Hub(
+            url=record["url"],
+            version=record["version"],
+            admin_token=Path(record["admin_token_file"]).read_text(),
+            state=state,
+            log=Path(record["log"]),
+            pid=record["pid"],
+        )
+    finally:
+        local_hub.perform(local_hub.parse(["stop", "--state", str(state)]))
+
+
+class HubPool:
+    """The hubs that the tests of one worker share: each configuration is started once, and ends with the run.
+
+    A test that takes one of them brings users of its own, and looks at nothing that is another test's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(8)
+        self._hubs: dict[tuple[str, str, str, str], tuple[contextlib.AbstractContextManager[Hub], Future[Hub]]] = {}
+
+    def start(
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+    ) -> Future[Hub]:
+        """Begin to start this hub, unless it is there, without waiting for it."""
+        key = (version, spawner, base_url, config)
+        if key not in self._hubs:
+            folder = self._folder / f"{len(self._hubs)}-{version}-{spawner}"
+            folder.mkdir()
+            running = running_hub(folder, version, spawner, base_url, config)
+            self._hubs[key] = running, self._threads.submit(running.__enter__)
+        return self._hubs[key][1]
+
+    def get(
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+    ) -> Hub:
+        """This hub, once it is healthy."""
+        return self.start(version, spawner, base_url, config).result()
+
+    def close(self) -> None:
+        """Stop them all, side by side."""
+        started = [running for running, future in self._hubs.values() if future.exception() is None]
+        stopped = [self._threads.submit(running.__exit__, None, None, None) for running in started]
+        self._threads.shutdown()
+        for each in stopped:
+            each.result()
+
+
+def crash(hub: Hub) -> None:
+    """End the hub, and nothing but the hub: its proxy answers 503 in its place, and real servers run on."""
+    process = local_hub.hub_process(hub.state, local_hub.read_record(hub.state))
+    assert process, "it runs no more"
+    process.kill(signal.SIGKILL)
+    assert hub_processes.wait_until(lambda: not process.alive(), 120)
+
+
+def start_again(hub: Hub) -> None:
+    """Start a hub that has crashed: at the same address, with its database, and with a new proxy."""
+    record = local_hub.read_record(hub.state)
+    # The hub would end the old proxy by itself, but where process 1 reaps nothing it takes a dead one for a live one.
+    for process in hub_processes.marked(hub.state):
+        if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            process.kill(signal.SIGKILL)
+    (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
+    installed = hub_install.install(HOME, record["wanted"]["version"])
+    assert local_hub.launch(hub.state, record["wanted"], installed, 300, hub.ports), "somebody took its ports"

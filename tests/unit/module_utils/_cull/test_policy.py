@@ -1,0 +1,268 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""_policy: what is idle, and what a policy cannot mean."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import KEPT, Decision, Limits, Policy, Rule
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubError, Invalid, MissingScope
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import span
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+
+
+def ago(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(NOW - seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def server(idle: float | None = 0, age: float | None = 0, **more: Any) -> dict[str, Any]:
+    return {"ready": True, "pending": None, "last_activity": ago(idle), "started": ago(age), **more}
+
+
+def user(name: str = "alice", idle: float | None = 0, age: float | None = None, **more: Any) -> dict[str, Any]:
+    model = {"name": name, "admin": False, "groups": [], "last_activity": ago(idle), **more}
+    return model if age is None else {**model, "created": ago(age)}
+
+
+def rule(number: int = 1, **item: Any) -> Rule:
+    nothing = dict.fromkeys(
+        ("name", "users", "groups", "servers", "admins", "user_options", "properties", "idle_timeout", "max_age")
+    )
+    return Rule.of(number, {**nothing, "keep": False, **item}, Limits(HOUR, 10 * HOUR))
+
+
+def decide_server(policy: Policy, name: str = "", *, owner: dict[str, Any] | None = None, **more: Any) -> Decision:
+    return policy.decide_server(owner or user(), name, server(**more), NOW)
+
+
+ONE_HOUR = Policy(Limits(HOUR))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-5, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min 59 s"), (3600, "1 h"),
+     (11520, "3 h 12 min"), (11525, "3 h 12 min"), (3605, "1 h"), (86400, "1 d"), (90000, "1 d 1 h"),
+     (100 * 86400, "100 d")],
+)  # fmt: skip
+def test_a_span_is_said_in_two_units(seconds: float, said: str) -> None:
+    assert span(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("idle", "age", "limits", "kept", "reason"),
+    [
+        (HOUR, 0, Limits(HOUR), "", "idle 1 h, limit 1 h"),
+        (HOUR - 1, HOUR, Limits(HOUR), "active", "idle 59 min 59 s, limit 1 h"),
+        # Without an activity, the time counts from the start.
+        (None, HOUR, Limits(HOUR), "", "idle 1 h, limit 1 h"),
+        (None, None, Limits(HOUR), "unknown", "the hub does not tell since when"),
+        (None, None, Limits(None), "active", "there is no limit"),
+        (0, 2 * HOUR, Limits(HOUR, 2 * HOUR), "", "age 2 h, limit 2 h"),
+        (0, 2 * HOUR, Limits(None, 2 * HOUR), "", "age 2 h, limit 2 h"),
+        (HOUR, 2 * HOUR, Limits(HOUR, 2 * HOUR), "", "idle 1 h, limit 1 h"),
+        (60, 120, Limits(HOUR, 2 * HOUR), "active", "idle 1 min, limit 1 h, age 2 min, limit 2 h"),
+        (60, None, Limits(None, 2 * HOUR), "unknown", "the hub does not tell since when"),
+        # A clock that is behind the hub's.
+        (-60, 0, Limits(HOUR), "active", "idle 0 s, limit 1 h"),
+    ],
+)
+def test_a_server_goes_when_a_limit_is_reached(
+    idle: float | None, age: float | None, limits: Limits, kept: str, reason: str
+) -> None:
+    decision = decide_server(Policy(limits), idle=idle, age=age)
+    assert (decision.kept, decision.reason, decision.goes) == (kept, reason, not kept)
+    assert not kept or kept in KEPT
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "more", "kept", "reason"),
+    [
+        ("", {}, {"pending": "stop"}, "pending", "its stop is pending"),
+        ("", {}, {"ready": False}, "not_ready", "it is not ready"),
+        ("", {"exclude_users": ["ali*"]}, {}, "excluded", "its user is excluded"),
+        ("", {"exclude_users": ["Ali*"]}, {}, "", "idle 1 d, limit 1 h"),
+        ("", {"cull_default_servers": False}, {}, "switched_off", "default servers are not culled"),
+        ("lab", {"cull_default_servers": False}, {}, "", "idle 1 d, limit 1 h"),
+        ("lab", {"cull_named_servers": False}, {}, "switched_off", "named servers are not culled"),
+        # Users' switches say nothing of servers.
+        ("", {"cull_admin_users": False}, {}, "", "idle 1 d, limit 1 h"),
+    ],
+)
+def test_some_servers_stay_whatever_the_limits(
+    name: str, policy: dict[str, Any], more: dict[str, Any], kept: str, reason: str
+) -> None:
+    # Both limits are reached: a switch holds for either.
+    decision = decide_server(Policy(Limits(HOUR, HOUR), **policy), name, idle=24 * HOUR, age=24 * HOUR, **more)
+    assert (decision.kept, decision.reason) == (kept, reason)
+
+
+ALICE = user(
+    groups=["teachers", "staff"], admin=True, roles=["user", "grader"], auth_state={"org": {"unit": "physics"}, "n": 5}
+)
+OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive": True}
+
+
+@pytest.mark.parametrize(
+    ("criteria", "matches"),
+    [
+        ({"users": ["alice"]}, True),
+        ({"users": ["bob", "al?c*"]}, True),
+        ({"users": ["Alice"]}, False),
+        ({"groups": ["students", "teach*"]}, True),
+        ({"groups": ["students"]}, False),
+        ({"servers": ["lab-*"]}, True),
+        ({"servers": [""]}, False),
+        ({"admins": True}, True),
+        ({"admins": False}, False),
+        ({"user_options": {"profile": "gpu-*"}}, True),
+        ({"user_options": {"profile": ["cpu", "gpu-large"]}}, True),
+        ({"user_options": {"profile": "gpu"}}, False),
+        ({"user_options": {"nodes": 2, "exclusive": True}}, True),
+        # As templates of Ansible make texts of them.
+        ({"user_options": {"nodes": "2", "exclusive": "true"}}, True),
+        ({"user_options": {"nodes": 3}}, False),
+        ({"user_options": {"nodes": "[1-3]", "exclusive": "True"}}, True),
+        ({"user_options": {"exclusive": False}}, False),
+        # As Ansible parts a text at its commas.
+        ({"users": ["bob", " alice"]}, True),
+        ({"user_options": {"reservation": ""}}, True),
+        ({"user_options": {"reservation": ["", "a"]}}, True),
+        ({"user_options": {"profile": "gpu-*", "queue": "*"}}, False),
+        ({"properties": {"roles": "grader"}}, True),
+        ({"properties": {"auth_state": {"org": {"unit": "phys*"}}}}, True),
+        ({"properties": {"auth_state": {"org": "physics"}}}, False),
+        ({"properties": {"auth_state": {"n": 5}}}, True),
+        ({"users": ["alice"], "groups": ["staff"], "servers": ["lab-1"], "admins": True}, True),
+        ({"users": ["alice"], "groups": ["nobody"]}, False),
+        ({}, True),
+    ],
+)
+def test_a_rule_matches_where_all_that_it_names_does(criteria: dict[str, Any], matches: bool) -> None:
+    policy = Policy(Limits(HOUR), [rule(name="it", keep=True, **criteria)])
+    decision = decide_server(policy, "lab-1", owner=ALICE, idle=2 * HOUR, user_options=OPTIONS)
+    assert (decision.kept, decision.rule) == (("rule", "it") if matches else ("", None))
+    assert decision.reason == ("rule it keeps it" if matches else "idle 2 h, limit 1 h")
+
+
+def test_the_first_rule_that_matches_decides_and_the_task_completes_its_limits() -> None:
+    rules = [
+        rule(1, name="gpu", servers=["gpu*"], idle_timeout="30m"),
+        rule(2, servers=["gpu-*", "big"], max_age="never"),
+        rule(3, name="none", servers=["none"], idle_timeout="never", max_age="0"),
+        rule(4, idle_timeout="1d"),
+    ]
+    policy = Policy(Limits(HOUR, 10 * HOUR), rules)
+
+    def told(name: str, idle: float, age: float) -> tuple[str, str | None, str]:
+        decision = decide_server(policy, name, idle=idle, age=age)
+        return decision.kept, decision.rule, decision.reason
+
+    assert told("gpu-1", 1800, 1800) == ("", "gpu", "idle 30 min, limit 30 min, rule gpu")
+    assert told("gpu-1", 0, 11 * HOUR) == ("", "gpu", "age 11 h, limit 10 h, rule gpu")
+    assert told("big", 1800, 11 * HOUR) == ("active", "2", "idle 30 min, limit 1 h, rule 2")
+    assert told("none", 99 * HOUR, 99 * HOUR) == ("active", "none", "there is no limit, rule none")
+    assert told("other", 23 * HOUR, HOUR) == ("active", "4", "idle 23 h, limit 1 d, age 1 h, limit 10 h, rule 4")
+
+
+@pytest.mark.parametrize(
+    ("criteria", "asked", "scope"),
+    [
+        ({"groups": ["a"]}, "groups", "read:users:groups"),
+        ({"admins": True}, "admin", "read:users"),
+        ({"properties": {"auth_state": {}}}, "auth_state", "admin:auth_state"),
+        ({"properties": {"colour": "red"}}, "colour", "read:users"),
+    ],
+)
+def test_what_a_rule_asks_for_must_be_told(criteria: dict[str, Any], asked: str, scope: str) -> None:
+    policy = Policy(Limits(HOUR), [rule(name="it", keep=True, **criteria)])
+    with pytest.raises(MissingScope) as refused:
+        decide_server(policy, owner={"name": "alice"})
+    assert (
+        refused.value.message
+        == f"The hub does not show the property '{asked}' of user 'alice', which rule it asks for."
+    )
+    assert f"{scope}," in refused.value.hint
+
+
+def test_users_are_decided_on_without_what_speaks_of_servers() -> None:
+    rules = [
+        rule(1, servers=["*"], keep=True),
+        rule(2, user_options={"a": "b"}, keep=True),
+        rule(3, users=["bot"], keep=True),
+    ]
+    policy = Policy(Limits(HOUR, 10 * HOUR), rules, exclude_users=["root"], cull_admin_users=False)
+
+    def told(model: dict[str, Any]) -> tuple[str, str]:
+        decision = policy.decide_user(model, NOW)
+        assert decision.server_name is None
+        return decision.kept, decision.reason
+
+    assert told(user(idle=HOUR)) == ("", "idle 1 h, limit 1 h")
+    assert told(user(idle=0, age=11 * HOUR)) == ("", "age 11 h, limit 10 h")
+    assert told(user(idle=None, age=HOUR)) == ("", "idle 1 h, limit 1 h")
+    assert told(user(idle=None)) == ("unknown", "the hub does not tell since when")
+    assert told(user(idle=60)) == ("active", "idle 1 min, limit 1 h")
+    assert told(user("bot", idle=HOUR)) == ("rule", "rule 3 keeps it")
+    assert told(user("root", idle=HOUR)) == ("excluded", "the user is excluded")
+    # The switch holds for both limits.
+    assert told(user(idle=0, age=11 * HOUR, admin=True)) == ("admin", "admins are not culled")
+    assert Policy(Limits(HOUR)).decide_user(user(idle=HOUR, admin=True), NOW).goes
+
+
+def test_users_cannot_be_decided_on_without_their_activity() -> None:
+    with pytest.raises(MissingScope) as refused:
+        ONE_HOUR.decide_user({"name": "alice", "admin": False}, NOW)
+    assert "read:users:activity" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"keep": True, "idle_timeout": "1h"}, "Rule 1 has a limit, and keeps whatever it matches."),
+        ({"keep": True, "max_age": "never"}, "Rule 1 has a limit, and keeps whatever it matches."),
+        ({}, "Rule 1 says nothing."),
+        ({"users": ["a"]}, "Rule 1 says nothing."),
+        ({"name": "gpu", "users": [], "keep": True}, "Rule gpu matches nothing, for its users are empty."),
+        ({"user_options": {}, "keep": True}, "Rule 1 matches nothing, for its user_options are empty."),
+        (
+            {"properties": {"roles": []}, "keep": True},
+            "Rule 1 matches nothing, for 'roles' of its properties is an empty list.",
+        ),
+        ({"idle_timeout": "-5"}, "rule 1, idle_timeout: '-5' is not a duration."),
+        ({"name": "gpu", "max_age": "soon"}, "rule gpu, max_age: 'soon' is not a duration."),
+        ({"idle_timeout": "0"}, "rule 1, idle_timeout: '0' is not a duration."),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(item: dict[str, Any], says: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        rule(**item)
+    assert refused.value.message == says
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ([{"name": "a", "users": ["x"]}, {"name": "a", "users": ["y"]}], "Two rules have the name 'a'."),
+        ([{"name": "2", "users": ["x"]}, {"users": ["y"]}], "Two rules have the name '2'."),
+        ([{}, {"name": "late", "users": ["y"]}], "Rule 1 matches everything, so rule late never does."),
+        ([{"users": ["x", "*"]}, {"users": ["y"]}], "Rule 1 matches everything, so rule 2 never does."),
+        (
+            [{"users": ["x"]}, {"groups": ["x"]}, {"name": "late", "users": ["x"]}],
+            "Rule late matches what rule 1 matches first, so it never decides.",
+        ),
+    ],
+)
+def test_rules_that_contradict_each_other_are_refused(rules: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(HubError) as refused:
+        Policy(Limits(HOUR), [rule(number, keep=True, **item) for number, item in enumerate(rules, start=1)])
+    assert isinstance(refused.value, Invalid)
+    assert refused.value.message == says

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What roles print of others' text is one line, and no command to the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import printable
+from jinja2 import ChainableUndefined, Environment
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+FORGED = "a\n\x1b[2J\x9b2Jfatal: [localhost]: FAILED!\u202e\x7f\u2028" + "x" * 5000
+TOKEN = {"kind": FORGED, "name": FORGED, "expires_at": FORGED, "expiry_known": True}
+STEP = {"name": "hub", "verdict": "failed", "seconds": 1.0, "message": FORGED}
+GONE = {"token_id": FORGED, "created": FORGED, "last_activity": FORGED, "why": FORGED}
+VARIABLES: dict[str, Any] = {
+    "verify_answer": {
+        "hub": {"version": FORGED, "url": "https://hub/"}, "token": TOKEN, "stdout": FORGED, "result": FORGED,
+        "servers": [{"url": FORGED, "state": "ready"}],
+    },
+    "verify_facts": {"version": FORGED, "user": FORGED, "hub_url": "https://hub/"},
+    "verify_report": {"hub_version": FORGED, "hub_url": FORGED, "user": FORGED, "verdict": "failed", "seconds": 1.0},
+    "verify_results": [STEP],
+    "verify_first": STEP,
+    "verify_output": FORGED,
+    "service_account_proof": {"token": TOKEN, "service_account": {"user": "bot", "place": "there"}},
+    "service_account_hub_config": {"obstacles": [FORGED, FORGED], "doubt": FORGED},
+    "service_account_applied": {"msg": FORGED},
+    "service_account_written": {"msg": FORGED},
+    "service_account_tokens": [
+        {"user": "bot", "note": "ci", "keep": "file", "place": "there", "expires_at": FORGED, "revocations": [GONE]}
+    ],
+    "idle_culler_result": {
+        "actions": [], "kept_count": {}, "users_kept_count": {}, "summary": "1 failed",
+        "failures": [{"server_name": FORGED, "user": FORGED, "failure": {"message": printable(FORGED)}}],
+    },
+}  # fmt: skip
+
+JINJA = Environment(undefined=ChainableUndefined, trim_blocks=True)
+JINJA.filters |= {
+    "hubops.jupyterhub.printable": printable, "split": str.split, "regex_replace": lambda text, *_more: text,
+    "regex_escape": str,
+}  # fmt: skip
+JINJA.tests["changed"] = bool
+
+
+def sentences(value: Any, key: str = "") -> Iterator[str]:
+    """What a role's tasks say to people, as it is written in their YAML."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from sentences(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from sentences(item, key)
+    elif isinstance(value, str) and key in ("msg", "fail_msg", "verify_said") and "lookup(" not in value:
+        yield value
+
+
+TASKS = [
+    pytest.param(text, id=f"{path.relative_to(ROLES)}-{number}")
+    for path in sorted(ROLES.glob("*/tasks/**/*.yml"))
+    for number, text in enumerate(sentences(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    if any(f"{name}." in text or f"{name} " in text for name in VARIABLES)
+]
+
+
+def is_harmless(text: str) -> bool:
+    return (
+        text.replace("\n", "").isprintable()
+        and not any(line.startswith("fatal:") for line in text.splitlines())
+        and all(len(line) < 6000 for line in text.splitlines())
+    )
+
+
+@pytest.mark.parametrize("text", TASKS)
+def test_no_sentence_of_a_task_is_forged(text: str) -> None:
+    assert is_harmless(JINJA.from_string(text).render(VARIABLES))
+
+
+@pytest.mark.parametrize(
+    "template", ["verify/templates/summary.txt.j2", "idle_culler/templates/summary.txt.j2",
+                 "service_account/templates/tokens.txt.j2"]
+)  # fmt: skip
+def test_no_line_of_a_summary_is_forged(template: str) -> None:
+    text = JINJA.from_string((ROLES / template).read_text(encoding="utf-8")).render(VARIABLES)
+    assert "fatal:" in text
+    assert is_harmless(text)
+
+
+def test_the_sentences_are_found() -> None:
+    assert len(TASKS) >= 10
