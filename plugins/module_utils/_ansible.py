@@ -25,7 +25,7 @@ from ._hub.connection import Connection, seconds, secrets_of
 from ._hub.errors import (
     HubError,
     Invalid,
-    is_text,
+    is_encodable,
     not_understood,
     printable,
 )
@@ -125,7 +125,7 @@ class Program:
 
 def _check_text(value: Any, option: str = "") -> None:
     """Raise `Invalid`, with the option's name, for a text that can be neither written nor sent."""
-    if isinstance(value, str) and not is_text(value):
+    if isinstance(value, str) and not is_encodable(value):
         raise Invalid(
             f"{option} holds half a character (a lone surrogate), which can be neither written nor sent.",
             "Check where it comes from: it was not UTF-8 there.",

@@ -304,15 +304,16 @@ from typing import Any
 from ..module_utils._ansible import Program, inherit_options, run_module
 from ..module_utils._hub.client import HubClient
 from ..module_utils._hub.connection import seconds
+from ..module_utils._path.batch import Batch
 from ..module_utils._path.plan import Report
-from ..module_utils._server.flow import ServersFlow
+from ..module_utils._server.flow import server_batch
 from ..module_utils._server.model import ServerSpec
 
 
-def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ServersFlow:
+def flow(hub: HubClient, options: dict[str, Any], report: Report) -> Batch:
     servers = options["servers"]
     items = [options] if servers is None else [inherit_options(item, options, _SHARED) for item in servers]
-    return ServersFlow(hub, [_wanted(item) for item in items], report, concurrency=options["concurrency"])
+    return server_batch(hub, [_wanted(item) for item in items], report, concurrency=options["concurrency"])
 
 
 def _wanted(options: dict[str, Any]) -> ServerSpec:

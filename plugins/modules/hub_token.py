@@ -338,8 +338,9 @@ from ..module_utils._ansible import Program, inherit_options, run_module
 from ..module_utils._hub.client import HubClient
 from ..module_utils._hub.connection import seconds
 from ..module_utils._hub.errors import Invalid
+from ..module_utils._path.batch import Batch
 from ..module_utils._path.plan import Report
-from ..module_utils._token.flow import TokensFlow
+from ..module_utils._token.flow import token_batch
 from ..module_utils._token.model import RenewBefore, TokenSpec
 
 _RIGHTS = ("scopes", "roles", "inherit")
@@ -347,12 +348,12 @@ _SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "o
 """What the items of ``tokens`` take from the task where they leave it out."""
 
 
-def flow(hub: HubClient, options: dict[str, Any], report: Report) -> TokensFlow:
+def flow(hub: HubClient, options: dict[str, Any], report: Report) -> Batch:
     items = options["tokens"]
     if items is None and not options["user"]:
         raise Invalid("Neither user nor tokens says whose token it is.", "Give one of them.")
     wanted = [_wanted(options)] if items is None else [_wanted(_completed(item, options)) for item in items]
-    return TokensFlow(hub, wanted, concurrency=options["concurrency"], single=items is None)
+    return token_batch(hub, wanted, concurrency=options["concurrency"], single=items is None)
 
 
 def _completed(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

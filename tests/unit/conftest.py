@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import flow as _server_flows
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stopping
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import flow, start, stop
 from support.fakes.scripted_hub import Clock
 
 
@@ -20,8 +18,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     A hub that answers from another thread, after so many looks, is no such case: nobody waits for that thread then.
     """
     clock = Clock()
-    for module in (_servers, _server_flows, _spawning, _stopping):
+    for module in (polling, flow, start, stop):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(_servers, "PAUSE", 0.5)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 2.0)
+    monkeypatch.setattr(polling, "PAUSE", 0.5)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 2.0)
     return clock

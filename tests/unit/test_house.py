@@ -27,7 +27,7 @@ KNOW_ANSIBLE = ("module_utils._ansible", "plugin_utils._action")
 NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user")
 SHARED = {
     # What several flows use of a noun that has a flow of its own.
-    "_server": ("model", "poll", "stop"),
+    "_server": ("model", "stop"),
     "_token": ("model",),
 }
 LIBRARIES = {"requests": "_hub", "urllib3": "_hub", "websocket": "_exec"}

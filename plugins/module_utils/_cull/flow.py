@@ -10,7 +10,6 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .._hub.client import PAGE_SIZE, HubClient
 from .._hub.errors import (
@@ -22,16 +21,17 @@ from .._hub.errors import (
     printable,
     quoted,
 )
-from .._hub.schemas import OWNER, USER
+from .._hub.models import Model, Owner
+from .._hub.polling import is_hub_away
 from .._hub.scopes import READ_SERVERS, STOP, split
-from .._hub.threads import SPREAD, each
-from .._path.plan import Action, Plan, Report, caught
+from .._path.plan import Action, Flow, Plan, Report, Result
 from .._path.progress import Counter
-from .._server import model as _servers
-from .._server import stop as _stopping
-from .policy import KEPT, Decision, Model, Policy, Share
+from .._path.workers import SPREAD, catch_failures, map_concurrently
+from .._server import stop
+from .._server.model import server_path, server_title
+from .policy import KEPT, Decision, Policy, Share
 
-_LIST, _DELETE, _ADMIN = "list:users", "delete:users", "admin:users"
+_DELETE, _ADMIN = "delete:users", "admin:users"
 
 
 @dataclass(frozen=True)
@@ -64,102 +64,107 @@ class Outcome:
         return self.decision.goes and self.error is None
 
 
-class CullFlow:
-    """One pass: read who has servers, decide, look again at each that is to go, and end it."""
+@dataclass(frozen=True)
+class _Decided:
+    """What the plan of a pass has decided."""
+
+    servers: Sequence[Decision]
+    users: Sequence[Decision]
+
+
+class CullFlow(Flow):
+    """One pass: read who has servers, decide, look again at each object that is to go, and end it."""
 
     def __init__(self, hub: HubClient, policy: Policy, how: Pass, report: Report) -> None:
         self._hub = hub
         self._policy = policy
         self._how = how
         self._report = report
-        self._began = 0.0
-        self._servers: list[Decision] = []
-        self._users: list[Decision] = []
-        self._begun: set[str] = set()
-        """Users one of whose servers has been told to stop: to the hub, that is an activity of theirs."""
-        self._sent: set[tuple[str, str | None]] = set()
-        """Servers and users whose end the hub has been told to bring about."""
-        self._returned: dict[str, Decision] = {}
-        """Users who have become active since they were listed."""
+        self._start_time = time.monotonic()
+        self._users_stopped: set[str] = set()
+        """Users one of whose servers this pass has told to stop. The hub counts that as an activity of the user."""
+        self._requested: set[tuple[str, str | None]] = set()
+        """Servers and users that the hub has been told to stop or delete."""
+        self._active_again: dict[str, Decision] = {}
+        """Users who have been active since they were listed."""
 
     def plan(self) -> Plan:
-        self._began = time.monotonic()
-        self._decide(self._read().values(), time.time())
-        owner = self._owner() if any(decision.goes for decision in (*self._servers, *self._users)) else {}
-        self._users = [_unless_own(decision, owner) for decision in self._users]
-        servers, users = (
-            [Outcome(decision) for decision in self._servers],
-            [Outcome(decision) for decision in self._users],
-        )
+        self._start_time = time.monotonic()
+        servers, users = self._decide(self._read().values(), time.time())
+        owner = self._read_owner() if any(decision.goes for decision in (*servers, *users)) else None
+        users = [_unless_own(decision, owner) for decision in users]
+        foreseen = [Outcome(decision) for decision in servers], [Outcome(decision) for decision in users]
         before = {"servers": len(servers), "users": len(users)}
+        result = self._result(*foreseen, "would be ")
         plan = Plan(
-            tuple(self._action(decision) for decision in (*self._servers, *self._users) if decision.goes),
+            result.actions,
             before,
-            {"servers": before["servers"] - _went(servers), "users": before["users"] - _went(users)},
-            predicted=self._result(servers, users, "would be "),
-            shown="".join(f"{_line(decision)}\n" for decision in (*self._servers, *self._users)),
+            {"servers": before["servers"] - _went(foreseen[0]), "users": before["users"] - _went(foreseen[1])},
+            predicted={**result.answer, "changed": result.changed},
+            context=_Decided(servers, users),
+            details="".join(f"{_line(decision)}\n" for decision in (*servers, *users)),
         )
-        refusal = self._too_many(plan) or _lacking(plan, owner)
+        refusal = self._too_many(plan) or _missing_scope(plan, owner)
         if refusal:
-            refusal.result = {**plan.predicted, "changed": False, "diff": plan.diff}
-            raise refusal
+            raise refusal.with_result({**plan.predicted, "changed": False, "diff": plan.diff}, plan.actions)
         return plan
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        servers = self._end(self._servers, self._end_server, "culled")
-        # Of a server that has gone meanwhile, a look at the user tells whether that is the last of it.
+    def apply(self, plan: Plan) -> Result:
+        decided: _Decided = plan.context
+        servers = self._end(decided.servers, self._end_server, "culled")
+        # If a server has gone meanwhile, a look at its user tells whether that was the user's last server.
         looked = ("gone",) if self._how.recheck else ()
-        stay = {
-            outcome.decision.user for outcome in servers if not outcome.went and outcome.decision.kept not in looked
-        }
-        users = self._end([_unless(decision, stay) for decision in self._users], self._end_user, "deleted")
+        kept = [outcome.decision for outcome in servers if not outcome.went]
+        stay = {decision.user for decision in kept if decision.kept not in looked}
+        users = self._end([_unless(decision, stay) for decision in decided.users], self._end_user, "deleted")
         return self._result(servers, users, "")
 
     # What there is
 
     def _read(self) -> dict[str, Model]:
-        """All users who may have something to cull, by name, in as few requests as it takes."""
-        # Of `ready` a hub makes pages like of `active`, and leaves those out of them who have a pending server only.
+        """Return all users who may have something to cull, by name, in as few requests as possible."""
+        # A hub makes pages of `ready` as of `active`, and leaves out the users who have a pending server only.
         states = ("inactive", "active") if self._how.cull_users else ("active",)
-        # Who has started a server in between is in both lists: the later one is right.
+        # A user who has started a server in between is in both lists, and the later one is right.
         listed = {
-            str(model["name"]): model
+            user.name: user.model
             for state in states
-            for model in self._hub.pages(
-                "users", scope=_LIST, what="list of users", shape=USER, page_size=self._how.page_size, state=state
-            )
+            for user in self._hub.list_users(page_size=self._how.page_size, state=state)
         }
         if not self._policy.asks_auth_state:
             return listed
-        models = each(self._model, list(listed), self._how.concurrency) if listed else []
+        models = map_concurrently(self._read_model, list(listed), self._how.concurrency)
         return {name: model for name, model in zip(listed, models, strict=True) if model is not None}
 
-    def _owner(self) -> Model:
-        """Whom the token belongs to and what it may do; empty where the hub does not tell, for it is no must."""
+    def _read_owner(self) -> Owner | None:
+        """Return the token's owner, or None if the hub does not tell: a pass does not depend on it."""
         try:
-            return self._hub.get("user", scope="", what="token's owner", shape=OWNER)
+            return self._hub.read_owner()
         except HubError:
-            return {}
+            return None
 
-    def _decide(self, models: Iterable[Model], now: float) -> None:
+    def _decide(self, models: Iterable[Model], now: float) -> tuple[list[Decision], list[Decision]]:
+        """Return what is to happen to the servers, and to the users."""
+        of_servers, of_users = list[Decision](), list[Decision]()
         hidden = []
         for model in models:
             servers = model.get("servers")
             if servers is None:
-                # The hub leaves out what a token may not read; an empty mapping would mean that there are none.
+                # The hub leaves out what a token may not read. An empty mapping would mean that there are no servers.
                 hidden.append(model["name"])
                 decisions = [Decision(model["name"], "", None, None, None, "hidden", "the token may not read it")]
             else:
                 decisions = [self._policy.decide_server(model, name, server, now) for name, server in servers.items()]
-            self._servers += decisions
+            of_servers += decisions
             if self._how.cull_users:
                 stay = {model["name"]} if any(not decision.goes for decision in decisions) else set()
-                self._users.append(_unless(self._policy.decide_user(model, now), stay))
-        if hidden and len(hidden) == len(self._servers):
+                of_users.append(_unless(self._policy.decide_user(model, now), stay))
+        if hidden and len(hidden) == len(of_servers):
             raise MissingScope(
                 f"The token may not read the servers of user {quoted(hidden[0])}, or of any other.",
                 f"Mint it with {READ_SERVERS}.",
             )
+        return of_servers, of_users
 
     def _too_many(self, plan: Plan) -> HubError | None:
         allowed = self._how.max_culls
@@ -177,54 +182,52 @@ class CullFlow:
 
     def _end(self, decisions: Sequence[Decision], end: Callable[[Decision], Decision], word: str) -> list[Outcome]:
         doomed = [decision for decision in decisions if decision.goes]
-        with Counter(self._report if len(doomed) > 1 else _quiet, len(doomed), word) as counter:
+        with Counter(self._report if len(doomed) > 1 else None, len(doomed), word) as counter:
 
             def work(decision: Decision) -> Decision:
-                with counter.one():
+                with counter.count_one():
                     return end(decision)
 
-            ended = iter(each(caught(work), doomed, self._how.concurrency, SPREAD)) if doomed else iter(())
+            ended = iter(map_concurrently(catch_failures(work), doomed, self._how.concurrency, SPREAD))
             return [_outcome(decision, next(ended) if decision.goes else decision) for decision in decisions]
 
     def _end_server(self, decision: Decision) -> Decision:
         """Stop it, unless it has been used since it was listed. Returns what its fate was."""
         name = str(decision.server_name)
-        title = _servers.title(decision.user, name)
+        title = server_title(decision.user, name)
         if self._how.recheck:
             decision = self._look_again(decision, name)
             if not decision.goes:
                 return decision
         body = {"remove": True} if name and self._how.remove_named_servers else None
-        path = _servers.path_of(decision.user, name)
-        self._begun.add(decision.user)
+        path = server_path(decision.user, name)
+        self._users_stopped.add(decision.user)
         try:
-            with self._sending(decision):
+            with self._request(decision):
                 status, _answer = self._hub.write("DELETE", *path, scope=STOP, what=title, body=body)
         except NotFound:
             return _gone(decision)
         except HubError as error:
             # A hub holds its answer for as long as its slow_stop_timeout, or has gone with it: the server tells.
-            if not _servers.is_away(error):
+            if not is_hub_away(error):
                 raise
             status = 202
         if status == 202:
             try:
-                _stopping.wait_until_stopped(
-                    self._hub, decision.user, name, self._how.stop_timeout, option="stop_timeout"
-                )
+                stop.wait_until_stopped(self._hub, decision.user, name, self._how.stop_timeout, option="stop_timeout")
             except NotFound:
                 pass  # its user has gone, and it before
         return decision
 
     def _look_again(self, decision: Decision, name: str) -> Decision:
-        model = self._model(decision.user)
+        model = self._read_model(decision.user)
         if model is None:
             return _gone(decision)
         now = time.time()
-        if self._how.cull_users and decision.user not in self._begun:
+        if self._how.cull_users and decision.user not in self._users_stopped:
             user = self._policy.decide_user(model, now)
             if not user.goes:
-                self._returned[decision.user] = user
+                self._active_again[decision.user] = user
         server = (model.get("servers") or {}).get(name)
         return (
             _gone(decision)
@@ -234,41 +237,41 @@ class CullFlow:
 
     def _end_user(self, decision: Decision) -> Decision:
         """Delete the user, unless there was an activity since the user was listed. Returns what the fate was."""
-        if decision.user in self._returned:
-            return _still(decision, self._returned[decision.user])
+        if decision.user in self._active_again:
+            return _still(decision, self._active_again[decision.user])
         if self._how.recheck:
-            model = self._model(decision.user)
+            model = self._read_model(decision.user)
             if model is None:
                 return _gone(decision)
             if model.get("servers"):
                 # A hub half-deletes a user whose server runs: its authenticator forgets the user, and it fails then.
                 return replace(decision, kept="used", reason="the user has started a server meanwhile")
-            if decision.user not in self._begun:
+            if decision.user not in self._users_stopped:
                 decision = _still(decision, self._policy.decide_user(model, time.time()))
                 if not decision.goes:
                     return decision
         try:
-            with self._sending(decision):
+            with self._request(decision):
                 self._hub.write("DELETE", "users", decision.user, scope=_DELETE, what=_title(decision))
         except NotFound:
             return _gone(decision)
         return decision
 
     @contextmanager
-    def _sending(self, decision: Decision) -> Iterator[None]:
+    def _request(self, decision: Decision) -> Iterator[None]:
         """The request within the block may change something, unless the hub refuses it."""
         try:
             yield
         except HubError as error:
-            if _servers.is_away(error) or (error.status or 0) >= 500:
-                self._sent.add((decision.user, decision.server_name))
+            if is_hub_away(error) or (error.status or 0) >= 500:
+                self._requested.add((decision.user, decision.server_name))
             raise
-        self._sent.add((decision.user, decision.server_name))
+        self._requested.add((decision.user, decision.server_name))
 
-    def _model(self, user: str) -> Model | None:
+    def _read_model(self, user: str) -> Model | None:
         """The user as the hub has it now, None where it is no longer there."""
         try:
-            return self._hub.get("users", user, scope=READ_SERVERS, what=f"user {quoted(user)}", shape=USER)
+            return self._hub.read_user(user, scope=READ_SERVERS).model
         except NotFound:
             return None
 
@@ -280,17 +283,13 @@ class CullFlow:
         verb = "remove" if decision.server_name and self._how.remove_named_servers else "stop"
         return Action(verb, _title(decision), decision.reason)
 
-    def _result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str) -> dict[str, Any]:
-        """``would`` is the verb that turns what was done into what is foreseen."""
+    def _result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str) -> Result:
+        """Return the result of a pass. ``would`` stands before what is foreseen, and is empty for what was done."""
         everything = (*servers, *users)
         failed = [(outcome.decision, outcome.error) for outcome in everything if outcome.error]
-        seconds = round(time.monotonic() - self._began, 3)
-        result = {
-            "changed": any(
-                outcome.went
-                or (outcome.decision.goes and (outcome.decision.user, outcome.decision.server_name) in self._sent)
-                for outcome in everything
-            ),
+        seconds = round(time.monotonic() - self._start_time, 3)
+        actions = tuple(self._action(outcome.decision) for outcome in everything if outcome.went)
+        answer = {
             "culled": [outcome.decision.as_item() for outcome in servers if outcome.went],
             "users_deleted": [outcome.decision.as_item() for outcome in users if outcome.went],
             "kept_count": _kept(servers),
@@ -301,17 +300,19 @@ class CullFlow:
             ],
             "seconds": seconds,
             "summary": self._summary(servers, users, would, seconds),
-            "actions": [self._action(outcome.decision).shown() for outcome in everything if outcome.went],
         }
-        if not failed:
-            return result
-        decision, first = failed[0]
-        if len(failed) > 1:
-            first = first.with_message(
-                f"{len(failed)} could not be culled. The first, {_title(decision)}: {first.message}"
-            )
-        told = first.as_result()
-        return {**{key: told[key] for key in ("failed", "msg", "failure")}, **result}
+        if failed:
+            decision, first = failed[0]
+            if len(failed) > 1:
+                first = first.with_message(
+                    f"{len(failed)} could not be culled. The first, {_title(decision)}: {first.message}"
+                )
+            answer = {**first.with_result({}).as_result(), **answer}
+        return Result(answer, actions, any(outcome.went or self._was_requested(outcome) for outcome in everything))
+
+    def _was_requested(self, outcome: Outcome) -> bool:
+        decision = outcome.decision
+        return decision.goes and (decision.user, decision.server_name) in self._requested
 
     def _summary(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, seconds: float) -> str:
         parts = [f"{_went(servers)} of {len(servers)} servers {would}culled"]
@@ -329,18 +330,21 @@ def _unless(decision: Decision, stay: set[str]) -> Decision:
     return decision
 
 
-def _unless_own(decision: Decision, owner: Model) -> Decision:
-    """A hub lets nobody delete himself."""
-    if decision.goes and owner.get("kind") == "user" and owner.get("name") == decision.user:
+def _unless_own(decision: Decision, owner: Owner | None) -> Decision:
+    """Return the decision on a user. A hub lets no user delete itself."""
+    if decision.goes and owner is not None and (owner.kind, owner.name) == ("user", decision.user):
         return replace(decision, kept="own", reason="the token is the user's own")
     return decision
 
 
-def _lacking(plan: Plan, owner: Model) -> HubError | None:
-    """A scope that the plan takes and the token does not have, for anybody; some, and the hub tells for whom."""
-    held = {split(str(scope))[0] for scope in owner.get("scopes") or ()}
+def _missing_scope(plan: Plan, owner: Owner | None) -> HubError | None:
+    """Return the failure for a scope that the plan needs and the token does not hold for anybody, or None.
+
+    If the token holds the scope for some users, the hub itself says for whom.
+    """
+    held = {split(scope)[0] for scope in owner.scopes or ()} if owner else set()
     for verbs, needed in ((("stop", "remove"), (STOP, "servers", "admin:servers")), (("delete",), (_DELETE, _ADMIN))):
-        if held and held.isdisjoint(needed) and any(plan.does(verb) for verb in verbs):
+        if held and held.isdisjoint(needed) and any(plan.has(verb) for verb in verbs):
             return MissingScope(
                 f"The token lacks the scope '{needed[0]}'. Nothing has been done.",
                 f"Mint it with {needed[0]}, or have an admin grant that scope to its owner.",
@@ -365,7 +369,7 @@ def _title(decision: Decision) -> str:
     return (
         f"user {quoted(decision.user)}"
         if decision.server_name is None
-        else _servers.title(decision.user, decision.server_name)
+        else server_title(decision.user, decision.server_name)
     )
 
 
@@ -386,7 +390,3 @@ def _went(outcomes: Iterable[Outcome]) -> int:
 
 def _failed(outcomes: Iterable[Outcome]) -> int:
     return sum(outcome.error is not None for outcome in outcomes)
-
-
-def _quiet(_line: str) -> None:
-    """No report: of one thing, there is nothing to count."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from .._hub.connection import seconds
 from .._hub.errors import Invalid, MissingScope, printable
+from .._hub.models import Model
 from .._hub.times import moment, span
 
 KEPT = (
@@ -24,9 +25,6 @@ KEPT = (
     "used", "gone", "hidden",
 )  # fmt: skip
 """Why something stays, in one word: what the keys of ``kept_count`` are."""
-
-Model = Mapping[str, Any]
-"""A user or a server in the hub's own words, see ``user_model`` and ``server_model`` in its apihandlers/base.py."""
 
 _CRITERIA = ("users", "groups", "servers", "admins", "user_options", "properties")
 _READS = {

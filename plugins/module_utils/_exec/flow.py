@@ -17,8 +17,8 @@ from typing import Any
 
 from .._hub.client import HubClient
 from .._hub.errors import Conflict, HubError, Invalid
-from .._path.plan import Action, Plan, Report
-from .._server import model as _servers
+from .._path.plan import Action, Flow, Plan, Report, Result
+from .._server import model as servers
 from .channel import (
     HAS_WEBSOCKET,
     Channel,
@@ -130,7 +130,7 @@ def _error(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class ExecFlow:
+class ExecFlow(Flow):
     """`hub_exec`: the plan is always the one execution; nothing tells beforehand what code does."""
 
     def __init__(self, hub: HubClient, wanted: ExecSpec, report: Report) -> None:
@@ -141,21 +141,21 @@ class ExecFlow:
             )
         self._hub = hub
         self._wanted = wanted
-        self._what = _servers.title(wanted.user, wanted.name)
+        self._what = servers.server_title(wanted.user, wanted.name)
         # The time is for all of it, from the first look at the server on.
         self._began = time.monotonic()
         self._deadline = self._began + wanted.timeout
 
     def plan(self) -> Plan:
         self._hub.connection.check_servers()
-        found = _servers.read(self._hub.with_deadline(self._deadline), self._wanted.user, self._wanted.name)
+        found = servers.read(self._hub.with_deadline(self._deadline), self._wanted.user, self._wanted.name)
         picture = {"user": self._wanted.user, "server_name": self._wanted.name}
         action = Action("execute", f"code in the {self._what}", "a task that runs code runs it every time")
         # That it must be running by then is not asked yet: in check mode, nothing has started it.
         before = {**picture, "state": found.state}
         return Plan((action,), before, before, predicted={**Output().as_result(), "seconds": 0.0})
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
+    def apply(self, plan: Plan) -> Result:
         wanted, output = self._wanted, Output()
         try:
             if plan.before["state"] != "ready":
@@ -164,12 +164,12 @@ class ExecFlow:
                     "Start it with hub_server first.",
                     result={"changed": False},
                 )
-            url = _servers.read(self._hub.with_deadline(self._deadline), wanted.user, wanted.name).url
+            url = servers.read(self._hub.with_deadline(self._deadline), wanted.user, wanted.name).url
             self._execute(Kernels(self._hub, url, self._what, wanted.timeout, self._deadline), output)
         except HubError as error:
-            error.result = {"changed": True, **output.as_result(), "seconds": self._seconds, **error.result}
-            raise
-        return {**output.as_result(), "seconds": self._seconds}
+            result = {"changed": True, **output.as_result(), "seconds": self._seconds, **error.result}
+            raise error.with_result(result) from None
+        return Result({**output.as_result(), "seconds": self._seconds}, plan.actions)
 
     @property
     def _seconds(self) -> float:

@@ -29,9 +29,10 @@ from .._hub.errors import (
     RateLimited,
     Unreachable,
 )
+from .._hub.polling import poll_until
 from .._hub.responses import json_of
+from .._hub.server_client import ServerClient
 from .._hub.threads import in_background
-from .._server.model import poll_until
 from . import diagnosis as _diagnosis
 from .channel import (
     Channel,
@@ -86,6 +87,10 @@ class Kernels:
     def _left(self) -> float:
         return max(self._deadline - time.monotonic(), 0.0)
 
+    def _server(self, hub: HubClient) -> ServerClient:
+        """Return the server as this client of its hub reaches it, with its deadline."""
+        return hub.server(self._url, self._what)
+
     # From its start to its end
 
     def start(self) -> str:
@@ -97,7 +102,7 @@ class Kernels:
         try:
             model = self._asked_for(hub, number)
         except HubError as error:
-            if error.passing:
+            if error.is_passing:
                 return self._awaited(number, before, error)
             if error.status == 500:
                 self.end(self._address(number))
@@ -113,13 +118,13 @@ class Kernels:
             try:
                 return (set(self._listed(hub)),)
             except HubError as error:
-                error.passing = error.passing and error.status != 404  # a program without kernels says so, too
-                raise
+                # A program without kernels answers 404, as a proxy does.
+                raise error.with_passing(error.is_passing and error.status != 404) from None
 
         try:
             return poll_until(look, self._deadline)[0]
         except HubError as error:
-            if error.passing:
+            if error.is_passing:
                 raise _diagnosis.not_come(self._what, self._timeout, error, answers=False) from None
             raise self._refused(error) from None
 
@@ -130,7 +135,7 @@ class Kernels:
     def _asked_for(self, hub: HubClient, number: str) -> Any:
         while True:
             try:
-                return hub.ask_server("POST", f"{self._url}api/kernels", what=self._what, body={"kernel_id": number})
+                return self._server(hub).request("POST", "api/kernels", body={"kernel_id": number})
             except RateLimited as error:  # whoever says that has begun nothing
                 pause = max(error.retry_after or 0.0, _LOOK)
                 if pause > self._left:
@@ -139,7 +144,7 @@ class Kernels:
 
     def _listed(self, hub: HubClient) -> dict[str, dict[str, Any]]:
         """The server's kernels, by their ids."""
-        found = hub.ask_server("GET", f"{self._url}api/kernels", what=self._what)
+        found = self._server(hub).request("GET", "api/kernels")
         models = found if isinstance(found, list) else []
         return {str(model.get("id")): model for model in models if isinstance(model, dict)}
 
@@ -155,7 +160,7 @@ class Kernels:
             try:
                 found = self._ours(self._listed(hub), number, before, first)
             except HubError as failure:
-                if not failure.passing:
+                if not failure.is_passing:
                     raise
                 answers = False
             if found or time.monotonic() >= over:
@@ -202,9 +207,9 @@ class Kernels:
         hub = self._hub.patient(over)  # it ends when the kernel has ended
         while time.monotonic() < over:
             try:
-                hub.ask_server("DELETE", kernel, what=self._what)
+                self._server(hub).request("DELETE", kernel)
                 deleted = True
-                hub.ask_server("GET", kernel, what=self._what)
+                self._server(hub).request("GET", kernel)
             except HubError as error:
                 if error.status != 500:
                     break  # it is gone, or its server is
@@ -236,7 +241,7 @@ class Kernels:
                     end = watched.result() if watched.done() else self._end_of(kernel)
                     if end:
                         raise ChannelLost(end)
-                if refusal and not refusal.passing:
+                if refusal and not refusal.is_passing:
                     raise refusal
                 time.sleep(min(pause, self._left))
                 pause = min(pause * 1.5, _LOOK)
@@ -275,7 +280,7 @@ class Kernels:
         """Why a kernel will never be ready; None for one that may be."""
         try:
             hub = self._hub.with_deadline(min(self._deadline, time.monotonic() + _SHORT))
-            state = Facts(hub.ask_server("GET", kernel, what=self._what)).state
+            state = Facts(self._server(hub).request("GET", kernel)).state
         except HubError as error:
             return "the server has given it up" if isinstance(error, NotFound) else None
         return state if state == "dead" else None
@@ -289,10 +294,9 @@ class Kernels:
         if isinstance(error, websocket.WebSocketBadStatusException):
             status = error.status_code
             message = f"The {self._what} refuses the kernel's websocket with {status}."
-            refusal: HubError = HubFailure(message, hint, status=status, method="GET", url=url)
             # A proxy's 500 and the server's own look the same: both come as a page.
-            refusal.passing = status in EDGE or status == 500
-            return refusal
+            is_passing = status in EDGE or status == 500
+            return HubFailure(message, hint, status=status, method="GET", url=url, is_passing=is_passing)
         refusal = Unreachable(
             f"There is no connection to the kernel's websocket of the {self._what}: {error}.",
             "Look whether a proxy before the hub, or one of the environment (http_proxy, NO_PROXY), lets websockets "
@@ -300,8 +304,8 @@ class Kernels:
             method="GET", url=url,
         )  # fmt: skip
         broken = (OSError, websocket.WebSocketConnectionClosedException, websocket.WebSocketAddressException)
-        refusal.passing = isinstance(error, broken) and not isinstance(error, ssl.SSLCertVerificationError)
-        return refusal
+        is_distrusted = isinstance(error, ssl.SSLCertVerificationError)
+        return refusal.with_passing(isinstance(error, broken) and not is_distrusted)
 
     # Why there is none
 
@@ -320,12 +324,8 @@ class Kernels:
     def _facts(self, kernel: str | None = None) -> Facts:
         """What the server says of its kernel specs and this kernel, asked both at once, and for a moment only."""
         patience = min(max(self._left, _MOMENT), _SHORT)
-        hub = self._hub.with_deadline(time.monotonic() + patience)
-        asked = [
-            in_background(partial(hub.ask_server, "GET", url, what=self._what))
-            for url in (f"{self._url}api/kernelspecs", kernel)
-            if url
-        ]
+        server = self._server(self._hub.with_deadline(time.monotonic() + patience))
+        asked = [in_background(partial(server.request, "GET", url)) for url in ("api/kernelspecs", kernel) if url]
         wait(asked, patience)
         told = [one.result() if one.done() and not one.exception() else None for one in asked]
         return _diagnosis.facts_of(told[0], told[1] if kernel else None, self._restarts)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
-from .errors import Invalid, is_text, quoted
+from .errors import Invalid, is_encodable, quoted
 
 _API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
 _LONGEST = 36500 * 86400.0
@@ -181,7 +181,7 @@ def api_path(*segments: str) -> str:
         # HTTP libraries resolve dot segments: /users/.. would be another resource. Proxies before a hub may undo the
         # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have that in its name.
         first, *below = segment.split("/") if above in ("users", "servers") else [segment]
-        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below) or not is_text(segment):
+        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below) or not is_encodable(segment):
             raise Invalid(
                 f"{quoted(segment)} is no name that a hub can have.", "Give the name as the hub's admin page shows it."
             )

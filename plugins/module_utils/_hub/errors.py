@@ -5,26 +5,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
 
 EDGE = frozenset({408, 429, 499, 502, 503, 504, *range(520, 531)})
-"""Statuses that a proxy or a cloud's edge gives by itself: it is busy, or waits for a hub that does not answer."""
+"""Statuses that a proxy or a cloud's edge returns by itself, because it is busy or its hub does not answer."""
+
+E = TypeVar("E", bound="HubError")
 
 
 class HubError(Exception):
-    """What went wrong, and what to do next.
+    """What went wrong, and what to do next. It does not change after it is raised: see the ``with_`` methods.
 
-    ``code`` is one of few stable words that a playbook may compare. ``message`` and ``hint`` are sentences: what
-    happened, and what to do next, printable in one line. ``status``, ``method`` and ``url`` name the request, where
-    there was one, and ``reason`` is the hub's own word on it. ``result`` is what the task knows all the same, such as
-    the servers that it looked after. ``passing`` tells that it says nothing of what was asked about: there was no
-    answer, or none of the hub's, and another look a moment later may get one.
+    ``message`` says what happened and ``hint`` what to do next; both are printable sentences in one line. ``status``,
+    ``method`` and ``url`` are those of the request, if there was one, and ``reason`` is the hub's own message.
+    ``is_passing`` means that the answer says nothing about the object of the request, and that a second request a
+    moment later may get another answer. ``is_cut_short`` means that the caller's deadline left the request less time
+    than a working hub needs, so the lack of an answer says little about the hub. ``retry_after`` is the number of
+    seconds after which the hub asks to be called again. ``result`` is what the task knows in spite of the failure, and
+    ``actions`` are the actions that it has carried out.
     """
 
     code: ClassVar[str]
-    cut_short = False
-    """Whether the deadline of whoever asked left the answer less time than answers get: it says little of the hub."""
-    unanswered: ClassVar[bool] = False
+    """A stable word that playbooks may compare."""
+    is_unanswered: ClassVar[bool] = False
+    """Whether the class means that no answer arrived."""
 
     def __init__(
         self,
@@ -36,9 +41,12 @@ class HubError(Exception):
         url: str | None = None,
         reason: str | None = None,
         result: dict[str, Any] | None = None,
+        is_passing: bool = False,
+        is_cut_short: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        # The one place where what others wrote becomes text for people; `reason` and `result` are data.
+        # The one place where text of others becomes text for people. `reason` and `result` are data.
         self.message = printable(message)
         self.hint = printable(hint)
         self.status = status
@@ -46,16 +54,38 @@ class HubError(Exception):
         self.url = url
         self.reason = reason
         self.result = result or {}
-        self.passing = self.unanswered or status in EDGE
+        self.actions: tuple[Any, ...] = ()
+        self.is_passing = is_passing or self.is_unanswered or status in EDGE
+        self.is_cut_short = is_cut_short
+        self.retry_after = retry_after
 
-    def with_message(self, message: str) -> HubError:
-        """The same failure with another message."""
-        other = type(self)(message, self.hint)
-        other.__dict__.update({**self.__dict__, "message": other.message})
-        return other
+    def with_message(self: E, message: str) -> E:
+        """Return the same failure with another message."""
+        return self._copy(message=printable(message))
+
+    def with_hint(self: E, hint: str) -> E:
+        """Return the same failure with another hint."""
+        return self._copy(hint=printable(hint))
+
+    def with_result(self: E, result: dict[str, Any], actions: Iterable[Any] = ()) -> E:
+        """Return the same failure with what the task knows, and the actions that it has carried out."""
+        return self._copy(result=result, actions=tuple(actions))
+
+    def with_passing(self: E, is_passing: bool) -> E:
+        """Return the same failure, which a second request may or may not avoid."""
+        return self._copy(is_passing=is_passing)
+
+    def with_cut_short(self: E, is_cut_short: bool) -> E:
+        """Return the same failure, which the caller's deadline may or may not have caused."""
+        return self._copy(is_cut_short=is_cut_short)
+
+    def _copy(self: E, **changes: Any) -> E:
+        other = type(self)(self.message, self.hint)
+        other.__dict__.update({**self.__dict__, **changes})
+        return other.with_traceback(self.__traceback__)
 
     def as_failure(self) -> dict[str, Any]:
-        """For playbooks: the result's ``failure``."""
+        """Return the result's ``failure``, for playbooks."""
         return {
             "code": self.code,
             "message": self.message,
@@ -66,7 +96,7 @@ class HubError(Exception):
         }
 
     def as_result(self) -> dict[str, Any]:
-        """The failed task's result: ``msg`` for people, ``failure`` for playbooks, and what is known besides."""
+        """Return the failed task's result: ``msg`` for people, ``failure`` for playbooks, and what the task knows."""
         msg = f"{self.message} {self.hint}"
         return {**self.result, "failed": True, "msg": msg, "failure": self.as_failure()}
 
@@ -75,7 +105,7 @@ class Unreachable(HubError):
     """No answer: the name is unknown, the connection was refused or broke."""
 
     code = "unreachable"
-    unanswered = True
+    is_unanswered = True
 
 
 class TlsFailure(HubError):
@@ -118,8 +148,6 @@ class RateLimited(HubError):
     """The hub asks to come back later."""
 
     code = "rate_limited"
-    retry_after: float | None = None
-    """In how many seconds, if it says so."""
 
 
 class SpawnFailed(HubError):
@@ -138,7 +166,7 @@ class Timeout(HubError):
     """Something did not end within the time that it was given."""
 
     code = "timeout"
-    unanswered = True
+    is_unanswered = True
 
 
 class HubFailure(HubError):
@@ -154,25 +182,25 @@ class UnexpectedAnswer(HubError):
 
 
 def quoted(name: str) -> str:
-    """A name within a sentence."""
+    """Return the name in quotes, for a sentence."""
     return f"'{printable(name)}'"
 
 
-def printable(told: object, longest: int = 2000) -> str:
-    """Text for people, in one line: control characters as escapes, and no more than ``longest`` characters.
+def printable(text: object, longest: int = 2000) -> str:
+    """Return text for people in one line: control characters as escapes, and at most ``longest`` characters.
 
-    Others wrote parts of it: a hub, a spawner, a proxy, a user. A line end in them would begin a line that nobody
-    wrote, and an escape sequence would write over others.
+    A hub, a spawner, a proxy or a user may have written parts of the text. A line end in it would start a line that
+    nobody wrote, and an escape sequence would overwrite other lines of a terminal.
     """
-    text = str(told)
-    shown = text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+    whole = str(text)
+    shown = whole if len(whole) <= longest else f"{whole[:longest]}... ({len(whole)} characters)"
     if shown.isprintable():
         return shown
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown)
 
 
-def is_text(text: str) -> bool:
-    """Whether it can be written: a string of Python's may hold half a character (a lone surrogate)."""
+def is_encodable(text: str) -> bool:
+    """Return whether the text can be written as UTF-8. A Python string may hold half a character (a lone surrogate)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -181,12 +209,12 @@ def is_text(text: str) -> bool:
 
 
 def not_understood(error: Exception) -> HubError:
-    """Whatever it is, it is not the user's: an answer of a shape that no test has shown us, most likely."""
+    """Return the failure for an exception that no code foresees, most likely an answer of an unknown form."""
     return UnexpectedAnswer(
         f"The hub's answer could not be understood ({type(error).__name__}: {error}).",
-        "Run it with -vvv and report it with the traceback, after a look at what it shows.",
+        "Run the task with -vvv, check what the traceback shows, and report it.",
     )
 
 
 BY_STATUS: dict[int, type[HubError]] = {400: Invalid, 404: NotFound, 409: Conflict, 429: RateLimited}
-"""Which failure an HTTP status means. 401 and 403 need a second look at the token, every 5xx is the hub's own."""
+"""The failure that an HTTP status means. For 401 and 403 the token must be checked; every 5xx is the hub's failure."""

@@ -101,8 +101,7 @@ def request_of(response: requests.Response) -> dict[str, Any]:
 def failure_of(response: requests.Response, what: str) -> HubError:
     """The failure that a status means, with the hub's own reason."""
     failure = _failure_of(response, what)
-    failure.passing = is_passing(response) or failure.passing
-    return failure
+    return failure.with_passing(is_passing(response) or failure.is_passing)
 
 
 def _failure_of(response: requests.Response, what: str) -> HubError:
@@ -134,9 +133,9 @@ def _failure_of(response: requests.Response, what: str) -> HubError:
     if kind is RateLimited:
         wait = retry_after_of(response)
         then = "when fewer servers are running or starting" if wait is None else f"in {wait:.0f} s"
-        limited = RateLimited(f"The hub has no room for {what}: {reason}.", f"Try again {then}.", **request)
-        limited.retry_after = wait
-        return limited
+        return RateLimited(
+            f"The hub has no room for {what}: {reason}.", f"Try again {then}.", retry_after=wait, **request
+        )
     return kind(f"The hub refuses {request['method']} for {what}: {reason}.", "Correct what it names.", **request)
 
 

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from .connection import (
     Connection,
     is_address,
+    joined,
     not_an_address,
     scheme_and_port,
 )
@@ -37,6 +38,7 @@ from .errors import (
     quoted,
 )
 from .responses import (
+    distrusts,
     is_passing,
     no_answer,
     retry_after_of,
@@ -72,6 +74,8 @@ _LAST = 1.0
 """Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
 _ENOUGH = 5.0
 """Seconds within which a hub that works answers, a busy one, too: no answer in less says nothing of it."""
+_PROBE = 10.0
+"""Seconds for an answer that costs the other side nothing."""
 _LARGEST = 256 << 20
 """Bytes of an answer: a thousand times those of a page of a list."""
 _SHORTEST_TOKEN = 8
@@ -101,7 +105,7 @@ class Transport:
         self.connection = connection
         self._held = set() if held is None else held
         self._hold(connection.api_token)
-        self._deadline = math.inf
+        self.deadline = math.inf
         self.missed = 0
         """How often a proxy has answered in the hub's place, and the same was asked again."""
         self._session = _Session()
@@ -111,7 +115,7 @@ class Transport:
             # Whoever turned the check off knows, and need not be told at each request.
             warnings.simplefilter("ignore", InsecureRequestWarning)
         # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
-        # that ask for another try are looked at in `_send`.
+        # that ask for another try are looked at in `send`.
         retry = Retry(
             total=3, read=1, other=0, backoff_factor=0.2, allowed_methods=_SAFE, respect_retry_after_header=False
         )  # fmt: skip
@@ -150,12 +154,16 @@ class Transport:
     def with_deadline(self: T, deadline: float) -> T:
         """The same hub for one who waits no longer than to the ``deadline`` (of `time.monotonic`), for any answer."""
         other = copy(self)
-        other._deadline = deadline
+        other.deadline = deadline
         return other
 
     @property
     def url(self) -> str:
         return self.connection.hub_url
+
+    def resolve(self, url: str) -> str:
+        """Return the address that the hub gives as a path, or, with subdomains, as a whole URL."""
+        return joined(self.url, url)
 
     def address(self, url: str) -> str:
         """An address that somebody told, as the HTTP library reads it. Raises `UnexpectedAnswer` where two programs may
@@ -200,7 +208,7 @@ class Transport:
         """What the HTTP library makes of the environment for this address."""
         return self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)
 
-    def _send(
+    def send(
         self,
         method: str,
         url: str,
@@ -214,7 +222,7 @@ class Transport:
         patience = self.connection.request_timeout
         # A look of somebody who waits goes on as long as that does. Others would rather know than wait.
         over, pause = time.monotonic() + min(_GRACE, patience), PAUSE
-        over = self._deadline if method == "GET" and self._deadline < math.inf else min(over, self._deadline)
+        over = self.deadline if method == "GET" and self.deadline < math.inf else min(over, self.deadline)
         while True:
             timeout = self._time_for(patience)
             try:
@@ -235,12 +243,26 @@ class Transport:
 
     def _ended(self, failure: HubError, timeout: float) -> HubError:
         """The failure, which says whether it is the deadline that has left the answer only this ``timeout`` (s)."""
-        failure.cut_short = isinstance(failure, Timeout) and timeout < min(self.connection.request_timeout, _ENOUGH)
-        return failure
+        patience = min(self.connection.request_timeout, _ENOUGH)
+        return failure.with_cut_short(isinstance(failure, Timeout) and timeout < patience)
+
+    def probe(self, url: str) -> requests.Response | None:
+        """Send a request without the token that costs the other side nothing. Returns None if no answer comes.
+
+        Raises `TlsFailure` for a certificate that is not trusted.
+        """
+        try:
+            return self._in_time(self._time_for(_PROBE), "GET", url, token=False)
+        except NotInTime:
+            return None
+        except requests.RequestException as error:
+            if distrusts(error):
+                raise no_answer(error, "GET", url, _PROBE) from None
+            return None
 
     def _time_for(self, patience: float) -> float:
         """How many seconds an answer gets that is usually waited for so long."""
-        return min(patience, max(self._deadline - time.monotonic(), _LAST))
+        return min(patience, max(self.deadline - time.monotonic(), _LAST))
 
     def _in_time(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
         # The HTTP library counts from the last byte, and anew where it tries again: an answer that comes drop by drop
@@ -256,7 +278,7 @@ class Transport:
 
     def _whole(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:
         """One request with its answer to the end. Raises `UnexpectedAnswer` for one that is larger than any."""
-        response = self._request(method, url, stream=True, **more)
+        response = self.open(method, url, stream=True, **more)
         opened.append(response)
         content = bytearray()
         for piece in response.iter_content(65536):
@@ -271,7 +293,7 @@ class Transport:
         response._content = bytes(content)
         return response
 
-    def _request(
+    def open(
         self,
         method: str,
         url: str,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,12 +78,15 @@ def mints_by_kind(version: str) -> bool:
     return number < (5, 5, 3) or (6,) <= number < (6, 1)
 
 
-def lacked_to_mint(version: str, owner: Mapping[str, Any], user: str) -> str | None:
-    """The scope that a token's ``owner``, a service, lacks to mint tokens for that user; None where it lacks none."""
+def lacked_to_mint(version: str, kind: str, scopes: Iterable[str], user: str) -> str | None:
+    """Return the scope that a service lacks to mint tokens for that user, or None.
+
+    ``kind`` is the kind of the token's owner, and ``scopes`` are those that the token holds.
+    """
     scope = f"tokens!service={user}"
     # A filter by group would do for a user, and does nothing for what the hub takes for a service.
-    may = {"tokens", scope} & set(owner.get("scopes") or ())
-    return scope if owner.get("kind") == "service" and mints_by_kind(version) and not may else None
+    may = {"tokens", scope} & set(scopes)
+    return scope if kind == "service" and mints_by_kind(version) and not may else None
 
 
 def dialect_of(version: str) -> Dialect:

@@ -15,13 +15,13 @@ from .._hub.errors import (
     Invalid,
     MissingScope,
     NotFound,
-    quoted,
 )
-from .._hub.schemas import TOKEN, USER
+from .._hub.models import Owner, User
+from .._hub.schemas import TOKEN
 from .._hub.scopes import READ_SERVERS, split
-from .._hub.threads import each
 from .._hub.times import moment
-from .._path.plan import Plan, Report
+from .._path.plan import Flow, Plan, Report, Result
+from .._path.workers import map_concurrently
 from .._token.model import list_of
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
@@ -43,7 +43,7 @@ _NOT_TOLD = ("missing_scope", "not_found", "unauthorized")
 """Failures that mean only that this token is not told."""
 
 
-class InfoFlow:
+class InfoFlow(Flow):
     """`hub_info`: nothing to change, so the plan is empty and all is read in it."""
 
     def __init__(self, hub: HubClient, wanted: InfoSpec, report: Report) -> None:
@@ -56,11 +56,11 @@ class InfoFlow:
         answer: dict[str, Any] = {"hub": self._about(token), "token": token, **dict.fromkeys(GATHER)}
         if "tokens" in wanted.gather:
             self._may_list_tokens()
-        users: list[dict[str, Any]] = []
+        users: list[User] = []
         if {"users", "servers"} & set(wanted.gather) or ("tokens" in wanted.gather and wanted.users is None):
             users = self._users()
             if "users" in wanted.gather:
-                answer["users"] = users
+                answer["users"] = [user.model for user in users]
             if "servers" in wanted.gather:
                 answer["servers"] = [server for user in users for server in _servers(user)]
         if "tokens" in wanted.gather:
@@ -73,8 +73,8 @@ class InfoFlow:
             answer["routes"] = list(hub.pages("proxy", scope="proxy", what="proxy's table of routes"))
         return Plan((), {}, {}, predicted=answer)
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        return plan.predicted
+    def apply(self, plan: Plan) -> Result:
+        return Result(plan.predicted)
 
     def _about(self, token: dict[str, Any] | None) -> dict[str, Any]:
         """What the hub is, with what it tells only those who may know."""
@@ -103,58 +103,52 @@ class InfoFlow:
         hub, wanted = self._hub, self._wanted
         if not hub.connection.api_token and not wanted.gather and not wanted.require_scopes:
             return None
-        identity = hub.identity
-        name = str(identity["name"])
-        lacking, held = hub.lacking(wanted.require_scopes)
+        owner = hub.owner
+        lacking = hub.missing_scopes(wanted.require_scopes)
         if lacking:
-            owner = f"{identity.get('kind')} '{name}'"
+            held = ", ".join(hub.held_scopes) or "none"
             raise MissingScope(
-                f"The token of {owner} lacks {', '.join(lacking)}; it holds {', '.join(held) or 'none'}.",
+                f"The token of {owner.title} lacks {', '.join(lacking)}; it holds {held}.",
                 "Mint it with the missing scopes, or have an admin grant them to its owner.",
             )
-        token = self._token_model(identity)
+        token = self._token_model(owner)
         return {
-            "kind": identity.get("kind"),
-            "name": name,
-            "admin": identity.get("admin"),
-            "scopes": held,
-            "id": identity.get("token_id"),
+            "kind": owner.kind,
+            "name": owner.name,
+            "admin": owner.admin,
+            "scopes": list(hub.held_scopes),
+            "id": owner.token_id,
             "note": token.get("note"),
             "created": token.get("created"),
             "expires_at": token.get("expires_at"),
             "expiry_known": bool(token),
         }
 
-    def _token_model(self, identity: dict[str, Any]) -> dict[str, Any]:
+    def _token_model(self, owner: Owner) -> dict[str, Any]:
         """What the hub lists of the token itself; empty where it does not tell: of a service's token, before
         JupyterHub 5.0, and of a token that may not read its owner's tokens."""
-        number = identity.get("token_id")
-        if identity.get("kind") != "user" or not number:
+        if owner.kind != "user" or not owner.token_id:
             return {}
-        name = str(identity.get("name"))
         try:
-            return self._hub.get("users", name, "tokens", str(number), scope=_TOKENS, what="the token", shape=TOKEN)
+            return self._hub.get(
+                "users", owner.name, "tokens", owner.token_id, scope=_TOKENS, what="the token", shape=TOKEN
+            )
         except HubError as error:
             if error.code in _NOT_TOLD:
                 return {}
             raise
 
-    def _users(self) -> list[dict[str, Any]]:
+    def _users(self) -> list[User]:
         hub, names = self._hub, self._wanted.users
-        if names is None:
-            users = list(hub.pages("users", scope=_LIST, what="list of users", shape=USER))
-        else:
-            users = [
-                hub.get("users", name, scope="read:users", what=f"user {quoted(name)}", shape=USER) for name in names
-            ]
-        if "servers" in self._wanted.gather and any("servers" not in user for user in users):
+        users = [*hub.list_users()] if names is None else [hub.read_user(name, scope="read:users") for name in names]
+        if "servers" in self._wanted.gather and any(user.servers is None for user in users):
             # The hub leaves out what a token may not read; an empty list would mean that nothing runs.
             raise MissingScope("The token may not read the servers of every user.", f"Mint it with {READ_SERVERS}.")
         return users
 
     def _may_list_tokens(self) -> None:
         """Tell all at once what the token lacks, where it holds no such scope for anybody."""
-        held = self._hub.lacking(())[1]
+        held = self._hub.held_scopes
         names = {split(scope)[0] for scope in held}
         lacking = [
             scope for scope in (_TOKENS, *((_LIST,) if self._wanted.users is None else ())) if scope not in names
@@ -165,12 +159,12 @@ class InfoFlow:
                 f"Mint it with {' and '.join(lacking)}, or have an admin grant them to its owner.",
             )
 
-    def _tokens(self, listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _tokens(self, listed: list[User]) -> list[dict[str, Any]]:
         """The tokens of the named users, or of those whom the hub has ``listed``."""
         named = self._wanted.users
-        unique = list(dict.fromkeys(named if named is not None else (str(user["name"]) for user in listed)))
+        unique = list(dict.fromkeys(named if named is not None else (user.name for user in listed)))
         now = time.time()
-        found = each(self._tokens_of, unique, _AT_A_TIME)
+        found = map_concurrently(self._tokens_of, unique, _AT_A_TIME)
         return [_listed(user, model, now) for user, models in zip(unique, found, strict=True) for model in models]
 
     def _tokens_of(self, user: str) -> list[dict[str, Any]]:
@@ -179,7 +173,7 @@ class InfoFlow:
             return list_of(self._hub, user)
         except NotFound:
             # The hub says the same of users whose tokens the token may not see.
-            if not {_TOKENS, f"{_TOKENS}!user={user}"} & set(self._hub.lacking(())[1]):
+            if not {_TOKENS, f"{_TOKENS}!user={user}"} & set(self._hub.held_scopes):
                 raise MissingScope(
                     f"The token's scope '{_TOKENS}' does not cover {what}, or there is no such user.",
                     f"Check the name, or mint the token with {_TOKENS}, or with {_TOKENS}!user={user}.",
@@ -189,11 +183,11 @@ class InfoFlow:
             return []  # deleted since the list was read
 
 
-def _servers(user: dict[str, Any]) -> list[dict[str, Any]]:
+def _servers(user: User) -> list[dict[str, Any]]:
     keys = ("ready", "pending", "url", "started", "last_activity", "user_options")
     return [
-        {"user": user.get("name"), "server_name": name, **{key: model.get(key) for key in keys}}
-        for name, model in (user.get("servers") or {}).items()
+        {"user": user.name, "server_name": name, **{key: model.get(key) for key in keys}}
+        for name, model in (user.model.get("servers") or {}).items()
     ]
 
 

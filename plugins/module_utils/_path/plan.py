@@ -1,62 +1,54 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task would do, as data, and the one path that every task takes.
+"""What a task is going to do, as data, and the one path that every task takes.
 
-desired (validated options) -> present (reads) -> plan (pure) -> check mode stops here -> apply (writes, waits)
-
+desired (validated options) -> plan: reads and decides -> check mode stops here -> apply: writes and waits -> result
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
-from .._hub.errors import (
-    HubError,
-    Invalid,
-    not_understood,
-    printable,
-)
-from .._hub.threads import each
-
-R = TypeVar("R")
-T = TypeVar("T")
+from .._hub.errors import printable
 
 Report = Callable[[str], None]
-"""Takes a line on how the work goes, to be shown to whoever waits for it."""
+"""Takes one line on the progress of the work and shows it to the user."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One write: its verb, its object, and why it is needed."""
+    """One write."""
 
     verb: str
     object: str
+    """The name of its object in a sentence, such as "group 'staff'"."""
     why: str
+    """Why it is needed."""
+    target: Any = None
+    """The object itself, for the flow that applies the action. The result does not show it."""
 
     def shown(self) -> dict[str, str]:
-        """For the result, where people read it."""
+        """Return the action as the result shows it to people."""
         return {"verb": self.verb, "object": printable(self.object), "why": printable(self.why)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done, the pictures before and after it, and the answer if all goes well.
-
-    ``predicted`` is the part of the result that carries the task's noun, as far as it can be known beforehand.
-    """
+    """The actions of a task, the state before and after them, and the result if all goes well."""
 
     actions: tuple[Action, ...]
     before: dict[str, Any]
     after: dict[str, Any]
     predicted: dict[str, Any] = field(default_factory=dict)
-    parts: tuple[Plan | HubError, ...] = ()
-    """Of many: the plan of each, or why it has none."""
-    shown: str = ""
-    """For a diff: lines on what is to become of each thing, where the pictures only count them."""
+    """The part of the result that holds the task's noun, as far as it is known before the actions."""
+    context: Any = None
+    """What ``apply`` needs of what ``plan`` has read and decided. The result does not show it."""
+    details: str = ""
+    """Lines for a diff that say what happens to each object, if ``before`` and ``after`` only count them."""
 
     @property
     def changed(self) -> bool:
@@ -65,142 +57,61 @@ class Plan:
     @property
     def diff(self) -> dict[str, Any]:
         """The result's ``diff``."""
-        return {"before": self.before, "after": self.after, **({"prepared": self.shown} if self.shown else {})}
+        return {"before": self.before, "after": self.after, **({"prepared": self.details} if self.details else {})}
 
-    def does(self, verb: str) -> bool:
+    def has(self, verb: str) -> bool:
+        """Return whether one of the actions has this verb."""
         return any(action.verb == verb for action in self.actions)
 
 
-class Flow(Protocol):
-    """One noun's way from the present state to the desired one. ``plan`` reads, ``apply`` writes and waits."""
-
-    def plan(self) -> Plan: ...
-
-    def apply(self, plan: Plan) -> dict[str, Any]: ...
-
-
-@runtime_checkable
-class Exclusive(Flow, Protocol):
-    """A flow that another run of it would spoil from its plan to its end."""
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Within the block, no other run is."""
-
-
-class Item(Flow, Protocol):
-    """A flow that is one of many. Its answer has the same keys, whatever becomes of it."""
-
-    name: str
-    """Its name in a sentence, such as "token 'ci' of user 'alice'"."""
-
-    def unknown(self) -> dict[str, Any]:
-        """The answer as long as nothing is known."""
-
-
 @dataclass(frozen=True)
-class Many:
-    """Many flows as one, worked concurrently. One that fails ends no other, and the whole then fails at its end.
+class Result:
+    """What a task has done: its part of the task's result, and the actions that it carried out."""
 
-    ``noun`` is the result's list of all items; each also tells whether it ``changed``, and its ``failure``, or None.
-    """
+    answer: dict[str, Any]
+    actions: tuple[Action, ...] = ()
+    is_changed: bool | None = None
+    """Whether something has changed on the hub. None means: if there are actions."""
 
-    noun: str
-    items: Sequence[Item]
-    concurrency: int
-    spread: float = 0.0
-    """Seconds within which the first of them begin to be applied, see `each`."""
-    late: Callable[[Plan], bool] = lambda plan: False
-    """Which of them are applied when all others have been."""
+    @property
+    def changed(self) -> bool:
+        return bool(self.actions) if self.is_changed is None else self.is_changed
 
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise Invalid("concurrency must be 1 or more.", "Leave it out for 10.")
+
+class Flow:
+    """The way of one noun from its present state to the desired state. Knows nothing of check mode."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other runs of the flow out from its plan to its end, if they would spoil it."""
+        return nullcontext()
 
     def plan(self) -> Plan:
-        parts = tuple(each(caught(lambda item: item.plan()), self.items, self.concurrency))
-        plans = [part for part in parts if isinstance(part, Plan)]
-        answers = [part if isinstance(part, HubError) else _answer(part.predicted, part.changed) for part in parts]
-        return Plan(
-            tuple(action for plan in plans for action in plan.actions),
-            {self.noun: [plan.before for plan in plans]},
-            {self.noun: [plan.after for plan in plans]},
-            predicted=self._result(answers),
-            parts=parts,
-        )
+        """Read the present state and decide. Raises `HubError`."""
+        raise NotImplementedError
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        def work(pair: tuple[Item, Plan | HubError]) -> dict[str, Any] | HubError:
-            item, part = pair
-            return part if isinstance(part, HubError) else _answer(item.apply(part), part.changed)
-
-        pairs = list(zip(self.items, plan.parts, strict=True))
-        waves: tuple[list[int], list[int]] = ([], [])
-        for place, part in enumerate(plan.parts):
-            waves[len(pairs) > 1 and isinstance(part, Plan) and self.late(part)].append(place)
-        answers: dict[int, dict[str, Any] | HubError] = {}
-        for wave in waves:
-            done = each(caught(work), [pairs[place] for place in wave], self.concurrency, self.spread)
-            answers |= dict(zip(wave, done, strict=True))
-        return self._result([answers[place] for place in range(len(pairs))])
-
-    def _result(self, answers: Sequence[dict[str, Any] | HubError]) -> dict[str, Any]:
-        """All items' answers; with the first failure for the whole, if there is one."""
-        items, failures = [], []
-        for item, answer in zip(self.items, answers, strict=True):
-            if isinstance(answer, HubError):
-                failures.append((item.name, answer))
-                answer = {**item.unknown(), "changed": False, **answer.result, "failure": answer.as_failure()}
-            items.append(answer)
-        result = {"changed": any(item["changed"] for item in items), self.noun: items}
-        if not failures:
-            return result
-        name, first = failures[0]
-        if len(items) > 1:
-            first = first.with_message(
-                f"{len(failures)} of {len(items)} {self.noun} failed. The first, {name}: {first.message}"
-            )
-        # Without what the first failure knows of its item, which stands among the items.
-        told = first.as_result()
-        return {**{key: told[key] for key in ("failed", "msg", "failure")}, **result}
+    def apply(self, plan: Plan) -> Result:
+        """Write what the plan says, and wait for its effect. Raises `HubError`."""
+        raise NotImplementedError
 
 
-def _answer(answer: dict[str, Any], changed: bool) -> dict[str, Any]:
-    return {"changed": changed, **answer, "failure": None}
+def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
+    """Take the one path and return the task's result. Raises `HubError`."""
+    with flow.lock():
+        plan = flow.plan()
+        result = Result(plan.predicted, plan.actions) if check_mode else flow.apply(plan)
+    return {
+        "changed": result.changed,
+        "actions": [action.shown() for action in result.actions],
+        **result.answer,
+        "diff": plan.diff,
+    }
 
 
-def repeated(names: Iterable[str]) -> str | None:
-    """The first of the names that is there twice, if there is one."""
+def find_duplicate(names: Iterable[str]) -> str | None:
+    """Return the first name that occurs twice, or None."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
             return name
         seen.add(name)
     return None
-
-
-def caught(work: Callable[[T], R]) -> Callable[[T], R | HubError]:
-    """The same work, with a failure for a result."""
-
-    def catching(item: T) -> R | HubError:
-        try:
-            return work(item)
-        except HubError as error:
-            return error
-        except Exception as error:
-            # What the others did must not be lost with it.
-            return not_understood(error)
-
-    return catching
-
-
-def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
-    """Take the one path and return the task's result. Raises `HubError`."""
-    with flow.alone() if isinstance(flow, Exclusive) else nullcontext():
-        plan = flow.plan()
-        noun = plan.predicted if check_mode else flow.apply(plan)
-    return {
-        "changed": plan.changed,
-        "actions": [action.shown() for action in plan.actions],
-        **noun,  # a flow that may do less than it planned tells of its actions itself
-        "diff": plan.diff,
-    }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line every few seconds on how far the work on many things is."""
+"""A line every few seconds on how far the work on many items is."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from .plan import Report
 
 
 class Counter:
-    """Counts those of ``total`` that are done, have failed or are under way, and reports it while it is entered.
+    """Counts the items that are done, have failed, or are under way, and reports the numbers while it is entered.
 
-    ``done`` is the word for what came off, such as "ready"; ``failed`` are those that failed before the work began.
+    ``word`` stands for an item that is done, such as "ready". ``failed`` is the number of items that failed before the
+    work started. Without a ``report`` it only counts. ``seconds`` is the time between two lines.
     """
 
-    def __init__(self, report: Report, total: int, done: str, *, failed: int = 0, seconds: float = 3.0) -> None:
+    def __init__(self, report: Report | None, total: int, word: str, *, failed: int = 0, seconds: float = 3.0) -> None:
         self._report = report
         self._total = total
-        self._word = done
+        self._word = word
         self._seconds = seconds
         self._done, self._failed, self._pending = 0, failed, 0
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._tell, daemon=True)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._report_regularly, daemon=True)
 
     @property
     def line(self) -> str:
@@ -35,8 +36,8 @@ class Counter:
             return f"{self._done}/{self._total} {self._word}, {self._failed} failed, {self._pending} pending"
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """One of them is under way within the block, and has failed if that raises."""
+    def count_one(self) -> Iterator[None]:
+        """Count one item: it is under way within the block, and has failed if the block raises."""
         with self._lock:
             self._pending += 1
         try:
@@ -53,14 +54,16 @@ class Counter:
                 self._pending -= 1
 
     def __enter__(self) -> Counter:
-        self._thread.start()
+        if self._report is not None:
+            self._thread.start()
         return self
 
     def __exit__(self, *_exc: Any) -> None:
-        self._over.set()
-        self._thread.join()
-        self._report(self.line)
+        self._is_over.set()
+        if self._report is not None:
+            self._thread.join()
+            self._report(self.line)
 
-    def _tell(self) -> None:
-        while not self._over.wait(self._seconds):
+    def _report_regularly(self) -> None:
+        while self._report is not None and not self._is_over.wait(self._seconds):
             self._report(self.line)

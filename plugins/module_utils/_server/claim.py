@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from .._hub.errors import Conflict, HubError
-from .model import Server
+from .._hub.models import Server
 from .starts import Whose, differing, whose_start
 
 _COMING = 0.5
@@ -118,7 +118,7 @@ class Claim:
         whose = self.whose()
         if whose is Whose.OURS:
             return
-        first = f"another start came first, at {found.started or 'a time that the hub does not tell'}"
+        first = f"another start came first, at {found.started or 'a time that the hub has not tell'}"
         unless = ", or its spawner has changed them" if whose is Whose.UNKNOWN else ""
         raise Conflict(
             f"The {title} was started with other user_options than this task has sent: {first}{unless}. "

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from .._hub import polling
 from .._hub.client import HubClient
 from .._hub.errors import (
     Conflict,
@@ -20,13 +21,13 @@ from .._hub.errors import (
     NotFound,
     RateLimited,
 )
-from .._hub.threads import SPREAD, each
-from .._path.plan import Many, Plan, Report, repeated
-from .._path.progress import Counter
-from . import model as _servers
-from . import stop as _stopping
+from .._hub.models import Server
+from .._path.batch import Batch, Item
+from .._path.plan import Plan, Report, Result, find_duplicate
+from .._path.workers import SPREAD, catch_failures, map_concurrently
+from . import model, stop
 from .claim import Claim
-from .model import Server, ServerSpec
+from .model import ServerSpec
 from .start import Spawn
 
 _DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
@@ -38,192 +39,205 @@ _REFUSALS = (Conflict, Invalid, MissingScope, NotFound, RateLimited)
 _QUICK = 1.0
 """Seconds. A server that has not answered for longer was given its time."""
 
-Present = Callable[[str], dict[str, Server]]
-"""What the hub has of a user's servers, by name. Raises `HubError`."""
 
+class ServerList:
+    """The servers of all declared users, as the hub shows them.
 
-class ServersFlow:
-    """The declared servers, worked concurrently."""
+    Reading a user's servers is one request, however many of them are declared.
+    """
 
-    def __init__(self, hub: HubClient, wanted: Sequence[ServerSpec], report: Report, *, concurrency: int) -> None:
-        twice = repeated([one.title for one in wanted])
-        if twice is not None:
-            raise Invalid(f"The {twice} is declared twice.", "Declare each server once.")
+    def __init__(self, hub: HubClient, specs: Sequence[ServerSpec], concurrency: int) -> None:
         self._hub = hub
-        self._wanted = wanted
-        self._report = report
+        self._specs = specs
         self._concurrency = concurrency
-        self._found: dict[str, dict[str, Server] | HubError] = {}
-        self._items = [ServerFlow(hub, one, self._present, report if len(wanted) == 1 else None) for one in wanted]
-        self._many = Many("servers", self._items, concurrency, SPREAD)
+        self._servers: dict[str, dict[str, Server] | HubError] = {}
 
-    def plan(self) -> Plan:
-        if any(one.runs and one.wait for one in self._wanted):
+    def read(self) -> None:
+        """Read them. A user's failure is raised by `servers_of`. Raises `Invalid` if no server can be reached."""
+        if any(spec.runs and spec.wait for spec in self._specs):
             self._hub.connection.check_servers()
-        # A user's servers are one request, however many of them are declared.
-        users = list(dict.fromkeys(one.user for one in self._wanted))
+        users = list(dict.fromkeys(spec.user for spec in self._specs))
         try:
-            self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
+            self._hub.read_version()
         except HubError as error:
-            self._found = dict.fromkeys(users, error)
+            self._servers = dict.fromkeys(users, error)
         else:
-            self._found = dict(zip(users, each(self._read, users, self._concurrency), strict=True))
-        return self._many.plan()
+            read = catch_failures(partial(model.read_all, self._hub))
+            self._servers = dict(zip(users, map_concurrently(read, users, self._concurrency), strict=True))
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        result = self._applied(plan)
-        # One that turns out to be there already, or that the hub refuses, has been planned and not done.
-        pairs = zip(plan.parts, result["servers"], strict=True)
-        done = [part.actions for part, item in pairs if isinstance(part, Plan) and item["changed"]]
-        return {**result, "actions": [action.shown() for actions in done for action in actions]}
-
-    def _applied(self, plan: Plan) -> dict[str, Any]:
-        if len(self._items) < 2:
-            return self._many.apply(plan)
-        words = {_DONE[one.state] for one in self._wanted}
-        lost = sum(isinstance(part, HubError) for part in plan.parts)
-        with Counter(
-            self._report, len(self._items), words.pop() if len(words) == 1 else "done", failed=lost
-        ) as counter:
-            for item in self._items:
-                item.counter = counter
-            return self._many.apply(plan)
-
-    def _read(self, user: str) -> dict[str, Server] | HubError:
-        try:
-            return _servers.read_all(self._hub, user)
-        except HubError as error:
-            return error
-
-    def _present(self, user: str) -> dict[str, Server]:
-        found = self._found[user]
+    def servers_of(self, user: str) -> dict[str, Server]:
+        """Return the user's servers by name. Raises `HubError`."""
+        found = self._servers[user]
         if isinstance(found, HubError):
-            raise found.with_message(found.message)  # of several servers of the user, each has a failure of its own
+            raise found
         return found
 
 
-class ServerFlow:
+def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *, concurrency: int) -> Batch:
+    """Return the flow of `hub_server`: the declared servers, at most ``concurrency`` at a time.
+
+    Raises `Invalid` for a server that is declared twice.
+    """
+    duplicate = find_duplicate([spec.title for spec in specs])
+    if duplicate is not None:
+        raise Invalid(f"The {duplicate} is declared twice.", "Declare each server once.")
+    present = ServerList(hub, specs, concurrency)
+    words = {_DONE[spec.state] for spec in specs}
+    return Batch(
+        "servers",
+        [ServerFlow(hub, spec, present.servers_of, report if len(specs) == 1 else None) for spec in specs],
+        concurrency,
+        SPREAD,
+        prepare=present.read,
+        report=report,
+        word=words.pop() if len(words) == 1 else "done",
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the plan of one server has found."""
+
+    server: Server
+    options: dict[str, Any] | None
+    """The desired user_options as the hub is going to show them."""
+    seconds: float
+    """How long it took to find out, which counts as part of the server's time."""
+
+
+class ServerFlow(Item):
     """One server to its desired state."""
 
-    def __init__(self, hub: HubClient, wanted: ServerSpec, present: Present, report: Report | None) -> None:
+    def __init__(
+        self,
+        hub: HubClient,
+        wanted: ServerSpec,
+        servers_of: Callable[[str], dict[str, Server]],
+        report: Report | None,
+    ) -> None:
         self._hub = hub
         self._wanted = wanted
-        self._present = present
+        self._servers_of = servers_of
         self._report = report
-        self._began = time.monotonic()
-        self._spent = 0.0
-        """Seconds that the plan has taken of its time."""
-        self._found = _servers.none_of(wanted.user, wanted.name)
+        self._start_time = time.monotonic()
         self._spawn: Spawn | None = None
-        self._stopped = False
-        """Whether this task has stopped it."""
+        self._has_stopped = False
+        """Whether this task has stopped the server."""
         self.name = wanted.title
-        self.counter: Counter | None = None
 
-    def unknown(self) -> dict[str, Any]:
-        return self._answer(self._found, state="failed")
+    def initial_answer(self) -> dict[str, Any]:
+        return self._answer(model.none_of(self._wanted.user, self._wanted.name), state="failed")
 
     def plan(self) -> Plan:
-        """Start what does not run, stop what does; what is under way already is only waited for."""
-        wanted, began = self._wanted, time.monotonic()
-        deadline = began + wanted.wait_timeout
+        """Start what does not run, and stop what runs. What is under way already is only waited for."""
+        wanted, start = self._wanted, time.monotonic()
+        deadline = start + wanted.wait_timeout
+        found = model.none_of(wanted.user, wanted.name)
         try:
-            found = self._found = self._present(wanted.user).get(wanted.name) or self._found
+            found = self._servers_of(wanted.user).get(wanted.name) or found
             if found.pending == "check":
-                # A hub that was started looks whether its servers have outlived that. What it finds is planned for.
-                _stopping.checked(self._hub, wanted.user, wanted.name, deadline)
-                found = self._found = _servers.read(self._hub, wanted.user, wanted.name)
-            # What the hub shows of options is compared with what it would show of these.
-            kept = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
-            wanted = replace(wanted, user_options=kept)
-            asks = wanted.state == "started" and found.state == "ready"
-            # Half of the time is left for the start that follows where it does not answer.
-            answers = not asks or self._answers(found.url, (time.monotonic() + deadline) / 2)
-            self._spent = time.monotonic() - began
-            actions = _servers.steps(wanted, found, answers, self._hub.dialect.cancels_starts)
+                # A hub that starts checks whether its servers have survived. The plan is for what it finds.
+                stop.checked(self._hub, wanted.user, wanted.name, deadline)
+                found = model.read(self._hub, wanted.user, wanted.name)
+            # The hub's options are compared with the options that it would show after a start with the desired ones.
+            options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
+            shown = replace(wanted, user_options=options)
+            must_answer = wanted.state == "started" and found.state == "ready"
+            # Half of the time is left for the start that follows if it does not answer.
+            answers = not must_answer or self._answers(found.url, (time.monotonic() + deadline) / 2)
+            actions = model.steps(shown, found, answers, self._hub.dialect.cancels_starts)
         except HubError as error:
-            error.result = self._answer(self._found, state="failed", reason=error.message)
-            raise
-        after = _servers.foreseen(wanted, found, {action.verb for action in actions})
-        return Plan(actions, self._picture(found), self._picture(after), predicted=self._answer(after))
+            raise error.with_result(self._answer(found, state="failed", reason=error.message)) from None
+        after = model.foreseen(shown, found, {action.verb for action in actions})
+        return Plan(
+            actions,
+            self._picture(found),
+            self._picture(after),
+            predicted=self._answer(after),
+            context=_Found(found, options, time.monotonic() - start),
+        )
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        self._began = time.monotonic() - self._spent
-        with self.counter.one() if self.counter else nullcontext():
-            try:
-                answer = self._answer(self._run(plan) if self._wanted.runs else self._end(plan))
-                return {**answer, "changed": self._did()} if self._wanted.runs else answer
-            except HubError as error:
-                did = self._did() if self._wanted.runs else plan.changed
-                changed = self._stopped or (did and not _is_refused(error))
-                last = self._spawn.last if self._spawn is not None else self._found
-                told = self._answer(last, state=self._state_after(error), reason=error.reason or error.message)
-                error.result = {"changed": changed, **told, **error.result}
-                raise
+    def apply(self, plan: Plan) -> Result:
+        found: _Found = plan.context
+        self._start_time = time.monotonic() - found.seconds
+        runs = self._wanted.runs
+        try:
+            server = self._run(plan) if runs else self._end(plan)
+        except HubError as error:
+            has_acted = self._has_started_or_stopped() if runs else plan.changed
+            changed = self._has_stopped or (has_acted and not _is_refused(error))
+            last = self._spawn.last if self._spawn is not None else found.server
+            answer = self._answer(
+                last, state=self._state_after(error, found.server), reason=error.reason or error.message
+            )
+            result = {"changed": changed, **answer, **error.result}
+            raise error.with_result(result, plan.actions if result["changed"] else ()) from None
+        changed = self._has_started_or_stopped() if runs else plan.changed
+        # A server that turns out to be in its state already, or that the hub refuses, was planned for in vain.
+        return Result(self._answer(server), plan.actions if changed else (), changed)
 
     def _answers(self, url: str, deadline: float) -> bool:
         """Whether the server answers. A quick no, such as a proxy's that is busy, is not believed at once."""
-        hub, asked = self._hub.with_deadline(deadline), time.monotonic()
-        if hub.answers(url):
+        server, start = self._hub.with_deadline(deadline).server(url, self.name), time.monotonic()
+        if server.answers():
             return True
-        if time.monotonic() - asked > _QUICK:
+        if time.monotonic() - start > _QUICK:
             return False
-        time.sleep(_servers.PAUSE)
-        return hub.answers(url)
+        time.sleep(polling.PAUSE)
+        return server.answers()
 
     def _run(self, plan: Plan) -> Server:
-        wanted, found = self._wanted, self._found
-        if plan.does("stop"):
-            found = self._stop()
+        wanted, before = self._wanted, plan.context.server
+        found = self._stop(before) if plan.has("stop") else before
         # One that starts already is compared, too: whoever began that may have asked for other options.
-        ran = self._found.state == "ready" and not plan.does("stop")
-        options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
-        claim = Claim(options, found, asks=plan.does("start") or not ran, ran=ran)
-        self._spawn = Spawn(self._hub, wanted, found, self._say, self._began, claim)
+        ran = before.state == "ready" and not plan.has("stop")
+        claim = Claim(plan.context.options, found, asks=plan.has("start") or not ran, ran=ran)
+        self._spawn = Spawn(self._hub, wanted, found, self._say, self._start_time, claim)
         # A restart is done where somebody else has started the server again since.
-        if plan.does("start") and not _stopping.is_newer(found, self._found.started):
+        if plan.has("start") and not stop.is_newer(found, before.started):
             self._spawn.ask()
         return self._spawn.watch() if wanted.wait else self._spawn.result()
 
-    def _did(self) -> bool:
-        """Whether this task has stopped or started the server that is to run."""
-        return self._stopped or (self._spawn is not None and self._spawn.did_start)
+    def _has_started_or_stopped(self) -> bool:
+        """Return whether this task has stopped or started the server that is to run."""
+        return self._has_stopped or (self._spawn is not None and self._spawn.did_start)
 
     def _end(self, plan: Plan) -> Server:
         """Stop or remove it; what is stopping already is only waited for."""
         wanted, hub = self._wanted, self._hub
-        if wanted.wait and plan.does("stop"):
-            return self._stop()
-        if wanted.wait and plan.does("remove"):
+        found: Server = plan.context.server
+        if wanted.wait and plan.has("stop"):
+            return self._stop(found)
+        if wanted.wait and plan.has("remove"):
             self._say("removing")
-            return _stopping.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
+            return stop.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
         if plan.changed:
-            return _stopping.begin_stop(hub, self._found, wanted.wait_timeout, remove=plan.does("remove"))
-        if wanted.wait and self._found.state != "stopped":
+            return stop.begin_stop(hub, found, wanted.wait_timeout, remove=plan.has("remove"))
+        if wanted.wait and found.state != "stopped":
             self._say("stopping")
-            return _stopping.wait_until_stopped(hub, wanted.user, wanted.name, wanted.wait_timeout)
-        return self._found
+            return stop.wait_until_stopped(hub, wanted.user, wanted.name, wanted.wait_timeout)
+        return found
 
-    def _stop(self) -> Server:
+    def _stop(self, found: Server) -> Server:
         wanted = self._wanted
         self._say("stopping")
-        since = self._found.started if wanted.runs else None
-        gone = _stopping.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, since)
-        self._stopped = not _stopping.is_newer(gone, since)
-        return gone
+        since = found.started if wanted.runs else None
+        server = stop.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, since)
+        self._has_stopped = not stop.is_newer(server, since)
+        return server
 
     def _say(self, text: str) -> None:
         if self._report is not None:
             self._report(f"{self.name}: {text}")
 
-    def _state_after(self, error: HubError) -> str:
+    def _state_after(self, error: HubError, found: Server) -> str:
         """The state of one that did not come to the desired one."""
         if self._wanted.runs and not _is_refused(error) and self._spawn is not None:
             return "pending" if self._spawn.last.pending else "failed"
         if self._wanted.runs:
             return "failed"
         # Whatever went wrong later, such as a token that expired, it had been told to stop.
-        return self._found.state if _is_refused(error) else "pending"
+        return found.state if _is_refused(error) else "pending"
 
     def _state(self, server: Server) -> str:
         return "absent" if self._wanted.state == "absent" and not server.exists else server.state
@@ -239,7 +253,7 @@ class ServerFlow:
             "server_name": server.name,
             "state": state,
             "url": (server.url or None) if state == "ready" else None,
-            "seconds": round(time.monotonic() - self._began, 3),
+            "seconds": round(time.monotonic() - self._start_time, 3),
             "reason": reason,
             "events": self._spawn.events if self._spawn else [],
             "user_options": server.user_options,

@@ -1,61 +1,24 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of users: what the hub says of them, what a desired one takes, and how one is stopped."""
+"""Servers of users: the desired state of one, what the hub says of it, and the steps between the two."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from .._hub.client import HubClient
 from .._hub.connection import api_path
-from .._hub.errors import (
-    Conflict,
-    HubError,
-    Invalid,
-    MissingScope,
-    quoted,
-)
-from .._hub.schemas import USER
+from .._hub.errors import Conflict, Invalid, MissingScope, quoted
+from .._hub.models import Server
 from .._hub.scopes import READ_SERVERS
 from .._path.plan import Action
 
-T = TypeVar("T")
-
 BUSY = ("stop", "check")
-"""What a hub does with a server meanwhile it refuses to start it. It checks all of them when it has been started."""
-PAUSE, LONGEST_PAUSE = 0.1, 1.0
-"""Seconds between two looks at a server: short at first, for the fast hubs, then kinder to the slow ones."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server as the hub shows it. ``pending`` is the hub's word for what is under way: spawn, stop, ... or None.
-
-    One that is stopped may still be known to the hub (``exists``), with the options and the state of its last start.
-    """
-
-    user: str
-    name: str
-    ready: bool
-    pending: str | None
-    url: str
-    user_options: dict[str, Any] | None = None
-    exists: bool = True
-    started: str | None = None
-    """When its last start began, as the hub says it."""
-    owner_since: str | None = None
-    """When its user was created, where the token may read that: it tells one hub's users from those of another."""
-
-    @property
-    def state(self) -> str:
-        if self.pending:
-            return "pending"
-        return "ready" if self.ready else "stopped"
+"""What a hub may be doing with a server while it refuses to start it. A hub that starts checks all its servers."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +36,7 @@ class ServerSpec:
     on_timeout: str = "stop"
 
     def __post_init__(self) -> None:
-        api_path(*path_of(self.user, self.name))  # a name that cannot be is told before anything is asked
+        api_path(*server_path(self.user, self.name))  # a name that cannot be is told before anything is asked
         try:
             json.dumps(self.user_options, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -89,7 +52,7 @@ class ServerSpec:
 
     @property
     def title(self) -> str:
-        return title(self.user, self.name)
+        return server_title(self.user, self.name)
 
     @property
     def runs(self) -> bool:
@@ -97,34 +60,27 @@ class ServerSpec:
         return self.state in ("started", "restarted")
 
 
-def title(user: str, name: str) -> str:
+def server_title(user: str, name: str) -> str:
     return f"server {quoted(name)} of user {quoted(user)}" if name else f"server of user {quoted(user)}"
 
 
-def path_of(user: str, name: str) -> tuple[str, ...]:
+def server_path(user: str, name: str) -> tuple[str, ...]:
     # A trailing slash after `servers` would mean the default server, which has an address of its own.
     return ("users", user, "servers", name) if name else ("users", user, "server")
 
 
 def read_all(hub: HubClient, user: str) -> dict[str, Server]:
-    """The user's servers, stopped ones included, by name. Raises `NotFound` for a user whom the hub does not show."""
-    model = hub.get(
-        "users", user, scope=READ_SERVERS, what=f"user {quoted(user)}", shape=USER, include_stopped_servers="1"
-    )
-    servers = model.get("servers")
+    """Return the user's servers by name, stopped ones included.
+
+    Raises `NotFound` if the hub does not show the user, and `MissingScope` if it does not show the user's servers.
+    """
+    servers = hub.read_user(user, scope=READ_SERVERS, include_stopped_servers=True).servers
     if servers is None:
-        # The hub leaves out what a token may not read; an empty mapping would mean that there are none.
+        # The hub leaves out what a token may not read. An empty mapping would mean that there are no servers.
         raise MissingScope(
             f"The token may not read the servers of user '{user}'.", f"Mint it with {READ_SERVERS}!user={user}."
         )
-    since = model.get("created")
-    return {name: _server(hub, user, name, found, since) for name, found in servers.items()}
-
-
-def _server(hub: HubClient, user: str, name: str, model: dict[str, Any], since: str | None) -> Server:
-    url, options = hub.server_url(str(model.get("url") or "")), model.get("user_options")
-    ready, pending = bool(model.get("ready")), model.get("pending")
-    return Server(user, name, ready, pending, url, options, started=model.get("started"), owner_since=since)
+    return dict(servers)
 
 
 def none_of(user: str, name: str) -> Server:
@@ -203,37 +159,3 @@ def foreseen(wanted: ServerSpec, found: Server, verbs: Set[str]) -> Server:
 
 def _has_others(wanted: ServerSpec, found: Server) -> bool:
     return wanted.user_options is not None and (found.user_options or {}) != wanted.user_options
-
-
-def poll_until(look: Callable[[], T], deadline: float) -> T:
-    """Look until there is something to see, ever more slowly, and return it; the last look where the deadline is first.
-
-    A hub that does not answer may be back in a moment. Where it is not by then, its last failure is raised. A look that
-    only the deadline has ended is none: the one before it counts.
-    """
-    pause, last = PAUSE, list[T]()
-    while True:
-        failure = None
-        try:
-            found = look()
-            if found:
-                return found
-            last = [found]
-        except HubError as error:
-            if not is_away(error):
-                raise
-            failure = error
-            last = last if error.cut_short else []
-        left = deadline - time.monotonic()
-        if left <= 0:
-            if failure is not None and not last:
-                raise failure
-            return last[0]
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
-
-
-def is_away(error: HubError) -> bool:
-    """Whether the hub gave no answer, as while it is started again, or asks to look again later."""
-    # To a request that changes something, 429 is the hub's own word: it has no room.
-    return error.passing and (error.status != 429 or error.method == "GET")

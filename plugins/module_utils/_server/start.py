@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Any
 
+from .._hub import polling
 from .._hub.client import HubClient
 from .._hub.errors import (
     HubError,
@@ -19,13 +20,15 @@ from .._hub.errors import (
     SpawnFailed,
     Timeout,
 )
+from .._hub.models import Server
+from .._hub.polling import is_hub_away, poll_until
 from .._hub.responses import NO_WAY
 from .._hub.scopes import START
+from .._hub.server_client import ServerClient
 from .._hub.threads import hold_lock, in_background
-from . import model as _servers
-from . import stop as _stopping
+from . import stop
 from .claim import Claim
-from .model import Server, ServerSpec, is_away, path_of, poll_until
+from .model import BUSY, ServerSpec, read, server_path
 from .starts import is_failure, reason_of, words_of
 
 _QUICK = 0.5
@@ -82,16 +85,16 @@ class Spawn:
 
         Not where somebody else has done so: a hub says "accepted" to each that asks for a start that is under way.
         """
-        if self.last.pending in _servers.BUSY:
-            poll_until(lambda: self._look().pending not in _servers.BUSY, self._deadline)
-        with hold_lock(f"{self.last.owner_since or self._hub.url} {self._wanted.title}", _QUEUE):
+        if self.last.pending in BUSY:
+            poll_until(lambda: self._look().pending not in BUSY, self._deadline)
+        with hold_lock(f"{self.last.user_created or self._hub.url} {self._wanted.title}", _QUEUE):
             found = self._glance()
             self._claim.ask()
             # What the hub calls ready, and does not answer, it looks after when it is asked to start it.
             dead = found is not None and found.state == "ready" and self._claim.runs_on(found)
-            if dead and self._looking.stands_in(self.last.url):
+            if dead and self._server_at(self.last.url).is_hub_answering():
                 return  # the hub would do nothing: there is no way to it from here
-            if found is None or found.state == "stopped" or found.pending in _servers.BUSY or dead:
+            if found is None or found.state == "stopped" or found.pending in BUSY or dead:
                 self._ask()
 
     def _ask(self) -> None:
@@ -142,7 +145,7 @@ class Spawn:
             if found is not None and self._claim.shows_options(found):
                 self._claim.check(found, self._wanted.title)
             if found is not None and found.state == "ready":
-                if self._looking.answers(found.url):
+                if self._server_at(found.url).answers():
                     return found
                 self._check_place(found)
             elif found is not None:
@@ -159,7 +162,7 @@ class Spawn:
             # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
             # asked for again and again.
             time.sleep(min(pause, left))
-            pause = min(max(pause * 1.5, _servers.PAUSE), _servers.LONGEST_PAUSE)
+            pause = min(max(pause * 1.5, polling.PAUSE), polling.LONGEST_PAUSE)
             if self._reason is None:
                 self._reason = self._listen()
 
@@ -172,11 +175,11 @@ class Spawn:
         """Raises `Invalid` where the hub stands in for a server that it calls ready, and has for long."""
         self._absent_since = self._absent_since or time.monotonic()
         patience = _STOOD_IN if self._claim.runs_on(found) else _STANDING_IN
-        if time.monotonic() - self._absent_since > patience and self._looking.stands_in(found.url):
+        if time.monotonic() - self._absent_since > patience and self._server_at(found.url).is_hub_answering():
             raise self._misplaced(found)
 
     def _is_misplaced(self) -> bool:
-        return self.last.state == "ready" and self._away is None and self._looking.stands_in(self.last.url)
+        return self.last.state == "ready" and self._away is None and self._server_at(self.last.url).is_hub_answering()
 
     def _misplaced(self, found: Server) -> Invalid:
         message = (
@@ -194,7 +197,7 @@ class Spawn:
     def _post(self) -> int:
         wanted, hub = self._wanted, self._hub
         body = hub.dialect.body(wanted.user_options, wanted.options_format)
-        path = path_of(wanted.user, wanted.name)
+        path = server_path(wanted.user, wanted.name)
         return hub.write("POST", *path, scope=START, what=wanted.title, body=body)[0]
 
     def _asked_again(self) -> bool:
@@ -206,7 +209,7 @@ class Spawn:
         if waits and isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
             self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
             # Whole seconds are told: 0 is "soon", and not "again and again without a pause".
-            time.sleep(min(max(error.retry_after, _servers.LONGEST_PAUSE), left))
+            time.sleep(min(max(error.retry_after, polling.LONGEST_PAUSE), left))
         elif isinstance(error, Invalid) and self._stopping:
             pass  # somebody else was stopping it
         elif self._is_undone(error):
@@ -241,22 +244,25 @@ class Spawn:
     def _is_lost(self, error: HubError) -> bool:
         """Whether the request never came to be a spawn. Nothing is under way when this is asked."""
         # A spawner may fail with 503 by itself: then the stream says the same.
-        return is_away(error) and not self._taken and not self._is_told(error)
+        return is_hub_away(error) and not self._taken and not self._is_told(error)
 
     def _is_told(self, error: HubError) -> bool:
         """Whether the stream gives the same reason: then it is the spawner's, and not one of the hub to refuse it."""
         return bool(error.reason) and str(error.reason) in (self._reason or self._listen() or "")
 
+    def _server_at(self, url: str) -> ServerClient:
+        return self._looking.server(url, self._wanted.title)
+
     # How it is followed
 
     def _look(self) -> Server:
         missed, posted = self._looking.missed, self._claim.posted
-        self.last = _servers.read(self._looking, self._wanted.user, self._wanted.name)
+        self.last = read(self._looking, self._wanted.user, self._wanted.name)
         if self._looking.missed > missed:
             self._lose_sight()
         if self._claim.see(self.last, posted):
             self._reason = None  # it was that of an earlier start
-        self._stopping = self._stopping or self.last.pending in _servers.BUSY
+        self._stopping = self._stopping or self.last.pending in BUSY
         self._taken = self._taken or self.last.pending == "spawn"
         return self.last
 
@@ -265,10 +271,10 @@ class Spawn:
         try:
             found = self._look()
         except HubError as error:
-            if not is_away(error):
+            if not is_hub_away(error):
                 raise
             # A look that only the deadline has ended says nothing of the hub.
-            if not error.cut_short:
+            if not error.is_cut_short:
                 self._away = error
                 if error.status != 429:  # one that is only asked too often goes on
                     self._lose_sight()
@@ -282,7 +288,7 @@ class Spawn:
 
     def _listen(self) -> str | None:
         """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
-        path = path_of(self._wanted.user, self._wanted.name)
+        path = server_path(self._wanted.user, self._wanted.name)
         for event in self._hub.events(*path, "progress", deadline=self._deadline):
             if event is None:
                 # Nothing comes, as where a proxy holds it back: the server tells what the stream does not.
@@ -326,7 +332,7 @@ class Spawn:
         try:
             self._claim.posted.result()
         except HubError as error:
-            if is_away(error) and self._taken:
+            if is_hub_away(error) and self._taken:
                 return  # only the answer was lost; the server tells the rest
             if isinstance(error, Timeout) and self._rounds < _LOST_REQUESTS:
                 return  # the hub's slow_spawn_timeout is longer than our patience
@@ -336,8 +342,7 @@ class Spawn:
             # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
             if self._is_told(error):
                 failed = self._failed(error.reason, error)
-                failed.result = {"changed": True}  # the hub has begun it
-                raise failed from None
+                raise failed.with_result({"changed": True}) from None  # the hub has begun it
             raise
 
     def _failed(self, event: str | None, cause: HubError | None = None) -> SpawnFailed:
@@ -358,7 +363,7 @@ class Spawn:
             "the hub says ready, but it does not answer" if self.last.state == "ready" else f"it is {self.last.state}"
         )
         if self.last.pending == "check":
-            told = _stopping.CHECKING
+            told = stop.CHECKING
         if self._away is not None:
             told = f"the hub does not answer: {self._away.message.rstrip('.')}"
         last = self.events[-1]["message"] if self.events else "none"
@@ -384,7 +389,7 @@ class Spawn:
             if not self._claim.is_to_stop(self.last):
                 return left, {"state": "pending" if self.last.pending else "failed"}
             seconds = max(1.0, round(over - time.monotonic()))
-            self.last = _stopping.stop(self._hub, wanted.user, wanted.name, seconds)
+            self.last = stop.stop(self._hub, wanted.user, wanted.name, seconds)
         except HubError as error:
             state = "pending" if self.last.pending else "failed"
             return f"It could not be stopped: {error.message}", {"state": state}

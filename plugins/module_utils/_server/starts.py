@@ -46,7 +46,7 @@ def whose_start(answer: int | HubError | None, state: str, *, held: bool = False
     """
     if answer == 201 or (answer == 202 and held):
         return Whose.OURS
-    if lost or answer is None or isinstance(answer, int) or answer.passing:
+    if lost or answer is None or isinstance(answer, int) or answer.is_passing:
         return Whose.UNKNOWN
     if isinstance(answer, HubFailure):
         # The start of one who is told 500 has failed. This one has not.
@@ -71,7 +71,7 @@ def is_failure(event: str | None, error: BaseException | None = None) -> bool:
     ``event`` is what the stream said last, if it told of a failure. An empty one does: that is what a hub says when its
     start_timeout has passed. ``error`` is the answer to the request, if it is one.
     """
-    if isinstance(error, HubFailure) and not error.passing:
+    if isinstance(error, HubFailure) and not error.is_passing:
         # The hub says this of an exception of its own, and also to the one whose start a DELETE ended.
         error = None if error.reason in (None, _UNHANDLED) else error
     return error is not None or event not in (None, _CANCELLED)

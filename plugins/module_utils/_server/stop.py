@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as NotInTime
 from functools import partial
 
+from .._hub import polling
 from .._hub.client import HubClient
 from .._hub.errors import (
     HubError,
@@ -19,18 +20,16 @@ from .._hub.errors import (
     RateLimited,
     Timeout,
 )
+from .._hub.models import Server
+from .._hub.polling import is_hub_away, poll_until
 from .._hub.scopes import STOP
 from .._hub.threads import in_background
 from .._hub.times import moment
-from . import model as _servers
 from .model import (
-    Server,
-    is_away,
     none_of,
-    path_of,
-    poll_until,
     read,
-    title,
+    server_path,
+    server_title,
 )
 
 CHECKING = "the hub has been restarted, and still checks whether it has outlived that"
@@ -87,14 +86,14 @@ def send_delete(
 
     One who is ``patient`` waits where it cannot be now, or where the hub is away. Raises `HubError`.
     """
-    hub, what = hub.with_deadline(deadline), title(user, name)
+    hub, what = hub.with_deadline(deadline), server_title(user, name)
     body = {"remove": True} if remove else None
-    ask = partial(hub.write, "DELETE", *path_of(user, name), scope=STOP, what=what, body=body)
+    ask = partial(hub.write, "DELETE", *server_path(user, name), scope=STOP, what=what, body=body)
 
     def look() -> Server:
         return read(hub, user, name)
 
-    pause, refused = _servers.PAUSE, False
+    pause, refused = polling.PAUSE, False
     while True:
         try:
             # The hub holds its answer for as long as its slow_stop_timeout, 10 s: the server tells sooner.
@@ -122,7 +121,7 @@ def send_delete(
             # No answer, or the hub has gone with it: the server tells whether the request was lost on its way.
             if error.method == "GET":
                 raise  # such a look has been waited for
-            if not is_away(error):
+            if not is_hub_away(error):
                 # JupyterHub 5 and 6 answer 500 while they look whether the server has outlived a start of the hub, and
                 # to some of those who stop a server together.
                 found = look() if isinstance(error, HubFailure) else None
@@ -136,7 +135,7 @@ def send_delete(
             elif not patient or pause > deadline - time.monotonic():
                 raise
         time.sleep(pause)
-        pause = min(pause * 1.5, _servers.LONGEST_PAUSE)
+        pause = min(pause * 1.5, polling.LONGEST_PAUSE)
 
 
 def _settle(look: Callable[[], Server], found: Server, deadline: float) -> None:
@@ -144,7 +143,7 @@ def _settle(look: Callable[[], Server], found: Server, deadline: float) -> None:
     if not poll_until(lambda: look().pending != found.pending, deadline):
         under_way = CHECKING if found.pending == "check" else f"it is still pending {found.pending}"
         raise Timeout(
-            f"The {title(found.user, found.name)} could not be stopped in time: {under_way}.",
+            f"The {server_title(found.user, found.name)} could not be stopped in time: {under_way}.",
             "Look into the hub's log, or wait longer with wait_timeout.",
         )
 
@@ -193,7 +192,7 @@ def wait_until_stopped(
     gone = poll_until(look, deadline)
     if gone is None:
         raise Timeout(
-            f"The {title(user, name)} was told to stop and is still there after {timeout:g} s.",
+            f"The {server_title(user, name)} was told to stop and is still there after {timeout:g} s.",
             f"Look into the hub's log, or wait longer with {option}.",
         )
     return gone
@@ -209,7 +208,7 @@ def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
     send_delete(hub, user, name, deadline, lambda found: not found.exists, remove=True)
     if not poll_until(lambda: not read(hub, user, name).exists, deadline):
         raise Timeout(
-            f"The {title(user, name)} was removed and is still listed after {timeout:g} s.",
+            f"The {server_title(user, name)} was removed and is still listed after {timeout:g} s.",
             "Look into the hub's log, or wait longer with wait_timeout.",
         )
     return none_of(user, name)

@@ -6,61 +6,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from .._hub.client import HubClient
 from .._hub.errors import Invalid
-from .._path.plan import Many, Plan, repeated
+from .._path.batch import Batch
+from .._path.plan import Plan, find_duplicate
 from . import secret_file as _secrets
 from .model import TokenSpec
-from .token import TokenFlow, id_of, may_ask
+from .token import TokenFlow, may_ask
 
 
-class TokensFlow:
-    """`hub_token`: the declared tokens, worked concurrently. The result of a single one also stands at its top."""
+def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int, single: bool) -> Batch:
+    """Return the flow of `hub_token`: the declared tokens, at most ``concurrency`` at a time.
 
-    def __init__(self, hub: HubClient, wanted: Sequence[TokenSpec], *, concurrency: int, single: bool) -> None:
-        names = [each.name for each in wanted]
-        places = [f"file '{_secrets.place(each.path)}'" for each in wanted if each.path is not None]
-        for values in (names, places):
-            twice = repeated(values)
-            if twice is not None:
-                raise Invalid(
-                    f"The {twice} is declared twice.", "Declare each token once, and keep it in a file of its own."
-                )
-        self._hub = hub
-        items = [TokenFlow(hub, each) for each in wanted]
-        self._many = Many("tokens", items, concurrency, late=self._may_end_the_token_that_asks)
-        self._single = single
-        self._paths = [each.path for each in wanted if each.path is not None and "\0" not in each.path]
+    With ``single``, the result's top level is that of the one token. Raises `Invalid` for a token or a file that is
+    declared twice.
+    """
+    names = [spec.name for spec in specs]
+    files = [f"file '{_secrets.place(spec.path)}'" for spec in specs if spec.path is not None]
+    for declared in (names, files):
+        duplicate = find_duplicate(declared)
+        if duplicate is not None:
+            raise Invalid(
+                f"The {duplicate} is declared twice.", "Declare each token once, and keep it in a file of its own."
+            )
+    paths = [spec.path for spec in specs if spec.path is not None and "\0" not in spec.path]
+    return Batch(
+        "tokens",
+        [TokenFlow(hub, spec) for spec in specs],
+        concurrency,
+        runs_last=partial(_may_end_own_token, hub),
+        prepare=hub.read_version,
+        # Another run that keeps a secret in the same file would take the secret of this run for lost, and revoke it.
+        take_lock=partial(_secrets.lock_folders, paths),
+        summarize=(lambda answers: answers[0]) if single else _summarize,
+    )
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Another run that keeps a secret in the same place would take this one's for lost, and revoke it."""
-        return _secrets.lock_folders(self._paths)
 
-    def _may_end_the_token_that_asks(self, plan: Plan) -> bool:
-        return any(
-            action.verb == "revoke" and may_ask(self._hub, plan.before["user"], id_of(action))
-            for action in plan.actions
-        )
+def _may_end_own_token(hub: HubClient, plan: Plan) -> bool:
+    """Return whether the plan may revoke the token that the task asks with: without it, the hub refuses the rest."""
+    return any(
+        action.verb == "revoke" and may_ask(hub, plan.before["user"], action.target.id) for action in plan.actions
+    )
 
-    def plan(self) -> Plan:
-        self._hub.dialect  # noqa: B018 - asked for once, before many ask for it at the same time
-        plan = self._many.plan()
-        return replace(plan, predicted=self._result(plan.predicted))
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        return self._result(self._many.apply(plan))
-
-    def _result(self, result: dict[str, Any]) -> dict[str, Any]:
-        items = result["tokens"]
-        top = items[0] if self._single else {
-            **dict.fromkeys(("token", "token_id", "user", "note", "state", "created", "expires_at")),
-            "scopes": [],
-            "minted": any(item["minted"] for item in items),
-            "revoked": [token_id for item in items for token_id in item["revoked"]],
-            "revocations": [each for item in items for each in item["revocations"]],
-        }  # fmt: skip
-        return {**top, "failure": None, **result}
+def _summarize(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the result says of all tokens together."""
+    return {
+        **dict.fromkeys(("token", "token_id", "user", "note", "state", "created", "expires_at", "failure")),
+        "scopes": [],
+        "minted": any(answer["minted"] for answer in answers),
+        "revoked": [token_id for answer in answers for token_id in answer["revoked"]],
+        "revocations": [revocation for answer in answers for revocation in answer["revocations"]],
+    }

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .._hub.client import HubClient
 from .._hub.connection import can_be_token
 from .._hub.errors import HubError, Unauthorized
+from .._hub.models import Owner
 from .._hub.scopes import META
 from . import secret_file as _secrets
 from .model import Token, TokenSpec, why_replace
@@ -70,8 +70,8 @@ class Keeper:
         if held is None or token is None:
             return None, flaw
         flaw = why_replace(token, self._wanted, now)
-        lacking, has = held.lacking(scope for scope in self._wanted.scopes or () if scope not in META)
-        return token, flaw or (f"its owner has lost {', '.join(lacking)}" if lacking and has else "")
+        lost = held.missing_scopes(scope for scope in self._wanted.scopes or () if scope not in META)
+        return token, flaw or (f"its owner has lost {', '.join(lost)}" if lost and held.held_scopes else "")
 
     def _recognize(self, secret: str, present: list[Token]) -> tuple[HubClient | None, Token | None, str]:
         """The hub as it answers to a secret and the listed token that this belongs to; or why there is none."""
@@ -79,12 +79,12 @@ class Keeper:
             return None, None, "what is kept cannot be a token"
         try:
             held = self._hub.with_token(secret)
-            identity = held.identity
+            owner = held.owner
         except Unauthorized:
             return None, None, "the kept secret does not work"
-        if identity.get("kind") != "user" or identity.get("name") != self._wanted.user:
+        if (owner.kind, owner.name) != ("user", self._wanted.user):
             return None, None, "the kept secret is of another account"
-        found = self._that_it_may_be(identity, present)
+        found = self._that_it_may_be(owner, present)
         if not found:
             return None, None, "the kept secret is of another token"
         if len(found) > 1:
@@ -92,12 +92,12 @@ class Keeper:
             return None, None, "the hub does not say which of its tokens the kept secret belongs to"
         return held, found[0], ""
 
-    def _that_it_may_be(self, identity: dict[str, Any], present: list[Token]) -> list[Token]:
+    def _that_it_may_be(self, owner: Owner, present: list[Token]) -> list[Token]:
         """Which of the listed tokens has this identity. JupyterHub 4 does not say so: there it may be several."""
         if self._hub.dialect.names_token:
-            return [token for token in present if token.id == identity.get("token_id")]
+            return [token for token in present if token.id == owner.token_id]
         # What it may do is all there is to tell it from others of the user.
-        scopes = identity.get("scopes")
+        scopes = owner.scopes
         return [
             token
             for token in present

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._hub.client import HubClient
@@ -30,7 +31,8 @@ from .._hub.errors import (
 from .._hub.schemas import TOKEN
 from .._hub.times import stamp
 from .._hub.versions import lacked_to_mint
-from .._path.plan import Action, Plan
+from .._path.batch import Item
+from .._path.plan import Action, Plan, Result
 from . import secret_file as _secrets
 from .kept import Keeper, Kept
 from .model import (
@@ -50,21 +52,28 @@ _DOUBTFUL = (*_UNANSWERED, "hub_error", "unexpected_answer")
 """Failures after which a token may have been minted."""
 
 
-class TokenFlow:
+@dataclass(frozen=True)
+class _Context:
+    """What the plan of a token has found, for its apply."""
+
+    known: Set[str]
+    """The ids of the identity's tokens before the plan."""
+    is_first_here: bool
+    """Whether no token is known to be kept here, so that another place may mint its first one at the same time."""
+
+
+class TokenFlow(Item):
     """One declared token, there or gone."""
 
     def __init__(self, hub: HubClient, wanted: TokenSpec) -> None:
         self._hub = hub
         self._wanted = wanted
         self._keeper = Keeper(hub, wanted)
-        self._listed: dict[str, Token] = {}
-        self._is_first_here = False
-        """Whether no token is known to be kept here, so that another place may mint its first one at the same time."""
         self._revocations: list[dict[str, Any]] = []
         """What this run has revoked, as the result tells it."""
         self.name = wanted.name
 
-    def unknown(self) -> dict[str, Any]:
+    def initial_answer(self) -> dict[str, Any]:
         return self._answer(None)
 
     def plan(self) -> Plan:
@@ -77,7 +86,6 @@ class TokenFlow:
                 "Leave overlap out, or upgrade the hub.",
             )
         present = self._list()
-        self._listed = {token.id: token for token in present}
         return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
 
     def _list(self) -> list[Token]:
@@ -106,7 +114,7 @@ class TokenFlow:
         used = self._used_elsewhere([token for token in others if token is not lost], kept)
         if used and not kept.flaw:
             kept = replace(kept, flaw=f"a younger one, {used[0].id}, is used at another place")
-        self._is_first_here = bool(self._declares_place() and kept.token is None and not used)
+        is_first_here = bool(self._declares_place() and kept.token is None and not used)
         handed_over = bool(kept.flaw) and self._is_handed_over()
         gone = superseded(others, kept.token, wanted, now, handed_over=handed_over, lost=lost)
         if kept.flaw:
@@ -121,7 +129,7 @@ class TokenFlow:
         elif wanted.path is not None and _secrets.is_open(wanted.path):
             actions.append(Action("protect", f"file '{wanted.path}'", "others than its owner may read it"))
         actions += self._revokes(gone)
-        return self._planned(actions, present, None if kept.flaw else kept.token)
+        return self._planned(actions, present, None if kept.flaw else kept.token, is_first_here=is_first_here)
 
     def _declares_place(self) -> bool:
         return self._wanted.path is not None or self._wanted.secret is not None
@@ -152,11 +160,11 @@ class TokenFlow:
     def _check_service(self) -> None:
         """Raise `MissingScope` where this hub would not let the service that asks mint a token for this user."""
         hub = self._hub
-        scope = lacked_to_mint(hub.version, hub.identity, self._wanted.user)
+        scope = lacked_to_mint(hub.version, hub.owner.kind, hub.held_scopes, self._wanted.user)
         if scope is not None:
             raise MissingScope(
                 f"JupyterHub {hub.version} lets a service mint tokens for user {quoted(self._wanted.user)} only with "
-                f"the scope '{scope}'; the service {quoted(hub.identity['name'])} lacks it.",
+                f"the scope '{scope}'; the service {quoted(hub.owner.name)} lacks it.",
                 "Add it to the service's role in the hub's configuration, beside tokens!user, or upgrade the hub to "
                 "5.5.3, 6.1.0 or newer, which does not need it.",
             )
@@ -167,7 +175,7 @@ class TokenFlow:
             # JupyterHub 4 does not say which one that is: then it is the one that was used last.
             asks = {token.id: may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
             gone = sorted(gone, key=lambda each: (asks[each[0].id], each[0].used if asks[each[0].id] else 0))
-        return [Action("revoke", f"token {token.id}", why) for token, why in gone]
+        return [Action("revoke", f"token {token.id}", why, token) for token, why in gone]
 
     def _outlasts(self) -> bool:
         """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
@@ -179,32 +187,31 @@ class TokenFlow:
         wanted = self._wanted
         return wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
-        wanted, answer, done = self._wanted, plan.predicted, False
+    def apply(self, plan: Plan) -> Result:
+        wanted, answer, done = self._wanted, plan.predicted, list[Action]()
         try:
             for action in plan.actions:
                 if action.verb == "mint":
-                    answer = self._mint()
+                    answer = self._mint(plan.context)
                 elif action.verb == "keep":
                     _secrets.write(str(wanted.path), str(wanted.secret).strip())
                 elif action.verb == "protect":
                     _secrets.protect(str(wanted.path))
                 elif action.verb == "revoke":
-                    token_id = id_of(action)
-                    if token_id != answer["token_id"]:  # one that expired meanwhile may have left its id to the new one
-                        self._revoke(self._listed[token_id], action.why)
+                    # A token that has expired meanwhile may have left its id to the new one.
+                    if action.target.id != answer["token_id"]:
+                        self._revoke(action.target, action.why)
                 elif action.verb == "remove":
                     _secrets.remove(str(wanted.path))
                 elif action.verb == "clean":
                     _secrets.discard(str(wanted.path))
-                done = True
+                done.append(action)
         except HubError as error:
             # What was done is told all the same: it may be the only place where a secret is.
-            error.result = {**self._with_revocations(answer), "changed": done}
-            raise
-        return self._with_revocations(answer)
+            raise error.with_result({**self._with_revocations(answer), "changed": bool(done)}, done) from None
+        return Result(self._with_revocations(answer), tuple(done))
 
-    def _mint(self) -> dict[str, Any]:
+    def _mint(self, context: _Context) -> dict[str, Any]:
         """Mint, write beside the file, prove, keep: whatever the file holds has worked.
 
         To prove it is to use it, and what was used may be somebody's: so that comes when the secret cannot get lost any
@@ -213,8 +220,8 @@ class TokenFlow:
         wanted = self._wanted
         token, secret = self._post()
         try:
-            if self._is_first_here:
-                self._check_first(token)
+            if context.is_first_here:
+                self._check_first(token, context.known)
             if wanted.path is not None:
                 _secrets.prepare(wanted.path, secret)
             if wanted.path is not None or wanted.secret is None:
@@ -229,13 +236,13 @@ class TokenFlow:
             raise
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
 
-    def _check_first(self, minted: Token) -> None:
+    def _check_first(self, minted: Token, known: Set[str]) -> None:
         """Of several places that mint their first token at the same time, one has it. Raises `Conflict` at the others.
 
         Each of them lists the tokens after it has minted its own, so the one who minted later sees the other's.
         """
         for token in self._list():
-            if token.digest is not None and token.id not in self._listed and _order(token) < _order(minted):
+            if token.digest is not None and token.id not in known and _order(token) < _order(minted):
                 raise Conflict(
                     f"Another run has minted token {token.id} at {stamp(token.born)}, at the same time, and keeps the "
                     f"{self.name} at another place.",
@@ -278,7 +285,7 @@ class TokenFlow:
 
     def _prove_new(self, token: Token, secret: str) -> None:
         try:
-            identity = self._hub.with_token(secret).identity
+            owner = self._hub.with_token(secret).owner
         except Unauthorized as error:
             raise HubFailure(
                 f"The hub refuses the token that it has just minted for user '{self._wanted.user}': {error.message}",
@@ -286,7 +293,7 @@ class TokenFlow:
                 "renders the refresh_user_hook for that.",
                 status=error.status, method=error.method, url=error.url,
             ) from None  # fmt: skip
-        if identity.get("name") != self._wanted.user or identity.get("token_id", token.id) != token.id:
+        if owner.name != self._wanted.user or owner.token_id not in (None, token.id):
             raise UnexpectedAnswer(
                 "The hub minted a token, and takes it for another one.", "Look into the hub's log, and try again."
             )
@@ -309,15 +316,17 @@ class TokenFlow:
             {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
         )
 
-    def _planned(self, actions: list[Action], present: list[Token], token: Token | None) -> Plan:
+    def _planned(
+        self, actions: list[Action], present: list[Token], token: Token | None, *, is_first_here: bool = False
+    ) -> Plan:
         """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
         wanted = self._wanted
         if wanted.path is not None and _secrets.left_over(wanted.path):
             actions = [Action("clean", f"file '{wanted.path}'", "a run that was killed left a half of it"), *actions]
         verbs = {action.verb for action in actions}
-        revoked = {action.object for action in actions if action.verb == "revoke"}
+        revoked = {action.target.id for action in actions if action.verb == "revoke"}
         before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
-        after = [token.id for token in present if f"token {token.id}" not in revoked]
+        after = [token.id for token in present if token.id not in revoked]
         picture = {**before, "tokens": [*after, "(new)"] if "mint" in verbs else after}
         if wanted.path is not None:
             exists, is_open = _secrets.exists(wanted.path), _secrets.is_open(wanted.path)
@@ -327,7 +336,8 @@ class TokenFlow:
             picture |= {
                 "path": wanted.path, "kept": stays, "private": stays and (not is_open or writes or "protect" in verbs)
             }  # fmt: skip
-        return Plan(tuple(actions), before, picture, predicted=self._answer(token))
+        context = _Context(frozenset(token.id for token in present), is_first_here)
+        return Plan(tuple(actions), before, picture, predicted=self._answer(token), context=context)
 
     def _answer(self, token: Token | None, *, secret: str | None = None, minted: bool = False) -> dict[str, Any]:
         return {
@@ -354,12 +364,7 @@ def _order(token: Token) -> tuple[float, int, str]:
     return (token.born, len(token.id), token.id)
 
 
-def id_of(action: Action) -> str:
-    """Of the token that is to be revoked."""
-    return action.object.removeprefix("token ")
-
-
 def may_ask(hub: HubClient, user: str, token_id: str) -> bool:
     """Whether it is the token that the hub is asked with; before JupyterHub 5, whether it is one of its owner's."""
-    who = hub.identity
-    return who.get("kind") == "user" and who.get("name") == user and who.get("token_id", token_id) == token_id
+    owner = hub.owner
+    return (owner.kind, owner.name) == ("user", user) and owner.token_id in (None, token_id)

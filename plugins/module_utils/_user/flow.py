@@ -18,10 +18,10 @@ from .._hub.errors import (
     MissingScope,
     NotFound,
 )
-from .._hub.schemas import GROUP, USER
-from .._path.plan import Action, Plan, Report
-from .._server import model as _servers
-from .._server import stop as _stopping
+from .._hub.models import User
+from .._path.plan import Action, Flow, Plan, Report, Result
+from .._server import model as servers
+from .._server import stop
 
 _READ, _WRITE, _DELETE = "read:users", "admin:users", "delete:users"
 _NAME, _JOIN, _CREATE = "read:groups:name", "groups", "admin:groups"
@@ -44,7 +44,7 @@ class UserSpec:
     create_groups: bool = False
 
 
-class UserFlow:
+class UserFlow(Flow):
     """`hub_user`: one user to its desired state."""
 
     def __init__(self, hub: HubClient, wanted: UserSpec, report: Report) -> None:
@@ -65,31 +65,29 @@ class UserFlow:
         if wanted.state == "absent":
             after = self._picture(None)
         elif actions:
-            kept = before["admin"] if found else False
+            kept = found.admin if found else False
             admin = kept if wanted.admin is None else wanted.admin
             groups = before["groups"] if found and not wanted.groups else _sorted(before["groups"], wanted.groups)
             after = {**before, "state": "present", "admin": admin, "groups": groups}
-        return Plan(actions, before, after, predicted={"user": _answer({**(found or {}), **after})})
+        return Plan(actions, before, after, predicted={"user": _answer(found, after)})
 
-    def _actions(self, found: dict[str, Any] | None) -> list[Action]:
+    def _actions(self, found: User | None) -> list[Action]:
         wanted = self._wanted
         if wanted.state == "absent":
             if not found:
                 return []
             try:
-                names = _servers.running(self._hub, wanted.user)
+                names = servers.running(self._hub, wanted.user)
             except NotFound:
                 return []  # somebody else has deleted it meanwhile
-            stops = [
-                Action("stop", _servers.title(wanted.user, name), "a hub half-deletes a user whose server runs")
-                for name in names
-            ]
+            why = "a hub half-deletes a user whose server runs"
+            stops = [Action("stop", servers.server_title(wanted.user, name), why, name) for name in names]
             return [*stops, Action("delete", self._what, "it exists")]
         actions = []
         if not found:
             actions.append(Action("create", self._what, "the hub does not have it"))
-        elif wanted.admin is not None and found.get("admin") is not wanted.admin:
-            if "admin" not in found:
+        elif wanted.admin is not None and found.admin is not wanted.admin:
+            if found.admin is None:
                 raise MissingScope(
                     f"The token may not read whether {self._what} is an admin.", f"Mint it with {_READ}."
                 )
@@ -97,13 +95,13 @@ class UserFlow:
             actions.append(Action("change", self._what, why))
         return [*actions, *self._memberships(found)]
 
-    def _memberships(self, found: dict[str, Any] | None) -> list[Action]:
+    def _memberships(self, found: User | None) -> list[Action]:
         """Create the groups that are not there, and join those that the user is no member of. What the token may not
         do is told here, before anything is written."""
         wanted = self._wanted
-        if found and wanted.groups and found.get("groups") is None:
+        if found and wanted.groups and found.groups is None:
             raise MissingScope(f"The token may not read the groups of {self._what}.", f"Mint it with {_READ}.")
-        joined = found["groups"] if found and wanted.groups else ()
+        joined = (found.groups or ()) if found else ()
         groups = [group for group in dict.fromkeys(wanted.groups) if group not in joined]
         there = {group: self._exists(group) for group in groups}
         for group in groups:
@@ -117,13 +115,13 @@ class UserFlow:
         if groups:
             self._check_case()
         return [
-            *(Action("create", _group(group), "the hub does not have it") for group in news),
-            *(Action("join", _group(group), f"{self._what} is no member") for group in groups),
+            *(Action("create", _group(group), "the hub does not have it", group) for group in news),
+            *(Action("join", _group(group), f"{self._what} is no member", group) for group in groups),
         ]
 
     def _exists(self, group: str) -> bool:
         try:
-            self._hub.get("groups", group, scope=_NAME, what=_group(group), shape=GROUP)
+            self._hub.read_group(group, scope=_NAME)
         except NotFound:
             # The hub says the same of groups that the token may not see.
             held = self._held()
@@ -145,7 +143,7 @@ class UserFlow:
             )
 
     def _held(self) -> set[str]:
-        return set(self._hub.lacking(())[1])
+        return set(self._hub.held_scopes)
 
     def _check_case(self) -> None:
         """A hub looks up whom it adds to a group by the name in lower case, as most authenticators have it (6.1's
@@ -157,24 +155,22 @@ class UserFlow:
                 "Use names in lower case: a hub's API for groups knows no others.",
             )
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
+    def apply(self, plan: Plan) -> Result:
         """Do it. Others may do the same at the same moment: what they were first to do is done, and not ours."""
         if not plan.changed:
-            return plan.predicted
-        groups = {_group(group): group for group in self._wanted.groups}
+            return Result(plan.predicted)
         done: list[Action] = []
         for action in plan.actions:
             if action.verb == "stop":
                 continue  # the deletion does, whatever runs by then
             if action.verb == "delete":
                 stopped, deleted = self._delete()
-                done += [each for each in plan.actions if each.verb == "stop" and each.object in stopped]
+                done += [each for each in plan.actions if each.verb == "stop" and each.target in stopped]
                 did = deleted
-            elif action.object == self._what:
+            elif action.target is None:
                 did = self._create() if action.verb == "create" else self._change()
             else:
-                group = groups[action.object]
-                did = self._create_group(group) if action.verb == "create" else self._join(group)
+                did = self._create_group(action.target) if action.verb == "create" else self._join(action.target)
             if did:
                 done.append(action)
         found = self._read()
@@ -183,26 +179,22 @@ class UserFlow:
                 f"The hub did as it was asked, and {self._what} is {'still' if found else 'not'} there.",
                 "Look for another program that manages the hub's users.",
             )
-        self._check_joined(plan, found or {})
-        return {
-            "changed": bool(done),
-            "actions": [action.shown() for action in done],
-            "user": _answer({**(found or {}), **self._picture(found)}),
-        }
+        self._check_joined(plan, found)
+        return Result({"user": _answer(found, self._picture(found))}, tuple(done))
 
     def _delete(self) -> tuple[set[str], bool]:
-        """Stop the user's servers and delete the user; the titles of those that were stopped, and whether it was us.
+        """Stop the user's servers and delete the user; the names of those that were stopped, and whether it was us.
 
         A hub answers 500 to the deletion of a user with an active server, and half-deletes it all the same: the
         authenticator has forgotten the user by then.
         """
         user, stopped = self._wanted.user, set[str]()
         try:
-            for name in _servers.running(self._hub, user):
-                title = _servers.title(user, name)
+            for name in servers.running(self._hub, user):
+                title = servers.server_title(user, name)
                 self._report(f"{self._what}: stopping the {title}")
-                _stopping.stop(self._hub, user, name, self._wanted.wait_timeout)
-                stopped.add(title)
+                stop.stop(self._hub, user, name, self._wanted.wait_timeout)
+                stopped.add(name)
             self._write("DELETE", scope=_DELETE)
         except NotFound:
             return stopped, False
@@ -233,16 +225,14 @@ class UserFlow:
         try:
             self._hub.write("POST", "groups", *path, scope=scope, what=what, body=body)
         except Invalid as error:
-            raise Invalid(
-                error.message,
-                "Leave groups out where the authenticator manages them; most know names in lower case only.",
-                status=error.status, method=error.method, url=error.url, reason=error.reason,
-            ) from None  # fmt: skip
+            raise error.with_hint(
+                "Leave groups out where the authenticator manages them; most know names in lower case only."
+            ) from None
 
-    def _check_joined(self, plan: Plan, found: dict[str, Any]) -> None:
-        if not plan.does("join"):
+    def _check_joined(self, plan: Plan, found: User | None) -> None:
+        if not plan.has("join"):
             return
-        out = [group for group in self._wanted.groups if group not in (found.get("groups") or ())]
+        out = [group for group in self._wanted.groups if group not in ((found and found.groups) or ())]
         if out:
             raise Conflict(
                 f"The hub did as it was asked, and {self._what} is not in {', '.join(map(_group, out))}.",
@@ -263,36 +253,34 @@ class UserFlow:
         except Conflict:
             # Somebody else has created it by now, and not with the same wish, maybe.
             found = self._read()
-            return bool(found and admin is not None and found.get("admin") is not admin and self._change())
+            return bool(found and admin is not None and found.admin is not admin and self._change())
         return True
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> User | None:
         return self._find(self._wanted.user)
 
-    def _find(self, user: str) -> dict[str, Any] | None:
-        """The hub's model of a user; None where it is known that there is none."""
-        what = f"user '{user}'"
+    def _find(self, user: str) -> User | None:
+        """Return a user as the hub has it, or None if it is certain that the hub does not have the user."""
         try:
-            return self._hub.get("users", user, scope=_READ, what=what, shape=USER)
+            return self._hub.read_user(user, scope=_READ)
         except NotFound:
             # The hub says the same of users whom the token may not see.
-            if not self._hub.lacking([f"read:users:name!user={user}"])[0]:
+            if not self._hub.missing_scopes([f"read:users:name!user={user}"]):
                 return None
         raise MissingScope(
-            f"The token may not see {what}, so nobody can tell whether there is one.",
+            f"The token may not see user '{user}', so nobody can tell whether there is one.",
             f"Mint it with {_READ}!user={user} and what it is to do, such as {_WRITE}!user={user}.",
         )
 
     def _write(self, method: str, *, scope: str, body: dict[str, Any] | None = None) -> None:
         self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._what, body=body)
 
-    def _picture(self, found: dict[str, Any] | None) -> dict[str, Any]:
-        model = found or {}
-        groups = model.get("groups")
+    def _picture(self, found: User | None) -> dict[str, Any]:
+        groups = found.groups if found else None
         return {
             "name": self._wanted.user,
             "state": "present" if found else "absent",
-            "admin": model.get("admin"),
+            "admin": found.admin if found else None,
             "groups": None if groups is None else _sorted(groups),
         }
 
@@ -306,6 +294,6 @@ def _sorted(*groups: Iterable[str] | None) -> list[str]:
     return sorted({name for names in groups for name in names or ()})
 
 
-def _answer(model: dict[str, Any]) -> dict[str, Any]:
-    keys = ("name", "state", "admin", "groups", "created", "last_activity")
-    return {key: model.get(key) for key in keys}
+def _answer(found: User | None, picture: dict[str, Any]) -> dict[str, Any]:
+    times = {"created": found.created, "last_activity": found.last_activity} if found else {}
+    return {**picture, "created": None, "last_activity": None, **times}

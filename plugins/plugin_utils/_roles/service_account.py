@@ -252,7 +252,8 @@ def hub_config(
 
 def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, Any]) -> Iterator[str]:
     """What keeps the service that runs the role from minting tokens on this version of JupyterHub."""
-    lacking = list(filter(None, (lacked_to_mint(hub["version"], token, name) for name in names)))
+    kind, scopes = str(token.get("kind")), token.get("scopes") or ()
+    lacking = list(filter(None, (lacked_to_mint(hub["version"], kind, scopes, name) for name in names)))
     if lacking:
         yield (
             f"JupyterHub {hub['version']} lets a service mint a user's tokens only with a scope for a service of the "

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import NotFound
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS, Dialect
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
@@ -191,6 +193,24 @@ READY: Model = {"ready": True, "pending": None, "url": "/jhub/user/alice/"}
 STOPPING: Model = {"ready": True, "pending": "stop", "url": "/jhub/user/alice/"}
 
 
+@dataclass(frozen=True)
+class StandInServer:
+    """In place of `ServerClient`: what its `StandInHub` says of the server at this address."""
+
+    hub: StandInHub
+    url: str
+    what: str
+
+    def answers(self) -> bool:
+        return self.hub.answers(self.url)
+
+    def is_hub_answering(self) -> bool:
+        return self.hub.stands_in(self.url)
+
+    def request(self, method: str, path: str, *, body: Model | None = None) -> Any:
+        return self.hub.ask_server(method, urljoin(self.url, path), what=self.what, body=body)
+
+
 class StandInHub:
     """In memory, in place of `HubClient`: one user ``alice``, whose servers change when the test's script says so."""
 
@@ -216,7 +236,7 @@ class StandInHub:
         self.standing_in = False
         """Whether the hub answers in place of a server that does not."""
         self.missed = 0
-        self.identity: Model = {}
+        self.owner = Owner("user", "alice")
 
     def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
         self.looks += 1
@@ -236,12 +256,21 @@ class StandInHub:
             else:
                 yield event
 
-    def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
-        """What the token lacks: nothing, in these tests."""
-        return [], []
+    read_user, read_group = HubClient.read_user, HubClient.read_group
+    list_users, read_version, held_scopes = HubClient.list_users, HubClient.read_version, HubClient.held_scopes
 
-    def server_url(self, url: str) -> str:
+    def missing_scopes(self, needed: Any) -> list[str]:
+        """The token holds all scopes, in these tests."""
+        return []
+
+    def resolve(self, url: str) -> str:
         return f"https://hub.example.org{url}"
+
+    def server(self, url: str, what: str) -> StandInServer:
+        return StandInServer(self, url, what)
+
+    def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+        raise NotFound(f"The {what} has no API, in these tests.", "Define ask_server.", status=404)
 
     def answers(self, url: str) -> bool:
         return self.answering

@@ -10,7 +10,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import CONNECTION, Program, maskable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import SpawnFailed, printable
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import Action, Plan
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import Action, Flow, Plan, Result
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM as HUB_TOKEN
 
 TOKEN = "s3cr3t"
@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class FlowThat:
+class FlowThat(Flow):
     """Plans one action, and does what the test says when it is applied."""
 
     def __init__(self, raises: Exception | None = None) -> None:
@@ -36,11 +36,11 @@ class FlowThat:
     def plan(self) -> Plan:
         return Plan((Action("start", "it", "it is not running"),), {}, {}, predicted={"servers": ["predicted"]})
 
-    def apply(self, plan: Plan) -> dict[str, Any]:
+    def apply(self, plan: Plan) -> Result:
         self.applied = True
         if self.raises:
             raise self.raises
-        return {"servers": ["done"]}
+        return Result({"servers": ["done"]}, plan.actions)
 
 
 def perform(
@@ -124,8 +124,8 @@ def test_but_for_what_the_result_is_there_to_tell() -> None:
             hub.with_token(secret)
             return self
 
-        def apply(self, plan: Plan) -> dict[str, Any]:
-            return {"token": secret}
+        def apply(self, plan: Plan) -> Result:
+            return Result({"token": secret})
 
     assert perform(Minting())["token"] == secret
 

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.flow import CullFlow, Pass
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import KEPT, Limits, Policy, Rule, Share
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Conflict, Invalid, MissingScope
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from support.fakes.scripted_hub import API, Exchange, scripted_hub, version
 from support.fakes.scripted_hub import user as identity
 
@@ -25,8 +25,8 @@ Model = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
 
 
 def ago(seconds: float) -> str:

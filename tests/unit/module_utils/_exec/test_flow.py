@@ -19,6 +19,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import cha
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import flow as _kernels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel as _channels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.flow import ExecFlow, ExecSpec, Output
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
@@ -33,7 +34,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fakes.scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with, misbehaving_server
@@ -309,7 +309,7 @@ def execute(
     monkeypatch.setattr(_channels.Kernels, "_handshake", handshake)
     for name in ("_PAUSE", "_LOOK", "_MOMENT", "_SENT"):
         monkeypatch.setattr(_channels, name, 0.02)
-    monkeypatch.setattr(_servers, "PAUSE", 0.001)
+    monkeypatch.setattr(polling, "PAUSE", 0.001)
     monkeypatch.setattr(_websocket, "_NUDGE", 0.001)
     flow = ExecFlow(hub, ExecSpec("alice", "", "6 * 7", timeout=timeout), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)

@@ -72,15 +72,15 @@ def tell(hub: HubClient, url: str) -> None:
     """Ask a server at this address in each way that there is."""
 
     def request() -> None:
-        hub.ask_server("POST", url, what="server of user 'bob'", body={})
+        hub.server(url, "server of user 'bob'").request("POST", url, body={})
 
     def stream() -> None:
-        list(hub._stream(url))
+        list(hub._read_stream(url))
 
     def channel() -> None:
         Kernels(hub, url, "server of user 'bob'", 5.0, time.monotonic() + 5)._handshake(url, 5.0).close()
 
-    for way in (request, stream, channel, lambda: hub.answers(url)):
+    for way in (request, stream, channel, lambda: hub.server(url, "server").answers()):
         # What is refused is refused in a sentence; the websocket's library has failures of its own, which its caller
         # knows.
         with contextlib.suppress(HubError, websocket.WebSocketException, OSError):
@@ -113,7 +113,7 @@ def test_no_form_of_an_address_takes_the_token_elsewhere(hosts: tuple[Host, Host
     with client_of(home) as hub:
         for form, scheme, mark, evil in itertools.product(FORMS, SCHEMES, MARKS, EVIL):
             where = {"evil": evil.format(port=foreign.port), "home": f"127.0.0.1:{home.port}"}
-            tell(hub, hub.server_url(form.format(scheme=scheme, mark=mark, **where)))
+            tell(hub, hub.resolve(form.format(scheme=scheme, mark=mark, **where)))
             number += 1
     assert number > 1800
     assert foreign.heard, "some of them are plain addresses of the foreign host"
@@ -130,7 +130,7 @@ def test_none_that_is_made_up_does(hosts: tuple[Host, Host], parts: list[str]) -
     url = "".join(parts).replace("EVIL", f"127.0.0.1:{foreign.port}").replace("HOME", f"127.0.0.1:{home.port}")
     with client_of(home) as hub:
         try:
-            url = hub.server_url(url)
+            url = hub.resolve(url)
         except ValueError:
             return
         tell(hub, url)

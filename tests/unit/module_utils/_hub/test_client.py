@@ -54,7 +54,7 @@ def test_what_is_no_hub_is_told_as_such(status: int, answer: object) -> None:
         scripted_hub(Exchange("GET", API, answer, status, token=None)) as hub,
         pytest.raises(UnexpectedAnswer, match="no JupyterHub at https://hub") as error,
     ):
-        hub.identity  # noqa: B018 - a token must not be blamed for a wrong address
+        hub.owner  # noqa: B018 - a token must not be blamed for a wrong address
     assert "hub_url" in error.value.hint
 
 
@@ -81,10 +81,8 @@ def test_a_hub_url_that_the_http_library_takes_for_none_is_the_user_s(url: str) 
 
 @pytest.mark.parametrize("url", ["http://hub..example.org/user/a/", f"https://{'a' * 64}.example.org/", "http://a:0/"])
 def test_a_server_s_address_that_is_none_is_the_hub_s(url: str) -> None:
-    with scripted_hub() as hub:
-        for ask in (hub.answers, hub.stands_in, lambda url: hub.ask_server("GET", url, what="server")):
-            with pytest.raises(UnexpectedAnswer, match="tells the address"):
-                ask(url)
+    with scripted_hub() as hub, pytest.raises(UnexpectedAnswer, match="tells the address"):
+        hub.server(url, "server")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +160,7 @@ def test_a_page_of_a_hub_tells_where_it_is(url: str, path: str) -> None:
         options = {"scope": "read:users", "what": "user 'alice'"}
         with pytest.raises(UnexpectedAnswer) as error:
             _found = hub.version if is_first else hub.get("users", "alice", **options)
-    assert error.value.message == f"There is no JupyterHub at {url}: its base path is another one."
+    assert error.value.message == f"There is no JupyterHub at {url}: its base path is another."
     assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
 
 
@@ -170,7 +168,7 @@ def test_a_hub_that_stands_in_for_a_server_is_told_as_that() -> None:
     url = f"{HUB}user/alice/api/kernels"
     there = {"Location": "/jhub/hub/user/alice/api/kernels"}
     with scripted_hub(Exchange("GET", url, "", 302, there)) as hub, pytest.raises(Invalid) as error:
-        hub.ask_server("GET", url, what="server of user 'alice'")
+        hub.server(url, "server of user 'alice'").request("GET", url)
     assert "The hub answers itself at the address of the server of user 'alice'" in error.value.message
     assert error.value.result == {"changed": False}
 
@@ -188,14 +186,14 @@ def test_so_it_is_whatever_is_asked_for_first() -> None:
 def test_a_token_that_the_hub_does_not_know(status: int) -> None:
     refusal = Exchange("GET", API + "user", {"message": "Missing or invalid credentials."}, status)
     with scripted_hub(version(), refusal) as hub, pytest.raises(Unauthorized, match="invalid credentials") as error:
-        hub.identity  # noqa: B018
+        hub.owner  # noqa: B018
     assert error.value.status == status
     assert TOKEN not in str(error.value.as_result())
 
 
 def test_without_a_token_nothing_is_asked_in_its_name() -> None:
     with scripted_hub(version(), token="") as hub, pytest.raises(Unauthorized, match="no API token"):
-        hub.identity  # noqa: B018
+        hub.owner  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -271,8 +269,8 @@ def test_the_password_file_of_other_programs_is_not_used(tmp_path: Path, monkeyp
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     # The script compares the Authorization header: the token's, or none.
     with scripted_hub(version(), user(), Exchange("GET", HUB + "user/alice/api", {}, token=None)) as hub:
-        assert hub.identity["name"] == "alice"
-        assert hub.answers(HUB + "user/alice/")
+        assert hub.owner.name == "alice"
+        assert hub.server(HUB + "user/alice/", "server").answers()
 
 
 # Lists
@@ -281,10 +279,10 @@ def test_the_password_file_of_other_programs_is_not_used(tmp_path: Path, monkeyp
 def test_the_same_hub_with_another_token_asks_for_the_version_no_second_time() -> None:
     other = Exchange("GET", API + "user", {"kind": "user", "name": "bob"}, token="other")
     with scripted_hub(version(), user(), other, user()) as hub:
-        assert hub.identity["name"] == "alice"
+        assert hub.owner.name == "alice"
         held = hub.with_token("other")
-        assert (held.identity["name"], held.version) == ("bob", "6.1.1")
-        assert hub.with_token(TOKEN).identity["name"] == hub.identity["name"] == "alice"
+        assert (held.owner.name, held.version) == ("bob", "6.1.1")
+        assert hub.with_token(TOKEN).owner.name == hub.owner.name == "alice"
         with pytest.raises(Invalid):
             hub.with_token("two words")
 
@@ -292,7 +290,7 @@ def test_the_same_hub_with_another_token_asks_for_the_version_no_second_time() -
 def test_cookies_are_not_kept_for_they_would_speak_for_another_token() -> None:
     setting = Exchange("GET", API, {"version": "6.1.1"}, token=None, answer_headers={"Set-Cookie": "who=alice; Path=/"})
     with scripted_hub(setting, user()) as hub:
-        assert hub.identity
+        assert hub.owner
         assert not hub._session.cookies
 
 
@@ -372,13 +370,14 @@ def test_without_a_token_there_is_no_header() -> None:
 def test_a_server_elsewhere_is_asked_without_the_token() -> None:
     script = Exchange("GET", "https://evil.com/api/kernels/1", {"id": "1"}, token=None)
     with scripted_hub(script) as hub:
-        assert hub.ask_server("GET", "https://evil.com/api/kernels/1", what="server") == {"id": "1"}
+        server = hub.server("https://evil.com/", "server")
+        assert server.request("GET", "api/kernels/1") == {"id": "1"}
 
 
 def test_a_server_s_address_is_a_path_or_with_subdomains_a_whole_one() -> None:
     hub = HubClient(Connection(HUB))
-    assert hub.server_url("/jhub/user/alice/") == HUB + "user/alice/"
-    assert hub.server_url("https://alice.hub.example.org/user/alice/") == "https://alice.hub.example.org/user/alice/"
+    assert hub.resolve("/jhub/user/alice/") == HUB + "user/alice/"
+    assert hub.resolve("https://alice.hub.example.org/user/alice/") == "https://alice.hub.example.org/user/alice/"
 
 
 # 403: the token itself is asked about
@@ -398,7 +397,7 @@ def refused(*script: Exchange, scope: str = "read:users") -> HubError:
 def test_a_refusal_names_the_scope_that_is_missing_and_those_that_are_there() -> None:
     error = refused(forbidden(), version(), user("tokens", "list:users"))
     assert isinstance(error, MissingScope)
-    assert "'read:users' for user 'alice'; it holds tokens, list:users" in error.message
+    assert "'read:users' for user 'alice'; it holds list:users, tokens" in error.message
     assert "read:users" in error.hint
     assert (error.status, error.method, error.url) == (403, "GET", ALICE)
 
@@ -419,7 +418,7 @@ def test_a_refusal_of_a_token_that_is_bad_is_the_token_s() -> None:
 def test_a_token_that_was_good_before_may_have_expired_since() -> None:
     bad = Exchange("GET", API + "user", {"message": "Forbidden"}, 403)
     with scripted_hub(version(), user("read:users"), forbidden(), bad) as hub:
-        assert hub.identity
+        assert hub.owner
         with pytest.raises(Unauthorized):
             hub.get("users", "alice", scope="read:users", what="user 'alice'")
 
@@ -434,7 +433,7 @@ def test_a_refusal_by_a_server_whose_scope_covers_others_only() -> None:
     url = HUB + "user/alice/api/kernels"
     no = Exchange("POST", url, {"message": "Forbidden"}, 403, body={})
     with scripted_hub(no, version(), user("access:servers!user=bob")) as hub, pytest.raises(MissingScope) as error:
-        hub.ask_server("POST", url, what="server of user 'alice'", body={})
+        hub.server(url, "server of user 'alice'").request("POST", url, body={})
     assert "does not cover server of user 'alice'" in error.value.message
 
 

@@ -35,7 +35,7 @@ DISTRUSTED = SSLCertVerificationError(1, "certificate verify failed: Hostname mi
 def test_what_the_hub_answers_in_a_server_s_place(status: int, answer: object, kind: type[HubError]) -> None:
     url = HUB + "user/alice/api/kernels"
     with scripted_hub(Exchange("POST", url, answer, status)) as hub, pytest.raises(kind) as error:
-        hub.ask_server("POST", url, what="server of user 'alice'")
+        hub.server(url, "server of user 'alice'").request("POST", url)
     assert ("the hub does in its place" in error.value.message) is (status in (424, 503, 403))
 
 
@@ -44,7 +44,7 @@ def test_a_server_elsewhere_that_wants_the_token_is_no_matter_of_scopes(status: 
     url = "https://alice.notebooks.example.org/user/alice/api/kernels"
     script = Exchange("POST", url, {"message": "Forbidden"}, status, token=None)
     with scripted_hub(script) as hub, pytest.raises(Invalid, match=r"alice\.notebooks\.example\.org") as error:
-        hub.ask_server("POST", url, what="server of user 'alice'")
+        hub.server(url, "server of user 'alice'").request("POST", url)
     assert "https://hub.example.org" in error.value.message
     assert "hub_url" in error.value.hint
 
@@ -65,7 +65,7 @@ def test_a_server_elsewhere_that_wants_the_token_is_no_matter_of_scopes(status: 
 )
 def test_whether_a_server_answers(status: int, headers: dict[str, str], answers: bool) -> None:
     with scripted_hub(Exchange("GET", HUB + "user/alice/api", "", status, headers, token=None)) as hub:
-        assert hub.answers(HUB + "user/alice/") is answers
+        assert hub.server(HUB + "user/alice/", "server").answers() is answers
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_is_not_found_is_asked_for_at_the_server_s_own_address(
     url = HUB + "user/alice/"
     missing = Exchange("GET", url + "api", "404 page not found", 404, token=None)
     with scripted_hub(missing, Exchange("GET", url, "", status, headers, token=None)) as hub:
-        assert hub.answers(url) is answers
+        assert hub.server(url, "server").answers() is answers
 
 
 class BrokenAdapter(HTTPAdapter):
@@ -109,7 +109,7 @@ class BrokenAdapter(HTTPAdapter):
 def test_a_server_that_cannot_be_reached_may_be_in_a_moment(error: Exception) -> None:
     with scripted_hub() as hub:
         hub._session.mount("https://", BrokenAdapter(error))
-        assert not hub.answers(HUB + "user/alice/")
+        assert not hub.server(HUB + "user/alice/", "server").answers()
 
 
 def test_a_server_whose_certificate_is_not_trusted_is_not_waited_for() -> None:
@@ -118,5 +118,5 @@ def test_a_server_whose_certificate_is_not_trusted_is_not_waited_for() -> None:
     with scripted_hub() as hub:
         hub._session.mount("https://", BrokenAdapter(requests.exceptions.SSLError(DISTRUSTED)))
         with pytest.raises(TlsFailure, match=r"alice\.hub\.example\.org") as error:
-            hub.answers(url)
+            hub.server(url, "server").answers()
     assert error.value.url == url + "api"

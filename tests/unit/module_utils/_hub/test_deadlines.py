@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import client as _client
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import transport as _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
@@ -23,9 +23,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stopping
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
 from support.fakes.scripted_hub import (
     PENDING,
@@ -49,8 +48,8 @@ LONG = 60.0
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_LAST", 0.5)
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_stopping, "_QUICK", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -78,10 +77,10 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
 
 @pytest.mark.parametrize("probe", [0.2, 600.0], ids=["0.2", "60.0"])
 def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "_PROBE", probe)
+    monkeypatch.setattr(_transport, "_PROBE", probe)
     began = time.monotonic()
     with misbehaving_server(HANGS) as server, HubClient(Connection(server.url, "token")) as hub:
-        assert not hub.with_deadline(began + 0.2).answers(server.url + "user/alice/")
+        assert not hub.with_deadline(began + 0.2).server(server.url + "user/alice/", "server").answers()
     assert time.monotonic() - began < LONG
 
 
@@ -98,7 +97,7 @@ def released() -> Iterator[threading.Event]:
 
 def perform(hub: StandInHub, state: str, *, check_mode: bool = False, **more: Any) -> Model:
     wanted = ServerSpec("alice", more.pop("name", ""), state, **{"wait_timeout": 20.0, **more})
-    return run(ServersFlow(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
+    return run(server_batch(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
 def with_token(released: threading.Event, name: str = "", gone_at: int | None = None) -> StandInHub:
@@ -136,9 +135,9 @@ def test_the_time_for_a_stop_is_over_though_the_hub_holds_its_answer(released: t
     assert "still there after 0.2 s" in result["msg"]
 
 
-def cut_short() -> TimedOut:
+def is_cut_short() -> TimedOut:
     error = TimedOut("The hub did not answer GET within 0.5 s.", "x", method="GET")
-    error.cut_short = True
+    error.is_cut_short = True
     return error
 
 
@@ -155,7 +154,7 @@ def test_a_last_look_that_the_deadline_ends_is_no_failure_of_the_hub(state: str,
 
     def looked() -> None:
         if hub.looks > 2:
-            raise cut_short()
+            raise is_cut_short()
 
     hub.on_look = looked
     result = perform(hub, state, wait_timeout=0.2, on_timeout="leave")
@@ -165,14 +164,14 @@ def test_a_last_look_that_the_deadline_ends_is_no_failure_of_the_hub(state: str,
 
 def test_a_hub_that_has_not_answered_at_all_is_the_failure() -> None:
     def never() -> None:
-        raise cut_short()
+        raise is_cut_short()
 
     with pytest.raises(TimedOut, match="did not answer GET"):
-        _servers.poll_until(never, time.monotonic())
+        polling.poll_until(never, time.monotonic())
 
 
 def test_nor_does_a_look_count_after_which_the_hub_was_away() -> None:
-    looks = iter((False, Unreachable("No answer from the hub.", "x"), cut_short()))
+    looks = iter((False, Unreachable("No answer from the hub.", "x"), is_cut_short()))
 
     def look() -> bool:
         found = next(looks)
@@ -181,7 +180,7 @@ def test_nor_does_a_look_count_after_which_the_hub_was_away() -> None:
         return found
 
     with pytest.raises(HubError):  # the one or the other, as it comes
-        _servers.poll_until(look, time.monotonic() + 0.01)
+        polling.poll_until(look, time.monotonic() + 0.01)
 
 
 @pytest.mark.parametrize(("left", "cut"), [(0.6, True), (600.0, False)])
@@ -190,7 +189,7 @@ def test_whose_deadline_it_was(left: float, cut: bool) -> None:
         hub = HubClient(Connection(server.url, "token", request_timeout=0.7))
         with pytest.raises(TimedOut) as error:
             hub.with_deadline(time.monotonic() + left).get("users", "alice", scope="read:users", what="user 'alice'")
-    assert error.value.cut_short is cut
+    assert error.value.is_cut_short is cut
 
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
@@ -254,11 +253,11 @@ def test_who_has_no_time_to_come_back_is_told_at_once(
 
 def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     hub, clock = hub_with(READY), Clock()
-    monkeypatch.setattr(_servers, "time", clock)
+    monkeypatch.setattr(polling, "time", clock)
     monkeypatch.setattr(_stopping, "time", clock)
     monkeypatch.setattr(_stopping, "_QUICK", LONG)
-    monkeypatch.setattr(_servers, "PAUSE", 1.0)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 4.0)
+    monkeypatch.setattr(polling, "PAUSE", 1.0)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 4.0)
 
     def written(*_request: Any) -> None:
         raise HubFailure("The hub failed with 502.", "x", status=502, method="DELETE")

@@ -17,13 +17,13 @@ import websocket
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.flow import CullFlow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel as _channels
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.kernel import Kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import transport as _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import EDGE
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import PROGRAM as CULL
 from requests.adapters import HTTPAdapter
@@ -114,7 +114,7 @@ def client(hub: EdgeHub, monkeypatch: pytest.MonkeyPatch) -> HubClient:
     monkeypatch.setattr(HTTPAdapter, "send", hub.send)
     for name in ("_PAUSE", "_LOOK"):
         monkeypatch.setattr(_channels, name, 0.01)
-    for module in (_servers, _transport):
+    for module in (polling, _transport):
         monkeypatch.setattr(module, "PAUSE", 0.005)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
     return HubClient(Connection(HUB, "a-token-of-a-test"))
@@ -154,7 +154,7 @@ def test_no_wait_for_a_server_ends_with_it(
 ) -> None:
     hub = EdgeHub(status, runs=state != "started")
     hub.opens = opens
-    flow = ServersFlow(client(hub, monkeypatch), [ServerSpec("alice", "", state)], lambda line: None, concurrency=1)
+    flow = server_batch(client(hub, monkeypatch), [ServerSpec("alice", "", state)], lambda line: None, concurrency=1)
     result = run(flow, check_mode=False)
     assert len(hub.turned_away) == AWAY
     assert result["servers"][0]["failure"] is None, result

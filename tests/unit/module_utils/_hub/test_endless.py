@@ -159,14 +159,14 @@ def test_an_endless_line_of_a_stream_is_none(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_client, "_LONGEST_LINE", 20_000)
     body = Endless()
     with client(monkeypatch, body) as hub:
-        assert list(hub._stream(HUB)) == []
+        assert list(hub._read_stream(HUB)) == []
     assert body.given < 30_000
 
 
 def test_an_endless_line_of_a_stream_is_not_read_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     with client(monkeypatch, Endless()) as hub:
         began = time.monotonic()
-        assert list(hub._stream(HUB, began)) == []
+        assert list(hub._read_stream(HUB, began)) == []
     assert time.monotonic() - began < 1
 
 
@@ -178,6 +178,6 @@ def test_a_long_line_of_a_stream_takes_a_time_that_grows_with_it(monkeypatch: py
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
     with misbehaving_server(answer) as server, HubClient(Connection(server.url)) as hub:
         began = time.monotonic()
-        events = [event for event in hub._stream(server.url) if event]
+        events = [event for event in hub._read_stream(server.url) if event]
     assert events == [{"message": "x" * 900_000}, {"progress": 1}]
     assert time.monotonic() - began < 20

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
@@ -162,8 +162,8 @@ def perform(module: str, options: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.001)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(polling, "PAUSE", 0.001)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.01)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=[f"{number}-{name}" for number, (name, _options) in enumerate(TASKS)])

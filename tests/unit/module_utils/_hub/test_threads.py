@@ -1,20 +1,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_background: work beside the caller, who stays in charge of the time."""
+"""Threads that work beside the caller."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
-from itertools import count, pairwise
-from types import SimpleNamespace
+from itertools import count
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import threads as _background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import (
-    _Pace,
-    each,
     in_background,
     iterate_until,
 )
@@ -118,113 +115,3 @@ def test_a_source_that_is_not_wanted_any_more_is_read_no_further() -> None:
         assert item == 0
         break
     assert closed.wait(HANG)
-
-
-def test_each_is_worked_within_the_limit_and_the_results_are_in_order() -> None:
-    running, most, lock = 0, 0, threading.Lock()
-    four = threading.Barrier(4, timeout=HANG)  # nobody ends before as many work as may
-
-    def work(item: int) -> int:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        four.wait()
-        with lock:
-            running -= 1
-        return item * item
-
-    assert each(work, range(20), 4) == [item * item for item in range(20)]
-    assert most == 4
-    assert each(work, [], 4) == []
-
-
-def test_an_exception_of_one_is_raised_again_when_those_that_run_have_ended() -> None:
-    ended: list[int] = []
-    other, failing = threading.Event(), threading.Event()
-    fails: list[threading.Thread] = []
-
-    def work(item: int) -> None:
-        if not item:
-            fails.append(threading.current_thread())
-            failing.set()
-            assert other.wait(HANG)
-            raise OSError("broken")
-        other.set()
-        assert failing.wait(HANG)
-        fails[0].join(HANG)
-        ended.append(item)
-
-    with pytest.raises(OSError, match="broken"):
-        each(work, range(100), 2)
-    assert ended == [1]
-
-
-@pytest.fixture
-def moments(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When each item has begun, by a clock that goes on while somebody waits for his moment."""
-    moments: list[float] = []
-
-    class Condition(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            clock.sleep(timeout or 0.0)
-            return False
-
-    class Pace(_Pace):
-        def begin(self) -> bool:
-            with self._changed:
-                begins = super().begin()
-                moments.append(self._last)
-            return begins
-
-    own = SimpleNamespace(Condition=Condition, Thread=threading.Thread, Event=threading.Event)
-    monkeypatch.setattr(_background, "threading", own)
-    monkeypatch.setattr(_background, "_Pace", Pace)
-    return moments
-
-
-def let_begin(clock: Clock, items: int) -> None:
-    """Work on them, 4 at a time, with 0.4 s for those to begin.
-
-    Those that work at the same time end at the same time, as those of a hub do that has much to do.
-    """
-    together = threading.Barrier(4, timeout=HANG)
-
-    def work(number: int) -> int:
-        if number < 16:
-            together.wait()
-        clock.sleep(10)
-        return number
-
-    assert each(work, range(items), 4, spread=0.4) == list(range(items))
-
-
-def test_many_that_take_their_time_begin_one_after_the_other(clock: Clock, moments: list[float]) -> None:
-    start = clock.now
-    let_begin(clock, 17)
-    assert moments[:4] == pytest.approx([start, start + 0.1, start + 0.2, start + 0.3])
-    assert len(moments) == 17
-    assert all(later - earlier > 0.099 for earlier, later in pairwise(moments))
-
-
-def test_a_few_begin_together(clock: Clock, moments: list[float]) -> None:
-    start = clock.now
-    let_begin(clock, 16)
-    assert moments[:4] == [start] * 4
-
-
-def test_nobody_waits_to_begin_where_nothing_is_left() -> None:
-    start = time.monotonic()
-    for _time in range(200):
-        assert each(lambda number: number, range(25), 5, spread=3600) == list(range(25))
-    assert time.monotonic() - start < HANG
-
-
-def test_nobody_waits_to_begin_where_one_has_failed() -> None:
-    def work(_number: int) -> None:
-        raise ValueError("no")
-
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="no"):
-        each(work, range(25), 5, spread=3600)
-    assert time.monotonic() - start < HANG

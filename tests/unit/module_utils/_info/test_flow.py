@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +15,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     NotFound,
     Unauthorized,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import flow as _info
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info.flow import GATHER, InfoFlow, InfoSpec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from support.fakes.scripted_hub import API, HUB, TOKEN, Exchange, Model, scripted_hub, user, version
+from support.fakes.scripted_hub import API, HUB, TOKEN, Exchange, Model, StandInHub, scripted_hub, user, version
 
 SERVER: Model = {"ready": True, "pending": None, "url": "/jhub/user/alice/", "started": "then", "last_activity": "then"}
 ALICE: Model = {"name": "alice", "servers": {"": {**SERVER, "user_options": {"a": 1}}}}
@@ -235,20 +234,12 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
     """A token lists the users whom it may see; each is then asked for, at any time before the others."""
     names = [f"user{number}" for number in range(25)]
 
-    class Hub:
-        url, version = HUB, "6.1.1"
-        connection = SimpleNamespace(api_token=TOKEN)
-        dialect = DIALECTS[0]
+    class Hub(StandInHub):
         working = most = 0
         lock = threading.Lock()
         five = threading.Barrier(5, timeout=60)  # nobody has an answer before five have asked
 
-        @property
-        def identity(self) -> Model:
-            return {"kind": "service", "name": "s"}
-
-        def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
-            return [], ["list:users", "read:tokens"]
+        held_scopes = ("list:users", "read:tokens")
 
         def pages(self, *_path: str, **_more: Any) -> list[Model]:
             return [{"name": name} for name in names]
@@ -265,6 +256,7 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
             return {"api_tokens": [{"id": f"{path[1]}-{number}"} for number in (1, 2)]}
 
     hub = Hub()
+    hub.owner = Owner("service", "s")
     result = run(InfoFlow(hub, InfoSpec(gather=("tokens", "users")), print), check_mode=True)  # type: ignore[arg-type]
     assert [token["token_id"] for token in result["tokens"]] == [
         f"{name}-{number}" for name in names if name != "user7" for number in (1, 2)

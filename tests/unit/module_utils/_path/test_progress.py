@@ -15,9 +15,9 @@ def test_what_is_done_failed_and_under_way_is_counted() -> None:
     lines: list[str] = []
     with Counter(lines.append, 5, "ready", failed=1, seconds=600) as counter:
         assert counter.line == "0/5 ready, 1 failed, 0 pending"
-        with counter.one(), counter.one():
+        with counter.count_one(), counter.count_one():
             assert counter.line == "0/5 ready, 1 failed, 2 pending"
-        with pytest.raises(ValueError, match="no room"), counter.one():
+        with pytest.raises(ValueError, match="no room"), counter.count_one():
             raise ValueError("no room")
     # The last line is said in any case, and once.
     assert lines == ["2/5 ready, 2 failed, 0 pending"]
@@ -35,7 +35,7 @@ def test_a_line_every_few_seconds_and_none_afterwards() -> None:
         if lines.count(meanwhile) == 3:
             third.set()
 
-    with Counter(report, 1, "stopped", seconds=0.01) as counter, counter.one():
+    with Counter(report, 1, "stopped", seconds=0.01) as counter, counter.count_one():
         assert third.wait(60)
     # How many lines come before it begins, and after it has ended, is the machine's business.
     assert lines == sorted(lines, key=[before, meanwhile, after].index)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
     Conflict,
     HubError,
@@ -25,10 +26,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import ServersFlow
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import Server, ServerSpec
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import Server, ServerSpec, read
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.starts import NO_REASON
 from support.fakes.scripted_hub import HUB, PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
 
@@ -41,15 +41,15 @@ LONG = 120.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_spawning, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
     lines: list[str] = more.pop("lines", [])
     wanted = ServerSpec("alice", more.pop("name", ""), state, **{"wait_timeout": LONG, **more})
-    return run(ServersFlow(hub, [wanted], lines.append, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
+    return run(server_batch(hub, [wanted], lines.append, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
 def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
@@ -94,8 +94,8 @@ def test_the_state_of_a_server(ready: bool, pending: str | None, state: str) -> 
 
 
 def test_a_server_that_the_hub_does_not_list_is_stopped() -> None:
-    assert _servers.read(hub_with(READY, "gpu"), "alice", "").state == "stopped"  # type: ignore[arg-type]
-    assert _servers.read(hub_with(READY, "gpu"), "alice", "gpu").url == URL  # type: ignore[arg-type]
+    assert read(hub_with(READY, "gpu"), "alice", "").state == "stopped"  # type: ignore[arg-type]
+    assert read(hub_with(READY, "gpu"), "alice", "gpu").url == URL  # type: ignore[arg-type]
 
 
 def test_a_token_that_may_not_read_servers_is_not_told_that_none_runs() -> None:

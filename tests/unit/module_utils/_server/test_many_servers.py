@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
     Conflict,
     HubError,
@@ -23,9 +24,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import (
     Server,
     ServerSpec,
@@ -41,15 +41,15 @@ A, B = {"profile": "a"}, {"profile": "b"}
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_spawning, "_QUICK", 0.05)
     monkeypatch.setattr(_spawning, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, *wanted: ServerSpec, check_mode: bool = False, lines: list[str] | None = None) -> Model:
     report = (lambda line: None) if lines is None else lines.append
-    return run(ServersFlow(hub, wanted, report, concurrency=4), check_mode=check_mode)  # type: ignore[arg-type]
+    return run(server_batch(hub, wanted, report, concurrency=4), check_mode=check_mode)  # type: ignore[arg-type]
 
 
 def lab(state: str = "started", **more: Any) -> ServerSpec:
@@ -278,7 +278,7 @@ def test_an_unknown_user_among_others_has_a_failure_for_each_server() -> None:
     def get(*path: str, **_more: Any) -> Model:
         if path[1] == "nobody":
             raise NotFound("The hub has no user 'nobody'.", "Check the name.", status=404)
-        return {"servers": {"": READY}}
+        return {"name": path[1], "servers": {"": READY}}
 
     hub.get = get  # type: ignore[method-assign]
     lines: list[str] = []
@@ -297,7 +297,7 @@ def test_an_unknown_user_among_others_has_a_failure_for_each_server() -> None:
 
 def test_a_server_is_declared_once() -> None:
     with pytest.raises(Invalid, match="server 'one' of user 'alice' is declared twice"):
-        ServersFlow(hub_with(), [named("one"), named("one", "stopped")], print, concurrency=1)  # type: ignore[arg-type]
+        server_batch(hub_with(), [named("one"), named("one", "stopped")], print, concurrency=1)  # type: ignore[arg-type]
 
 
 def test_no_servers_at_all() -> None:
@@ -332,7 +332,7 @@ def test_a_hub_that_says_when_to_come_back_is_asked_again_then() -> None:
 
 
 def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.1)
     hub = hub_with()
 
     def written(*_request: Any) -> None:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubFailure, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import claim as _claims
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import ServersFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.starts import NO_REASON, STOPPED
 from support.fakes.scripted_hub import HUB, PENDING, READY, Clock, Model, StandInHub, hub_with
@@ -28,8 +28,8 @@ RUNS = Invalid("The hub refuses POST.", "x", status=400, method="POST", reason="
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
-    monkeypatch.setattr(_servers, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_spawning, "_QUICK", 0.05)
     monkeypatch.setattr(_spawning, "_GRACE", 0.1)
     monkeypatch.setattr(_claims, "_COMING", 0.05)
@@ -38,7 +38,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def perform(hub: StandInHub, state: str = "started", **more: Any) -> tuple[Model, str | None]:
     """The result of the task for its one server, and the code of its failure."""
     wanted = ServerSpec("alice", "", state, **{"wait_timeout": 120.0, **more})
-    flow = ServersFlow(hub, [wanted], lambda line: None, concurrency=1)  # type: ignore[arg-type]
+    flow = server_batch(hub, [wanted], lambda line: None, concurrency=1)  # type: ignore[arg-type]
     [item] = run(flow, check_mode=False)["servers"]
     return item, (item["failure"] or {}).get("code")
 

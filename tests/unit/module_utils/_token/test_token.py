@@ -23,12 +23,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Unauthorized,
     Unreachable,
 )
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, missing
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file as _secrets
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.flow import TokensFlow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.flow import token_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.model import RenewBefore, TokenSpec
 from support.fakes.scripted_hub import HUB, TOKEN, Model, StandInHub
 
@@ -74,8 +75,9 @@ class HubOfTokens(StandInHub):
             raise found
         held = found.get("scopes") or ()
         return SimpleNamespace(
-            identity=found,
-            lacking=lambda needed: (missing([expand_self(scope, "alice") for scope in needed], held), held),
+            owner=Owner.from_model(found),
+            held_scopes=held,
+            missing_scopes=lambda needed: missing([expand_self(scope, "alice") for scope in needed], held),
         )
 
     def _write(self, method: str, path: str, body: Model | None) -> Model | None:
@@ -112,7 +114,7 @@ def perform(hub: StandInHub, *wanted: TokenSpec, check_mode: bool = False, **mor
     """The flow for these tokens, or for the one of alice with these options."""
     single = not wanted
     tokens = wanted or (TokenSpec(**{"user": "alice", "note": NOTE, "scopes": SCOPES, **more}),)
-    flow = TokensFlow(hub, tokens, concurrency=2, single=single)  # type: ignore[arg-type]
+    flow = token_batch(hub, tokens, concurrency=2, single=single)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
 
@@ -191,7 +193,7 @@ class HubAskedBy(HubOfTokens):
     def __init__(self, asker: str, *tokens: Model, told: bool = True) -> None:
         super().__init__(*tokens)
         self.asker = asker
-        self.identity = {"kind": "user", "name": "alice", **({"token_id": asker} if told else {})}
+        self.owner = Owner("user", "alice", token_id=asker if told else None)
 
     def _write(self, method: str, path: str, body: Model | None) -> Model | None:
         if f"revoke {self.asker}" in self.log:
@@ -225,8 +227,8 @@ def test_two_runs_that_keep_a_secret_in_one_place_come_one_after_the_other(path:
     """Else the second would take the first one's new token, which is not in the file yet, for a lost one."""
     hub = HubOfTokens()
     wanted = TokenSpec("alice", NOTE, scopes=SCOPES, path=str(path))
-    first = TokensFlow(hub, [wanted], concurrency=1, single=True)  # type: ignore[arg-type]
-    with first.alone():
+    first = token_batch(hub, [wanted], concurrency=1, single=True)  # type: ignore[arg-type]
+    with first.lock():
         second = in_background(lambda: done(hub, path=str(path)))
         plan = first.plan()
         assert wait([second], 0.3).not_done
@@ -818,7 +820,7 @@ def test_what_this_hub_wants_of_a_service_is_told_before_anything_is_minted(
     version: str, scope: str, may: bool, check_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = HubOfTokens()
-    hub.identity = {"kind": "service", "name": "ci", "scopes": [scope]}
+    hub.owner = Owner("service", "ci", (scope,))
     monkeypatch.setattr(hub, "version", version, raising=False)
     result = perform(hub, check_mode=check_mode)
     if may:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
     Conflict,
     HubFailure,
@@ -17,7 +18,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import model as _servers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._user.flow import UserFlow, UserSpec
 from support.fakes.scripted_hub import READY, STOPPING, Model, StandInHub
 
@@ -61,8 +61,9 @@ class HubOfUsers(StandInHub):
             raise NotFound(f"The hub has no {what}.", "Check the name.", status=404)
         return {"name": path[1]}
 
-    def lacking(self, needed: Any) -> tuple[list[str], list[str]]:
-        return [], self.held
+    @property
+    def held_scopes(self) -> tuple[str, ...]:
+        return tuple(self.held)
 
     def _write(self, method: str, path: str, body: Model | None) -> None:
         if path.startswith("groups/"):
@@ -155,7 +156,7 @@ def test_a_user_whose_servers_cannot_be_read_is_not_deleted() -> None:
 
 
 def test_a_user_whose_server_does_not_stop_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_servers, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
     hub, lines = HubOfUsers(BUSY), list[str]()
     hub.on_write = lambda *_request: hub.set_server(STOPPING)
     with pytest.raises(TimedOut):
@@ -300,7 +301,7 @@ def test_a_group_that_somebody_else_creates_meanwhile() -> None:
     flow = UserFlow(hub, UserSpec("alice", "present", groups=("new",), create_groups=True), print)  # type: ignore[arg-type]
     plan = flow.plan()
     hub.groups.append("new")
-    assert flow.apply(plan)["user"]["groups"] == ["g", "new"]
+    assert flow.apply(plan).answer["user"]["groups"] == ["g", "new"]
 
 
 def test_another_user_is_not_put_into_the_group() -> None:

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a hub has: users, servers, tokens, groups, and the owner of a token.
+
+A field is None if the hub does not show it, for example because the token may not read it. Source of the models:
+``APIHandler`` in JupyterHub's apihandlers/base.py. See `schemas` for the check of the hub's answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Model = Mapping[str, Any]
+"""An object of the hub as its API returns it."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The owner of a token, and what the token is (the hub's answer to ``GET /user``)."""
+
+    kind: str
+    """``user`` or ``service``."""
+    name: str
+    scopes: tuple[str, ...] | None = None
+    """What the token may do. The hub has expanded scopes that include others."""
+    token_id: str | None = None
+    """None before JupyterHub 5."""
+    admin: bool | None = None
+
+    @staticmethod
+    def from_model(model: Model) -> Owner:
+        scopes = model.get("scopes")
+        held = None if scopes is None else tuple(sorted(scopes))
+        return Owner(model["kind"], model["name"], held, model.get("token_id"), model.get("admin"))
+
+    @property
+    def title(self) -> str:
+        """The owner's name in a sentence."""
+        return f"{self.kind} '{self.name}'"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of a user.
+
+    A server that is stopped may still be known to the hub (``exists``), with the options and state of its last start.
+    """
+
+    user: str
+    name: str
+    ready: bool
+    pending: str | None
+    """What is under way, in the hub's word: ``spawn``, ``stop``, ``check``, or None."""
+    url: str
+    """Its address: absolute, or empty if it does not run."""
+    user_options: dict[str, Any] | None = None
+    exists: bool = True
+    """Whether the hub lists it."""
+    started: str | None = None
+    """When its last start began."""
+    last_activity: str | None = None
+    user_created: str | None = None
+    """When its user was created. It tells the users of one hub from those of another."""
+
+    @property
+    def state(self) -> str:
+        """``ready``, ``pending``, or ``stopped``."""
+        if self.pending:
+            return "pending"
+        return "ready" if self.ready else "stopped"
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of the hub. ``servers`` are by their names; the default server's name is empty."""
+
+    name: str
+    model: Model
+    """The user as the hub's API returns it, for what has no field here."""
+    admin: bool | None = None
+    groups: tuple[str, ...] | None = None
+    created: str | None = None
+    last_activity: str | None = None
+    servers: Mapping[str, Server] | None = None
+
+    @staticmethod
+    def from_model(model: Model, resolve_url: Callable[[str], str]) -> User:
+        """``resolve_url`` makes an absolute address of a server's."""
+        groups, servers, created = model.get("groups"), model.get("servers"), model.get("created")
+        return User(
+            model["name"],
+            model,
+            model.get("admin"),
+            None if groups is None else tuple(groups),
+            created,
+            model.get("last_activity"),
+            None
+            if servers is None
+            else {
+                name: Server(
+                    model["name"],
+                    name,
+                    bool(server.get("ready")),
+                    server.get("pending"),
+                    resolve_url(str(server.get("url") or "")),
+                    server.get("user_options"),
+                    started=server.get("started"),
+                    last_activity=server.get("last_activity"),
+                    user_created=created,
+                )
+                for name, server in servers.items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of users."""
+
+    name: str
+    users: tuple[str, ...] | None = None
+
+    @staticmethod
+    def from_model(model: Model) -> Group:
+        users = model.get("users")
+        return Group(model["name"], None if users is None else tuple(users))
