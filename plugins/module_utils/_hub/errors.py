@@ -97,8 +97,9 @@ class HubError(Exception):
 
     def as_result(self) -> dict[str, Any]:
         """Return the failed task's result: ``msg`` for people, ``failure`` for playbooks, and what the task knows."""
+        actions = {"actions": [action.shown() for action in self.actions]} if self.actions else {}
         msg = f"{self.message} {self.hint}"
-        return {**self.result, "failed": True, "msg": msg, "failure": self.as_failure()}
+        return {**self.result, **actions, "failed": True, "msg": msg, "failure": self.as_failure()}
 
 
 class Unreachable(HubError):
