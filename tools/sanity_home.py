@@ -1,10 +1,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prepares a HOME for ansible-test: pip's settings of this environment, and pip itself.
+"""Prepares a HOME for ansible-test, with the pip settings of this environment and with pip itself.
 
-ansible-test makes an environment for each of its tests and starts each from a script that it downloads from one host,
-which many networks do not reach. A file of the script's name in its cache is used instead: ours runs the very pip
-that ansible-test asks for, from the package index.
+ansible-test creates an environment for each of its tests. For each, it downloads a script from one host, which many
+networks do not reach. If its cache contains a file with the name of that script, it uses that file instead. This
+program writes such a file. It runs the version of pip that ansible-test asks for, which comes from the package index.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.exit(main(["install"] + [a for a in sys.argv[1:] if a not in ("--no-setuptoo
 
 
 def pip_settings() -> configparser.RawConfigParser:
-    """pip's settings here, those of the environment included, as one file; and quiet: only errors are news."""
+    """Return the pip settings of this machine, including those in environment variables. pip prints only errors."""
     settings = configparser.RawConfigParser()
     settings.read_dict({"global": {}})
     if bundle := os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE"):
@@ -53,7 +53,7 @@ def main(home: Path) -> None:
     with open(os.open(home / ".config/pip/pip.conf", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         pip_settings().write(file)
 
-    # It reads nothing of the Python that it is given but the version.
+    # The function reads only the version of the Python that it receives.
     version = get_venv_packages(SimpleNamespace(version="{}.{}".format(*sys.version_info)))["pip"]
     cache = home / ".ansible/test/cache"
     script, wheel = cache / f"get_pip_{version.replace('.', '_')}.py", cache / f"pip-{version}-py3-none-any.whl"

@@ -10,7 +10,7 @@ class ModuleDocFragment:
 options: {}
 attributes:
   action_group:
-    description: Takes part in the action group, so that C(module_defaults) can set the connection once.
+    description: Is part of the action group, so that C(module_defaults) can set the connection options of all modules.
     support: full
     membership:
       - hubops.jupyterhub.hub
@@ -18,9 +18,9 @@ attributes:
     description: Supports being used with the C(async) keyword.
     support: full
   check_mode:
-    description: Can run in check mode and return what it would change without changing it.
+    description: Can run in check mode and return what it would change, without changing it.
   diff_mode:
-    description: Returns what has changed, or would, when in diff mode.
+    description: Returns what it changed, or what it would change in check mode, when diff mode is on.
   idempotent:
-    description: When run twice in a row outside check mode, with the same options, the second run changes nothing.
+    description: Changes nothing when it runs a second time with the same options, outside of check mode.
 """

@@ -6,63 +6,74 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The connection options of every module; their specification is CONNECTION in module_utils/_module.py.
+    # The connection options of every module. Their argument spec is CONNECTION in module_utils/_ansible.py.
     DOCUMENTATION = r"""
 options:
   hub_url:
     description:
-      - The hub's public address as a browser shows it, base path included, such as V(https://hub.example.org/jhub/).
-      - An address of the hub's API, ending in C(/hub/api), is understood as well.
-      - Without it, the environment variable E(JUPYTERHUB_URL) counts, then E(JUPYTERHUB_PUBLIC_HUB_URL), then
-        E(JUPYTERHUB_API_URL). A hub tells its own services the last one, where it answers itself, and no server of a
-        user does.
+      - The public URL of the hub as a browser shows it, including the base path. An example is
+        V(https://hub.example.org/jhub/).
+      - The module also accepts the URL of the hub's API, which ends in C(/hub/api).
+      - If not set, the module uses the first of the environment variables E(JUPYTERHUB_URL),
+        E(JUPYTERHUB_PUBLIC_HUB_URL) and E(JUPYTERHUB_API_URL) that is set.
+      - A hub sets E(JUPYTERHUB_API_URL) for its own services. The hub answers at this address, but the servers of its
+        users do not.
     type: str
   api_token:
     description:
-      - An API token of the hub, of a user or of a service. Each module's notes say which scopes it needs.
-      - It is sent to the host of O(hub_url) and its subdomains only, whatever redirects say.
-      - Without it, the environment variable E(JUPYTERHUB_API_TOKEN) counts.
+      - An API token of the hub. It belongs to a user or to a service.
+      - The notes of each module list the scopes that the token needs.
+      - The module sends the token only to the host of O(hub_url) and to subdomains of that host. It does not send the
+        token to another host, even if the hub redirects to it.
+      - If not set, the module uses the environment variable E(JUPYTERHUB_API_TOKEN).
     type: str
   validate_certs:
     description:
-      - Whether the hub's certificate is checked. Set O(ca_path) for a private CA rather than turning this off.
-      - Without it, the environment variable E(JUPYTERHUB_VALIDATE_CERTS) counts.
+      - Whether to check the hub's certificate.
+      - If a private CA has signed the certificate, set O(ca_path) instead of turning this check off.
+      - If not set, the module uses the environment variable E(JUPYTERHUB_VALIDATE_CERTS).
     type: bool
     default: true
   ca_path:
     description:
-      - A file with the certificates of the CAs that are trusted, in place of the system's.
-      - Without it, the environment variables E(JUPYTERHUB_CA_PATH) and E(REQUESTS_CA_BUNDLE) count.
+      - The path of a file with the certificates of the CAs to trust. They replace the CAs of the system.
+      - If not set, the module uses the first of the environment variables E(JUPYTERHUB_CA_PATH) and
+        E(REQUESTS_CA_BUNDLE) that is set.
     type: path
   client_cert:
     description:
-      - A file with a client certificate (PEM), for a hub or a proxy before it that asks for one.
-      - Without it, the environment variable E(JUPYTERHUB_CLIENT_CERT) counts.
+      - The path of a file with a client certificate in PEM format. Set it if the hub, or a proxy in front of the hub,
+        requires one.
+      - If not set, the module uses the environment variable E(JUPYTERHUB_CLIENT_CERT).
     type: path
   client_key:
     description:
-      - The file with the key of O(client_cert), where that does not hold it itself.
-      - Without it, the environment variable E(JUPYTERHUB_CLIENT_KEY) counts.
+      - The path of the file with the private key of O(client_cert). It is not needed if the file O(client_cert) also
+        contains the key.
+      - If not set, the module uses the environment variable E(JUPYTERHUB_CLIENT_KEY).
     type: path
   request_timeout:
     description:
-      - How long a single request may take, in seconds or as V(90s), V(2m). Waiting for a server has a limit of its
-        own.
-      - Without it, the environment variable E(JUPYTERHUB_REQUEST_TIMEOUT) counts.
+      - How long a single request may take, in seconds or with a unit, for example V(90s) or V(2m).
+      - It does not limit how long a module waits for a server. The modules that wait have another option for that.
+      - If not set, the module uses the environment variable E(JUPYTERHUB_REQUEST_TIMEOUT).
     type: str
     default: 30s
 requirements:
   - python >= 3.10
   - requests
 notes:
-  - On a local connection (C(connection=local), C(delegate_to=localhost), the implicit localhost) the task runs in the
-    controller's own process, with the controller's Python. Elsewhere, and with C(async) or C(become), it runs as a
-    module on the host. Options, results and failures are the same.
+  - On a local connection, the task runs in Ansible's own process on the controller, with the controller's Python. Local
+    connections are C(connection=local), C(delegate_to=localhost) and the implicit localhost.
+  - On any other connection, and with C(async) or C(become), the task runs as a module on the host. Options, results and
+    failures are the same.
   - Works with JupyterHub 4.1 to 6.
-  - RV(ignore:actions) lists what was done, or in check mode would be, as dictionaries with C(verb), C(object) and
-    C(why).
-  - A failed task has a RV(ignore:msg) for people and a RV(ignore:failure) for playbooks. This has C(code), C(message)
-    (what happened), C(hint) (what to do next), and C(status), C(method), C(url) of the request, where there was one.
-    The codes are V(unreachable), V(tls), V(unauthorized), V(missing_scope), V(not_found), V(invalid), V(conflict),
-    V(rate_limited), V(spawn_failed), V(kernel_failed), V(timeout), V(hub_error), V(unexpected_answer).
+  - RV(ignore:actions) lists what the task did, or what it would do in check mode. Each item is a dictionary with the
+    keys C(verb), C(object) and C(why).
+  - A failed task returns RV(ignore:msg) for people and RV(ignore:failure) for playbooks. RV(ignore:failure) is a
+    dictionary with the keys C(code), C(message), C(hint), C(status), C(method) and C(url).
+  - In RV(ignore:failure), C(message) says what happened, and C(hint) says what to do next. C(status), C(method) and
+    C(url) describe the request that failed. They are V(null) if no request failed.
+  - The codes are V(unreachable), V(tls), V(unauthorized), V(missing_scope), V(not_found), V(invalid), V(conflict),
+    V(rate_limited), V(spawn_failed), V(kernel_failed), V(timeout), V(hub_error) and V(unexpected_answer).
 """

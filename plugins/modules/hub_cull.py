@@ -10,155 +10,178 @@ module: hub_cull
 short_description: Stop the idle servers of a JupyterHub, and delete its idle users
 version_added: 1.0.0
 description:
-  - One pass over all servers that stops those that have been idle, or have run, for longer than a policy allows. It can
-    delete idle users as well.
-  - It decides as jupyterhub-idle-culler does, once each time it is run. The notes list where it does not.
-  - In check mode, with C(--diff), it shows what would go, what would stay, and why.
+  - Stops the servers that have been idle, or have run, for longer than a policy allows. It can also delete idle users.
+  - Each run of the task is one pass over all servers.
+  - The module decides as jupyterhub-idle-culler does. The notes list the differences.
+  - In check mode with C(--diff), the module shows which servers and users would go, which would stay, and why.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   idle_timeout:
     description:
-      - A server goes that has had no activity for this long, in seconds or as V(90s), V(30m), V(1h), V(1d). V(never) is
-        no limit. With O(cull_users), it is the limit of users, too.
-      - Where the hub knows of no activity, the time counts from the start of the server, or from the creation of the
+      - How long a server may be idle, in seconds or with a unit, for example V(90s), V(30m), V(1h) or V(1d). The module
+        stops a server that has had no activity for this long. V(never) means that there is no limit.
+      - If O(cull_users=true), the limit also applies to users.
+      - If the hub has recorded no activity, the time counts from the start of the server or from the creation of the
         user.
     type: str
     default: 10m
   max_age:
     description:
-      - A server goes that was started this long ago, however active it is. With O(cull_users), so does a user who was
-        created this long ago, as far as the token may see when that was (C(read:users)).
-      - Left out, V(never) or V(0) is no limit.
+      - How long a server may run. The module stops a server that was started this long ago, even if the server is
+        active. V(never) or V(0) means that there is no limit.
+      - If O(cull_users=true), the module also deletes a user who was created this long ago. It needs the scope
+        C(read:users) to see when a user was created. If the token may not see it, the limit does not apply to the user.
     type: str
     default: never
   cull_default_servers:
-    description: Whether default servers are culled, on whichever ground.
+    description: Whether to stop default servers. If V(false), no limit applies to them.
     type: bool
     default: true
   cull_named_servers:
-    description: Whether named servers are culled, on whichever ground.
+    description: Whether to stop named servers. If V(false), no limit applies to them.
     type: bool
     default: true
   remove_named_servers:
-    description: Whether a named server that goes is removed from the hub, with the state and the options that the hub
-      keeps of it.
+    description: Whether to also remove a named server from the hub when the module stops it. The hub then deletes the
+      state and the options that it keeps for the server.
     type: bool
     default: false
   cull_users:
-    description: Whether idle users are deleted, once no server of theirs is left. It is meant for hubs whose users are
+    description: Whether to delete an idle user when none of the user's servers is left. Use it on hubs whose users are
       temporary.
     type: bool
     default: false
   cull_admin_users:
-    description: Whether O(cull_users) deletes admins, too. It does not matter to their servers.
+    description: Whether O(cull_users) also deletes admins. This option does not affect the servers of admins.
     type: bool
     default: true
   exclude_users:
-    description: Users whose servers stay, and who stay themselves. C(*), C(?) and C([ab]) stand for any characters,
-      one, and one of these.
+    description: The names of the users to keep, with all of their servers. In a name, C(*) matches any number of
+      characters, C(?) matches one character, and C([ab]) matches one of the characters in the brackets.
     type: list
     elements: str
     default: []
   rules:
     description:
-      - Other limits for some. The first rule that matches decides; where none does, O(idle_timeout) and O(max_age) do.
-      - A rule matches where all that it names does. Of a list, one item must. A rule that names nothing, or just all
-        users, matches everything, and can only be the last.
-      - A rule that names O(rules[].servers) or O(rules[].user_options) says nothing of users.
-      - A limit that a rule leaves out is the task's own.
+      - A list of rules that set other limits for some servers and users. The first rule that matches decides. If no
+        rule matches, O(idle_timeout) and O(max_age) apply.
+      - A rule matches if all of its criteria match. If a criterion is a list, one of its items must match.
+      - The criteria are O(rules[].users), O(rules[].groups), O(rules[].servers), O(rules[].admins),
+        O(rules[].user_options) and O(rules[].properties).
+      - A rule matches everything if it has no criteria, or if its only criterion is O(rules[].users) with the item
+        C(*). Such a rule must be the last one.
+      - A rule with O(rules[].servers) or O(rules[].user_options) applies only to servers, and not to users.
+      - If a rule sets only one of the limits, the task's option sets the other one.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: What the rule is called in results. Left out, it is its number, V(1) for the first.
+        description: The name of the rule in the results. If not set, it is the number of the rule. The first rule is
+          V(1).
         type: str
       users:
-        description: Names of users, with C(*), C(?) and C([ab]) as in O(exclude_users).
+        description: Names of users. C(*), C(?) and C([ab]) work as in O(exclude_users).
         type: list
         elements: str
       groups:
-        description: Names of groups, one of which the user is a member of, with C(*), C(?) and C([ab]). The token needs
-          C(read:users:groups).
+        description: Names of groups. The user must be a member of one of them. C(*), C(?) and C([ab]) work as in
+          O(exclude_users). The token needs the scope C(read:users:groups).
         type: list
         elements: str
       servers:
-        description: Names of servers, with C(*), C(?) and C([ab]). An empty name is the default server.
+        description: Names of servers. C(*), C(?) and C([ab]) work as in O(exclude_users). An empty name matches the
+          default server.
         type: list
         elements: str
       admins:
-        description: V(true) for admins, V(false) for all others.
+        description: Whether the user is an admin. V(true) matches admins, and V(false) matches all other users.
         type: bool
       user_options:
-        description: Options of the spawner that the server was started with, by their names. A value is equal, or is a
-          text with C(*), C(?) and C([ab]), or a list of these one of which fits.
+        description: Spawner options that the server was started with. The keys are the names of the options. Each value
+          is an exact value, a text with C(*), C(?) and C([ab]) as in O(exclude_users), or a list of these. One item of
+          a list must match.
         type: dict
       properties:
-        description: Properties of the user as the hub's API shows them, such as C(roles) or C(auth_state), by their
-          names, with values as in O(rules[].user_options). The token must be allowed to read them. For C(auth_state),
-          each user is read singly.
+        description: Properties of the user as the hub's API shows them, for example C(roles) or C(auth_state). The keys
+          are the names of the properties, and the values work as in O(rules[].user_options). The token must be allowed
+          to read the properties. For C(auth_state), the module sends one request for each user.
         type: dict
       idle_timeout:
-        description: As O(idle_timeout), for those that match.
+        description: The O(idle_timeout) of the servers and users that match.
         type: str
       max_age:
-        description: As O(max_age), for those that match.
+        description: The O(max_age) of the servers and users that match.
         type: str
       keep:
-        description: Whether those that match stay in any case. With it, a rule has no limits.
+        description: Whether to keep the servers and users that match in any case. Such a rule cannot set limits.
         type: bool
         default: false
   recheck:
-    description: Whether each server and each user is looked at again right before it goes, and stays if it has been
-      used since the pass began. It is one request more for each that goes.
+    description: Whether to look at each server and each user again right before stopping or deleting it. A server or
+      user that has been used since the pass began then stays. This takes one more request for each server and user that
+      would go.
     type: bool
     default: true
   max_culls:
     description:
-      - The most that one pass may take, as a number, or as a percentage such as V(20%) of the servers that run. If the
-        policy would take more, nothing is done, and the task fails. That is what a wrong clock looks like, or a hub
-        that has lost its record of activity.
-      - Servers and users are counted apart. Where the last one that runs is idle, it is V(100%).
+      - How many servers one pass may stop at most, and how many users it may delete at most. It is a number, or a
+        percentage such as V(20%) of the servers that run.
+      - If the policy would stop or delete more, the module changes nothing and the task fails. Typical causes are a
+        wrong clock and a hub that has lost its record of activity.
+      - The module counts servers and users separately. For users, the percentage is of all users.
+      - If only one server runs and it is idle, that is V(100%) of the servers.
     type: str
   stop_timeout:
-    description: How long a server may take to stop, in seconds or as V(90s), V(10m). One that takes longer has failed.
+    description: How long a server may take to stop, in seconds or with a unit, for example V(90s) or V(10m). A server
+      that takes longer has failed.
     type: str
     default: 2m
   concurrency:
-    description: How many servers are stopped, or users deleted, at a time.
+    description: How many servers the module stops at the same time, and how many users it deletes at the same time.
     type: int
     default: 10
   page_size:
-    description: How many users are listed in one request. A hub gives no more than its C(api_page_max_limit).
+    description: How many users the module lists in one request. A hub returns at most its C(api_page_max_limit).
     type: int
     default: 200
 notes:
-  - Needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers), and C(delete:users)
-    to delete users. The role P(hubops.jupyterhub.service_account#role) mints such tokens, with C(purpose=cull) or
+  - Needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers). To delete users, also
+    needs C(delete:users).
+  - The role P(hubops.jupyterhub.service_account#role) mints tokens with these scopes if C(purpose=cull) or
     C(purpose=cull-users).
-  - Servers that are starting, stopping, or otherwise not ready are left alone.
-  - Times are compared by the clock of the host on which the task runs.
-  - A server that the hub says is stopping is waited for until it is gone, or until O(stop_timeout).
-  - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
-    module.
-  - One that cannot be stopped ends no other. The task then fails at its end, with all that was done.
-  - On a local connection a line such as V(37/200 culled, 2 failed, 10 pending) is shown every few seconds.
-  - In jupyterhub-idle-culler, O(idle_timeout) is C(--timeout) and O(page_size) is C(--api-page-size). The files of its
-    C(--ssl-enabled) are O(client_cert) C(hub-internal/hub-internal.crt), O(client_key) C(hub-internal/hub-internal.key)
-    and O(ca_path) C(hub-ca/hub-ca.crt), below C(--internal-certs-location). Its C(cull_arbiter_hook) is O(rules), and
-    whoever schedules the task is its C(--cull-every). All else has the same name. What follows it does otherwise.
-  - Version 2.0.0 does not quote the name of a user whom it deletes. With C(q?r) or C(q#r) it deletes the user C(q),
-    with C(%41) the user C(A); with a space, or letters beyond ASCII, it fails. It quotes slashes neither there nor in
-    the addresses of servers. Here all names are quoted as the hub does it. Only a name such as C(alice/server), which
-    is itself an address of the hub's API, is refused.
-  - Its C(--max-age) stops servers of a kind that is switched off, and deletes admins although C(--cull-admin-users) is
-    off. Here the switches hold for both limits.
-  - A server of which neither activity nor start is known ends its work on that user with an error. Here it stays, and
-    is counted as C(unknown).
-  - It works one user after another, whatever its C(--concurrency). Here O(concurrency) counts servers, of whomever.
-  - It tries to delete the user whose token it has, which a hub refuses. Here that user stays.
-  - It leaves a user whose server is slow to stop to a later pass. Here the server is waited for, then the user goes.
+  - The module does not stop a server that is starting, that is stopping, or that is not ready for another reason.
+  - The module compares times with the clock of the host on which the task runs.
+  - If the hub answers that a server is stopping, the module waits until the server is stopped, up to O(stop_timeout).
+  - A hub shows a server as stopped even if its spawner failed to stop it. Only the log of the hub shows this failure.
+    The module therefore reports such a server as stopped, too.
+  - If one server cannot be stopped, the module continues with the others. The task then fails at its end and returns
+    everything that it did.
+  - On a local connection, the module prints one line every few seconds, for example V(37/200 culled, 2 failed, 10
+    pending).
+  - The options have the same names as in jupyterhub-idle-culler, with these exceptions. O(idle_timeout) is
+    C(--timeout), and O(page_size) is C(--api-page-size). O(rules) takes the place of C(cull_arbiter_hook), and the
+    schedule of the task takes the place of C(--cull-every).
+  - For C(--ssl-enabled) of jupyterhub-idle-culler, set O(client_cert) to C(hub-internal/hub-internal.crt),
+    O(client_key) to C(hub-internal/hub-internal.key) and O(ca_path) to C(hub-ca/hub-ca.crt). These files are in the
+    folder of its C(--internal-certs-location).
+  - The next notes list what version 2.0.0 of jupyterhub-idle-culler does differently.
+  - jupyterhub-idle-culler does not quote the name of a user whom it deletes. For C(q?r) or C(q#r) it deletes the user
+    C(q), and for C(%41) it deletes the user C(A). It fails for a name with a space or with letters beyond ASCII. It
+    also does not quote slashes in these names and in the addresses of servers. This module quotes all names as the hub
+    does. It rejects only a name such as C(alice/server), which is itself an address of the hub's API.
+  - In jupyterhub-idle-culler, C(--max-age) also stops servers of a kind that is switched off, and it deletes admins
+    even if C(--cull-admin-users) is off. In this module, O(cull_default_servers), O(cull_named_servers) and
+    O(cull_admin_users) apply to both limits.
+  - If neither the activity nor the start of a server is known, jupyterhub-idle-culler stops its work on that user with
+    an error. This module keeps the server and counts it as C(unknown).
+  - jupyterhub-idle-culler works on one user after another, whatever its C(--concurrency) is. In this module,
+    O(concurrency) counts servers, and it does not matter which user owns them.
+  - jupyterhub-idle-culler tries to delete the user who owns its token, and the hub rejects this. This module keeps that
+    user.
+  - If a server is slow to stop, jupyterhub-idle-culler leaves its user to a later pass. This module waits for the
+    server and then deletes the user.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -172,13 +195,13 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: See what would go, what would stay, and why
+- name: Show which servers would go, which would stay, and why
   hubops.jupyterhub.hub_cull:
     idle_timeout: 1h
   check_mode: true
   diff: true
 
-- name: Stop what has been idle for an hour, or has run for a day
+- name: Stop the servers that have been idle for an hour or have run for a day
   hubops.jupyterhub.hub_cull:
     idle_timeout: 1h
     max_age: 1d
@@ -186,11 +209,11 @@ EXAMPLES = r"""
     max_culls: 100
   register: culling
 
-- name: Say what was done
+- name: Show the summary
   ansible.builtin.debug:
     msg: "{{ culling.summary }}"
 
-- name: Have other limits for GPUs and for teachers
+- name: Set other limits for GPUs, teachers and long jobs
   hubops.jupyterhub.hub_cull:
     idle_timeout: 4h
     rules:
@@ -206,7 +229,7 @@ EXAMPLES = r"""
         servers: [batch-*]
         keep: true
 
-- name: Delete temporary users who have been away for a day, with their servers
+- name: Delete temporary users who have been idle for a day, with their servers
   hubops.jupyterhub.hub_cull:
     idle_timeout: 1d
     cull_users: true
@@ -217,8 +240,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 culled:
-  description: The servers that were stopped, or in check mode would be.
-  returned: once the hub has been read
+  description: The servers that the task stopped, or would stop in check mode.
+  returned: if the module could read the hub
   type: list
   elements: dict
   sample:
@@ -230,73 +253,82 @@ culled:
       reason: idle 3 h 12 min, limit 1 h, rule gpu
   contains:
     user:
-      description: Whose server it is.
+      description: The name of the user who owns the server.
       type: str
     server_name:
-      description: Its name, empty for the default server.
+      description: The name of the server. It is empty for the default server.
       type: str
     idle_seconds:
-      description: For how long it had no activity when it was listed, V(null) where the hub does not tell.
+      description: How long the server had been idle when the module listed it. V(null) if the hub does not say.
       type: int
     age_seconds:
-      description: For how long it had run, V(null) where the hub does not tell.
+      description: How long the server had run when the module listed it. V(null) if the hub does not say.
       type: int
     rule:
-      description: The rule that decided, V(null) where none matched.
+      description: The name of the rule that decided. V(null) if no rule matched.
       type: str
     reason:
-      description: Why it goes.
+      description: Why the server goes.
       type: str
 users_deleted:
-  description: The users who were deleted, or in check mode would be, each as an item of RV(culled) without
-    C(server_name).
-  returned: once the hub has been read
+  description: The users whom the task deleted, or would delete in check mode. Each item has the keys of RV(culled),
+    except C(server_name).
+  returned: if the module could read the hub
   type: list
   elements: dict
   sample: [{user: guest-17, idle_seconds: 90000, age_seconds: null, rule: null, reason: "idle 1 d 1 h, limit 1 d"}]
 kept_count:
   description:
-    - How many servers stay, by the reason, and V(0) for every other reason.
-    - C(active), no limit is reached. C(pending), it is starting or stopping. C(not_ready), it is not ready, although
-      nothing is pending. C(excluded), O(exclude_users) names its user. C(rule), a rule keeps it. C(switched_off),
-      servers of its kind are not culled. C(unknown), the hub tells of no time to measure by. C(used), it was to go and
-      has been used since it was listed. C(gone), it was to go and somebody else has ended it. C(hidden), the token may
-      not read the user's servers.
-    - For users there are C(admin), admins are not culled, C(own), the token is the user's own, and C(has_servers), a
-      server of the user stays.
-  returned: once the hub has been read
+    - How many servers stay, by the reason. The dictionary contains every reason, and the number is V(0) if a reason
+      does not apply.
+    - C(active) - the server has not reached a limit.
+    - C(pending) - the server is starting or stopping.
+    - C(not_ready) - the server is not ready, although nothing is pending.
+    - C(excluded) - O(exclude_users) names the user.
+    - C(rule) - a rule keeps the server.
+    - C(switched_off) - O(cull_default_servers) or O(cull_named_servers) is V(false) for this kind of server.
+    - C(unknown) - the hub does not say when the server was active or started.
+    - C(used) - the server was about to go, but it has been used since the module listed it.
+    - C(gone) - the server was about to go, but somebody else has stopped it.
+    - C(hidden) - the token may not read the servers of the user.
+    - C(admin) - admins are not deleted. This reason applies only to users.
+    - C(own) - the user owns the token. This reason applies only to users.
+    - C(has_servers) - a server of the user stays. This reason applies only to users.
+  returned: if the module could read the hub
   type: dict
   sample: {active: 12, pending: 1, not_ready: 0, excluded: 1, rule: 3, switched_off: 0, admin: 0, own: 0, unknown: 0,
     has_servers: 0, used: 0, gone: 0, hidden: 0}
 users_kept_count:
-  description: How many users stay, by the reason, as RV(kept_count). All are 0 without O(cull_users).
-  returned: once the hub has been read
+  description: How many users stay, by the reason. The keys are those of RV(kept_count). All numbers are V(0) if
+    O(cull_users=false).
+  returned: if the module could read the hub
   type: dict
 failures:
-  description: What was to go and could not, each as an item of RV(culled), C(server_name) being V(null) for a user,
-    with the C(failure) that the module's notes describe.
-  returned: once the hub has been read
+  description: The servers and users that the task could not stop or delete. Each item has the keys of RV(culled), and
+    C(failure), whose keys the notes describe. For a user, C(server_name) is V(null).
+  returned: if the module could read the hub
   type: list
   elements: dict
   sample: []
 seconds:
   description: How long the pass took.
-  returned: once the hub has been read
+  returned: if the module could read the hub
   type: float
   sample: 4.217
 summary:
-  description: The pass in one line.
-  returned: once the hub has been read
+  description: A summary of the pass in one line.
+  returned: if the module could read the hub
   type: str
   sample: 12 of 40 servers culled, 28 servers kept, 0 failed, in 4.2 s
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
-  returned: once the hub has been read
+  description: What the task did, or what it would do in check mode. The notes describe the items.
+  returned: if the module could read the hub
   type: list
   elements: dict
   sample: [{verb: stop, object: "server 'gpu' of user 'alice'", why: "idle 3 h 12 min, limit 1 h, rule gpu"}]
 failure:
-  description: Why the task failed. Where something could not be stopped, of the first. The module's notes describe it.
+  description: Why the task failed. If several servers or users could not be stopped or deleted, it describes the first
+    one. The notes describe its keys.
   returned: failure
   type: dict
   sample:

@@ -10,41 +10,45 @@ module: hub_exec
 short_description: Run code in a running server of a JupyterHub's user
 version_added: 1.0.0
 description:
-  - Starts a kernel in the server, runs the code in it, and deletes the kernel again, whatever happened.
-  - It is done when the kernel has replied and has gone idle. An exception in the code is a failure, and so is a
-    kernel that dies. A server whose kernels do not work is told as such, with the code V(kernel_failed), and what its
-    kernel spec starts.
-  - The kernel is the server's default one.
+  - Starts a kernel in the server, runs the code in the kernel, and always deletes the kernel at the end.
+  - The execution ends when the kernel has replied and is idle.
+  - The task fails if the code raises an exception or if the kernel dies.
+  - If the kernels of the server do not work, the task fails with the code V(kernel_failed). The message names the
+    command that the kernel spec starts.
+  - The module uses the default kernel of the server.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
-    description: Whose server it is. It must be running; see M(hubops.jupyterhub.hub_server).
+    description:
+      - The name of the user who owns the server. The server must be running. To start it, use
+        M(hubops.jupyterhub.hub_server).
     type: str
     required: true
   server_name:
-    description: The name of a named server. Empty means the user's default server.
+    description: The name of a named server. If empty, the server is the user's default server.
     type: str
     default: ""
   code:
-    description: The code, in the language of the server's default kernel.
+    description: The code to run, in the language of the server's default kernel.
     type: str
     required: true
   timeout:
     description:
-      - How long all of it may take, from the first request to the end of the code, in seconds or as V(90s), V(10m). The
-        start of the kernel is part of it, however long one request may take otherwise.
+      - How long the task may take, from the first request to the end of the code, in seconds or with a unit, for
+        example V(90s) or V(10m).
+      - This time includes the start of the kernel. O(request_timeout) does not limit the start.
     type: str
     default: 1m
 requirements:
   - websocket-client
 notes:
-  - Needs the scope C(read:servers) for the user (not only for the server, or the hub hides the user), and
-    C(access:servers) for the server, which is included in no other scope.
-  - Nobody answers the code's questions, so C(input()) raises.
-  - In check mode no kernel is started and no code runs.
-  - A Jupyter server leaves out output that comes too fast. The code goes on and the task does not fail for it, but
-    RV(truncated) is true then.
+  - Needs the scope C(read:servers) for the user. If the token has it only for the server, the hub hides the user.
+  - Also needs the scope C(access:servers) for the server. No other scope includes C(access:servers).
+  - The code cannot read input. C(input()) raises an exception.
+  - In check mode, the module starts no kernel and runs no code.
+  - A Jupyter server drops output that arrives too fast. The code continues and the task does not fail, but
+    RV(truncated) is V(true).
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -53,10 +57,10 @@ attributes:
     support: full
   diff_mode:
     support: none
-    details: What code changes cannot be known.
+    details: The module cannot know what the code changes.
   idempotent:
     support: none
-    details: Runs the code each time, as ansible.builtin.command runs its command.
+    details: The module runs the code every time, as ansible.builtin.command runs its command.
 """
 
 EXAMPLES = r"""
@@ -64,7 +68,7 @@ EXAMPLES = r"""
   hubops.jupyterhub.hub_server:
     user: alice
 
-- name: Run code in it
+- name: Run code in the server
   hubops.jupyterhub.hub_exec:
     user: alice
     code: |
@@ -73,7 +77,7 @@ EXAMPLES = r"""
       6 * 7
   register: ran
 
-- name: Compare what it said
+- name: Check the output and the result
   ansible.builtin.assert:
     that:
       - ran.result == "42"
@@ -82,62 +86,63 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stdout:
-  description: What the code printed. It is there on failure, too, up to then.
+  description: What the code wrote to its standard output. A failed task returns the output up to the failure.
   returned: always
   type: str
 stdout_lines:
-  description: The same, by line.
+  description: The lines of RV(stdout).
   returned: always
   type: list
   elements: str
 stderr:
-  description: What the code printed to its standard error.
+  description: What the code wrote to its standard error.
   returned: always
   type: str
 stderr_lines:
-  description: The same, by line.
+  description: The lines of RV(stderr).
   returned: always
   type: list
   elements: str
 result:
   description:
-    - The value of the code's last expression as plain text (C(text/plain)), or V(null). Of a kernel that does not tell
-      it, what was displayed last.
+    - The value of the last expression of the code as plain text (C(text/plain)). V(null) if there is none.
+    - If the kernel does not return this value, the result is what the code displayed last.
   returned: always
   type: str
 error:
-  description: The exception that the code raised, or V(null).
+  description: The exception that the code raised. V(null) if it raised none.
   returned: always
   type: dict
   contains:
     ename:
-      description: Its class.
+      description: The class of the exception.
       type: str
     evalue:
-      description: Its message.
+      description: The message of the exception.
       type: str
     traceback:
-      description: Where it happened, line by line, without a terminal's colours.
+      description: The lines of the traceback, without the colour codes of a terminal.
       type: list
       elements: str
 truncated:
   description:
-    - Whether the server left output out, because it came too fast (its C(iopub_data_rate_limit), some 3 MB in 3 s).
+    - Whether the server dropped output that arrived too fast. The limit is the server's C(iopub_data_rate_limit), about
+      3 MB in 3 s.
   returned: always
   type: bool
 seconds:
-  description: How long it took, the kernel's start included.
+  description: How long the task took, including the start of the kernel.
   returned: always
   type: float
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
+  description: What the task did, or what it would do in check mode. The notes describe the items.
   returned: success
   type: list
   elements: dict
   sample: [{verb: execute, object: "code in the server of user 'alice'", why: a task that runs code runs it every
     time}]
 failure:
-  description: Why the task failed. The module's notes describe it.
+  description: Why the task failed. The notes describe its keys.
   returned: failure
   type: dict
   sample:
@@ -146,7 +151,7 @@ failure:
     status: null
     method: null
     url: null
-    hint: "Mend the code, or what it needs on the server; error.traceback tells where it happened."
+    hint: "Fix the code, or what it needs on the server; error.traceback tells where it happened."
 """
 
 from typing import Any

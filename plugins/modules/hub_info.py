@@ -7,40 +7,46 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_info
-short_description: Tell what a JupyterHub is, whom a token belongs to, and what the hub has
+short_description: Gather information about a JupyterHub and about an API token
 version_added: 1.0.0
 description:
-  - Reads the hub's version and what the presented token is, and on request the hub's users, servers, groups, services,
-    proxy routes and API tokens. Lists are read page by page to their end.
-  - Changes nothing.
+  - Returns the hub's version, and the owner and the scopes of the API token.
+  - On request, the module also lists the hub's users, servers, groups, services, proxy routes and API tokens. It reads
+    each list page by page to its end.
+  - The module changes nothing.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   gather:
     description:
-      - What to read besides the hub and the token. What is not asked for is V(null) in the result.
-      - V(users) needs the scope C(list:users) and shows of each user what the token may read.
-      - V(servers) needs C(list:users) and C(read:servers); it lists the servers that are not stopped.
-      - V(groups) needs C(list:groups), V(services) needs C(list:services), V(routes) needs C(proxy).
-      - V(tokens) needs C(read:tokens), and C(list:users) unless O(users) is given. It takes one request for each user,
-        ten at a time. A hub deletes a user's expired tokens when it lists them, so they are not shown.
+      - What to read in addition to the hub and the token. The result contains V(null) for each list that is not
+        requested.
+      - V(users) needs the scope C(list:users). It returns the properties of each user that the token may read.
+      - V(servers) needs C(list:users) and C(read:servers). It returns the servers that are not stopped.
+      - V(groups) needs C(list:groups), V(services) needs C(list:services), and V(routes) needs C(proxy).
+      - V(tokens) needs C(read:tokens). It also needs C(list:users), unless the option O(users) is set. The module sends
+        one request for each user, at most ten at a time.
+      - V(tokens) does not return expired tokens. A hub deletes the expired tokens of a user when it lists the user's
+        tokens.
     type: list
     elements: str
     choices: [users, servers, groups, services, routes, tokens]
     default: []
   users:
     description:
-      - Read only these users, each by name, for V(users), V(servers) and V(tokens) in O(gather). Needs no
-        C(list:users).
+      - The names of the users to read for V(users), V(servers) and V(tokens) in O(gather). The module reads each of
+        them by name and does not need C(list:users).
+      - If not set, the module reads all users.
     type: list
     elements: str
   require_scopes:
     description:
-      - Fail with C(missing_scope), naming what is missing, unless the token holds all of these scopes.
-      - Written as the hub writes them, with filters, such as V(start:servers!user=alice) or V(read:servers). C(!user)
-        alone stands for the token's owner.
-      - Write them as JupyterHub 6 knows them. On older hubs V(start:servers) means what it was split from,
-        C(servers).
+      - The scopes that the token must have. If one is missing, the module fails with the code V(missing_scope), and the
+        message names the missing scopes.
+      - Write each scope as the hub writes it, including the filter. Examples are V(read:servers) and
+        V(start:servers!user=alice). The filter C(!user) without a name stands for the owner of the token.
+      - Use the scope names of JupyterHub 6, which split the scope C(servers) into C(start:servers) and
+        C(delete:servers). On older hubs, the module takes V(start:servers) as C(servers).
     type: list
     elements: str
     default: []
@@ -52,39 +58,39 @@ attributes:
     support: full
   diff_mode:
     support: none
-    details: Changes nothing, so there is no difference to show.
+    details: The module changes nothing, so there is no difference to show.
   idempotent:
     support: full
 """
 
 EXAMPLES = r"""
-- name: Ask what the hub and the token are
+- name: Read the hub's version and the owner of the token
   hubops.jupyterhub.hub_info:
   register: answer
 
-- name: Show it
+- name: Show the version and the owner
   ansible.builtin.debug:
     msg: "JupyterHub {{ answer.hub.version }}; a token of {{ answer.token.kind }} {{ answer.token.name }}"
 
-- name: Ask anonymously, which tells the version alone
+- name: Read the hub's version without a token
   hubops.jupyterhub.hub_info:
     api_token: ""
 
-- name: List all users and what runs
+- name: List all users and all servers that are not stopped
   hubops.jupyterhub.hub_info:
     gather: [users, servers]
 
-- name: Look at one user's servers
+- name: List the servers of one user
   hubops.jupyterhub.hub_info:
     gather: [servers]
     users: [alice]
 
-- name: List all API tokens of all users
+- name: List the API tokens of all users
   hubops.jupyterhub.hub_info:
     gather: [tokens]
   register: audit
 
-- name: Show those that never expire and were not used for 90 days
+- name: Show the tokens that never expire and have not been used for 90 days
   ansible.builtin.debug:
     msg: "{{ forgotten | map(attribute='user') | zip(forgotten | map(attribute='note')) }}"
   vars:
@@ -92,7 +98,7 @@ EXAMPLES = r"""
       {{ audit.tokens | rejectattr('expires_at') | rejectattr('idle_seconds', 'none')
          | selectattr('idle_seconds', 'gt', 90 * 86400) }}
 
-- name: Make sure that the token may start and stop servers of alice
+- name: Fail unless the token may start and stop the servers of alice
   hubops.jupyterhub.hub_info:
     require_scopes:
       - start:servers!user=alice
@@ -101,7 +107,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hub:
-  description: The hub.
+  description: Information about the hub.
   returned: success
   type: dict
   sample:
@@ -112,126 +118,130 @@ hub:
     scope_names: {}
   contains:
     url:
-      description: Its public address, as it was understood from O(hub_url).
+      description: The public URL of the hub, as the module understood O(hub_url).
       type: str
     version:
       description: The version of JupyterHub.
       type: str
     authenticator:
-      description: The authenticator's class. V(null) where the token does not hold C(read:hub).
+      description: The hub's authenticator. V(null) if the token does not have the scope C(read:hub).
       type: dict
       contains:
         class:
-          description: Its full name.
+          description: The full name of the class.
           type: str
         version:
-          description: The version of its package, or V(null) if the hub does not know it.
+          description: The version of the package that contains the class. V(null) if the hub does not know it.
           type: str
     spawner:
-      description: The spawner's class. V(null) where the token does not hold C(read:hub).
+      description: The hub's spawner. V(null) if the token does not have the scope C(read:hub).
       type: dict
       contains:
         class:
-          description: Its full name.
+          description: The full name of the class.
           type: str
         version:
-          description: The version of its package, or V(null) if the hub does not know it.
+          description: The version of the package that contains the class. V(null) if the hub does not know it.
           type: str
     scope_names:
       description:
-        - Scopes of JupyterHub 6 that this hub knows under another name, such as C(servers) for C(start:servers) before
-          JupyterHub 6. Empty where there are none.
+        - The scopes of JupyterHub 6 that have another name on this hub. The keys are the names in JupyterHub 6, and the
+          values are the names on this hub. Before JupyterHub 6, C(start:servers) is called C(servers).
+        - It is empty if there are no such scopes.
       type: dict
 token:
-  description: What the presented token is. V(null) where none was given.
+  description: Information about the API token. V(null) if the task has no token.
   returned: success
   type: dict
   contains:
     kind:
-      description: Whether it belongs to a C(user) or a C(service).
+      description: The kind of the owner of the token, V(user) or V(service).
       type: str
     name:
-      description: Name of that user or service.
+      description: The name of the owner.
       type: str
     admin:
-      description: Whether that is an admin; V(null) where the token may not read it.
+      description: Whether the owner is an admin. V(null) if the token may not read it.
       type: bool
     scopes:
-      description: What the token may do. The hub expands what includes other scopes.
+      description: The scopes of the token. The hub expands a scope that includes other scopes.
       type: list
       elements: str
     id:
-      description: The token's id, or V(null) before JupyterHub 5.
+      description: The id of the token. V(null) before JupyterHub 5.
       type: str
     note:
-      description: The token's note, if it can be read; see RV(token.expiry_known).
+      description: The note of the token. V(null) if RV(token.expiry_known=false).
       type: str
     created:
-      description: When it was minted, if that can be read.
+      description: When the token was minted. V(null) if RV(token.expiry_known=false).
       type: str
     expires_at:
-      description: When it expires. V(null) means never if RV(token.expiry_known), else unknown.
+      description:
+        - When the token expires.
+        - If RV(token.expiry_known=true), V(null) means that the token never expires.
+        - If RV(token.expiry_known=false), the value is always V(null), and the time is unknown.
       type: str
     expiry_known:
       description:
-        - Whether the hub tells about the token itself. It does from JupyterHub 5 on, for a user's token with
-          C(read:tokens).
+        - Whether the hub has returned the note and the times of the token. JupyterHub 5 and later return them for the
+          token of a user if the token has the scope C(read:tokens).
       type: bool
 users:
-  description: The users as the hub shows them, with V(users) in O(gather).
+  description: The users as the hub returns them, if O(gather) contains V(users).
   returned: success
   type: list
   elements: dict
 servers:
-  description: The servers that are not stopped, with V(servers) in O(gather).
+  description: The servers that are not stopped, if O(gather) contains V(servers).
   returned: success
   type: list
   elements: dict
   contains:
     user:
-      description: Whose server it is.
+      description: The name of the user who owns the server.
       type: str
     server_name:
-      description: Its name, empty for the default server.
+      description: The name of the server. It is empty for the default server.
       type: str
     ready:
-      description: Whether it is ready.
+      description: Whether the server is ready.
       type: bool
     pending:
-      description: What is under way, such as C(spawn) or C(stop), or V(null).
+      description: The change that is in progress, for example C(spawn) or C(stop). V(null) if there is none.
       type: str
     url:
-      description: Its address below the hub's host.
+      description: The address of the server. It is a path on the hub's host, or a URL if the hub uses subdomains.
       type: str
     started:
-      description: When it was started.
+      description: When the server was started.
       type: str
     last_activity:
-      description: When it was last used.
+      description: When the server was last used.
       type: str
     user_options:
-      description: The options that it was started with.
+      description: The spawner options that the server was started with.
       type: dict
 groups:
-  description: The groups as the hub shows them, with V(groups) in O(gather).
+  description: The groups as the hub returns them, if O(gather) contains V(groups).
   returned: success
   type: list
   elements: dict
 services:
-  description: The services as the hub shows them, with V(services) in O(gather).
+  description: The services as the hub returns them, if O(gather) contains V(services).
   returned: success
   type: list
   elements: dict
 routes:
-  description: The proxy's routes, with V(routes) in O(gather).
+  description: The routes of the hub's proxy, if O(gather) contains V(routes).
   returned: success
   type: list
   elements: dict
 tokens:
   description:
-    - The API tokens, with V(tokens) in O(gather), in the order of the users. Never their secrets, which a hub does not
-      keep.
-    - Times count from the clock of the machine where the task runs.
+    - The API tokens in the order of the users, if O(gather) contains V(tokens).
+    - The list does not contain the secrets of the tokens, because a hub does not store them.
+    - The module calculates all durations with the clock of the machine on which the task runs.
   returned: success
   type: list
   elements: dict
@@ -248,44 +258,45 @@ tokens:
       idle_seconds: null
   contains:
     user:
-      description: Whose token it is.
+      description: The name of the user who owns the token.
       type: str
     token_id:
-      description: Its id, by which it can be revoked.
+      description: The id of the token. The hub's API uses this id to revoke a token.
       type: str
     note:
-      description: Its note.
+      description: The note of the token.
       type: str
     scopes:
-      description: What it may do, as the hub expands it, sorted.
+      description: The scopes of the token as the hub expands them, sorted.
       type: list
       elements: str
     created:
-      description: When it was minted.
+      description: When the token was minted.
       type: str
     age_seconds:
-      description: Whole seconds since then.
+      description: The age of the token in whole seconds.
       type: int
     expires_at:
-      description: When it expires, or V(null) if never.
+      description: When the token expires. V(null) if it never expires.
       type: str
     expires_in_seconds:
-      description: Whole seconds until then, or V(null) if never.
+      description: The time until the token expires, in whole seconds. V(null) if it never expires.
       type: int
     last_activity:
-      description: When it was last used, or V(null) if never. Hubs note that once in 30 seconds.
+      description: When the token was last used. V(null) if it was never used. A hub updates this at most every 30
+        seconds.
       type: str
     idle_seconds:
-      description: Whole seconds since then, or V(null) if it was never used.
+      description: The time since the token was last used, in whole seconds. V(null) if it was never used.
       type: int
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
+  description: The list is always empty, because the module changes nothing.
   returned: success
   type: list
   elements: dict
   sample: []
 failure:
-  description: Why the task failed. The module's notes describe it.
+  description: Why the task failed. The notes describe its keys.
   returned: failure
   type: dict
   sample:

@@ -10,138 +10,156 @@ module: hub_server
 short_description: Start, restart, stop and remove servers of a JupyterHub's users
 version_added: 1.0.0
 description:
-  - Brings servers to the desired state and waits until they are there - one, or many in one call.
-  - The wait follows the hub's progress stream, so a spawn that fails ends it at once, with the hub's reason. Where a
-    stream is cut or cannot be had, the hub is asked again and again instead.
-  - A server counts as ready when the hub says so and the server itself answers at its public address.
+  - Brings one server or many servers to the desired state, and waits until they have reached it.
+  - While it waits for a start, the module follows the progress stream of the hub. If the spawn fails, the wait ends at
+    once, and the failure contains the hub's reason. If the stream breaks or is not available, the module polls the hub
+    instead.
+  - A server is ready when the hub says so and the server itself answers at its public address.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
-    description: Whose server it is. One of O(user) and O(servers) is required.
+    description: The name of the user who owns the server. Exactly one of O(user) and O(servers) is required.
     type: str
   server_name:
-    description: The name of a named server. Left out or empty, it is the user's default server.
+    description: The name of a named server. If not set or empty, the server is the user's default server.
     type: str
   state:
     description:
-      - V(started) starts the server where it does not run. One that is starting already is waited for.
-      - V(stopped) stops it where it runs, and cancels a start that is under way.
-      - V(restarted) stops it where it runs, and starts it in any case.
+      - The desired state of the server.
+      - V(started) starts the server if it is not running. If the server is already starting, the module waits for that
+        start.
+      - V(stopped) stops the server if it is running. If the server is starting, the module cancels the start.
+      - V(restarted) stops the server if it is running. It then starts the server in any case.
       - V(absent) stops a named server and removes it from the hub, with the state and the options that the hub keeps
-        of it. A default server cannot be removed.
+        for it. A default server cannot be removed.
     type: str
     choices: [started, stopped, restarted, absent]
     default: started
   user_options:
     description:
-      - The spawner's options, as its form or its API would give them. Each deployment has its own.
-      - Left out, nothing is sent, and the hub uses the options of the server's last start again.
-      - An empty dictionary starts the server without any options. Both mean the same on every version of JupyterHub.
+      - The options for the spawner, as the spawner's form or the hub's API would pass them. They differ from deployment
+        to deployment.
+      - If not set, the module sends no options, and the hub reuses the options of the server's last start.
+      - If it is an empty dictionary, the server starts without any options.
+      - Each of these two values has the same effect on every version of JupyterHub.
     type: dict
   options_format:
     description:
-      - How O(user_options) travel. V(auto) is as the hub's version wants them, within C(user_options) since
-        JupyterHub 6, and bare before.
-      - V(wrapped) and V(flat) say so whatever the version, for spawners that look for them elsewhere. An empty
-        dictionary is always sent so that it means no options.
+      - The format in which the module sends O(user_options).
+      - V(auto) uses the format of the hub's version. Since JupyterHub 6, the options are the value of the key
+        C(user_options). Before JupyterHub 6, they are the whole request body.
+      - V(wrapped) always uses the key C(user_options), and V(flat) always uses the whole body. Use them for a spawner
+        that expects another format than its hub.
+      - The module always sends an empty dictionary in the format of the hub's version, so that the hub takes it as no
+        options.
     type: str
     choices: [auto, wrapped, flat]
     default: auto
   on_options_change:
     description:
-      - What happens to a server that runs or starts with other O(user_options) than those that are given, as the hub
-        shows them. V(ignore) leaves one that runs, V(restart) stops it and starts it with the new ones, V(fail) fails
-        and leaves it.
-      - A start that somebody else has asked for at the same moment, with other options, is a failure with the code
-        V(conflict), also where this task has restarted the server for its own.
-      - What O(options_format) makes of them is compared, as the hub keeps it. With a spawner that changes the options
-        that it is given, V(restart) restarts at every run.
+      - What to do if the server is running or starting with other options than O(user_options). The module compares
+        O(user_options) with the options that the hub shows.
+      - V(ignore) leaves a running server as it is. V(restart) stops the server and starts it with the new options.
+        V(fail) fails and leaves the server as it is.
+      - If somebody else starts the server with other options at the same time, the task fails with the code
+        V(conflict). It also fails if it has stopped the server for a restart and such a start comes first.
+      - The module compares the options in the form in which the hub keeps them, which depends on O(options_format). If
+        the spawner changes the options that it receives, V(restart) restarts the server at every run.
     type: str
     choices: [ignore, restart, fail]
     default: ignore
   wait:
     description:
-      - Whether to wait until the server is ready, or gone. Without it the answer comes as soon as the hub has taken
-        the request up, with RV(servers[].state=pending). A later task with O(wait=true) waits for the same spawn.
-      - The stop that comes before another start is waited for in any case. Room on the hub is not, so a start that it
-        has none for fails at once; nor is a start that the hub cannot cancel (JupyterHub 4), so to stop or remove such
-        a server is a C(conflict).
+      - Whether to wait until the server is ready, stopped or removed.
+      - If V(false), the task ends as soon as the hub has accepted the request. It returns RV(servers[].state=pending)
+        for a server that is still starting or stopping. A later task with O(wait=true) waits for the same spawn.
+      - A restart waits until the server is stopped even if V(false).
+      - If V(false) and the hub has no capacity for another start, the task fails at once.
+      - If V(false), and the task has to stop or remove a server that is starting, it fails with the code V(conflict) on
+        JupyterHub 4. JupyterHub 4 cannot cancel a start.
     type: bool
     default: true
   wait_timeout:
     description:
-      - How long all that is done for a server may take, in seconds or as V(90s), V(10m). Of O(servers), the time of
-        each begins when the work on it begins.
-      - It ends the wait for any single answer, too, whatever O(request_timeout) says. Only the last look at a server
-        may take a second more.
+      - How long the whole work on a server may take, in seconds or with a unit, for example V(90s) or V(10m).
+      - If O(servers) is set, the time of each server begins when the work on that server begins.
+      - It also limits how long the module waits for a single answer, even if O(request_timeout) is longer. Only the
+        last look at a server may take up to a second more.
     type: str
     default: 5m
   on_timeout:
     description:
-      - What happens to a server that is not ready after O(wait_timeout). V(stop) stops it, so that nothing is left
-        behind, and takes up to a minute more for that; V(leave) lets it go on.
-      - Only what this task has started is stopped. A server that ran before the task and does not answer, one that the
-        hub checks after its own restart, and a start that somebody else has asked for, are left in any case.
+      - What to do with a server that is not ready after O(wait_timeout).
+      - V(stop) stops the server, so that the task leaves nothing behind. This takes up to a minute more. V(leave)
+        leaves the server as it is.
+      - The module stops only a server that this task has started. It never stops a server that ran before the task and
+        does not answer, a server that the hub is checking after the hub's own restart, or a server that somebody else
+        has started.
     type: str
     choices: [stop, leave]
     default: stop
   servers:
     description:
-      - Many servers in one call, worked concurrently. What an item leaves out is taken from the options of the same
-        name.
-      - One that fails ends no other. The task then fails at its end, and RV(servers) has what became of each.
+      - A list of servers. The module works on them concurrently.
+      - If an item does not set an option, the module uses the task's option with the same name.
+      - If one server fails, the module continues with the others. The task then fails at its end, and RV(servers)
+        contains the result of each server.
     type: list
     elements: dict
     suboptions:
       user:
-        description: As O(user).
+        description: See O(user).
         type: str
         required: true
       server_name:
-        description: As O(server_name).
+        description: See O(server_name).
         type: str
       state:
-        description: As O(state).
+        description: See O(state).
         type: str
         choices: [started, stopped, restarted, absent]
       user_options:
-        description: As O(user_options).
+        description: See O(user_options).
         type: dict
       options_format:
-        description: As O(options_format).
+        description: See O(options_format).
         type: str
         choices: [auto, wrapped, flat]
       on_options_change:
-        description: As O(on_options_change).
+        description: See O(on_options_change).
         type: str
         choices: [ignore, restart, fail]
       wait:
-        description: As O(wait).
+        description: See O(wait).
         type: bool
       wait_timeout:
-        description: As O(wait_timeout).
+        description: See O(wait_timeout).
         type: str
       on_timeout:
-        description: As O(on_timeout).
+        description: See O(on_timeout).
         type: str
         choices: [stop, leave]
   concurrency:
-    description: How many of O(servers) are worked at a time, each from its request to its end.
+    description:
+      - How many of O(servers) the module works on at the same time. The work on a server lasts from its request until
+        the server has reached its state or has failed.
     type: int
     default: 10
 notes:
-  - Needs the scope C(read:servers) for the user (not only for the server, or the hub hides the user), and
-    C(start:servers) (before JupyterHub 6 C(servers)) and C(delete:servers) for the server.
-  - On a local connection each message of the spawner is shown as it comes, on the standard error stream. With many
-    servers it is a line every few seconds instead, such as V(37/200 ready, 2 failed, 61 pending).
-  - A hub that has no room for another start may say when to come back (its C(concurrent_spawn_limit)), and is asked
-    again then, if O(wait) and O(wait_timeout) allow. Where it does not say when (its C(active_server_limit)), the
-    start fails.
-  - A hub that does not answer during a wait, because it is started again, or that asks not to be asked so often, is
-    waited for, up to O(wait_timeout).
-  - A hub takes a server for stopped even where its spawner failed to stop it, and only its log tells. So does this
-    module.
+  - Needs the scope C(read:servers) for the user. If the token has it only for the server, the hub hides the user.
+  - Also needs the scopes C(start:servers) and C(delete:servers) for the server. Before JupyterHub 6, C(start:servers)
+    is called C(servers).
+  - On a local connection, the module prints each message of the spawner to the standard error stream as soon as it
+    arrives. For many servers, it prints one line every few seconds instead, for example V(37/200 ready, 2 failed, 61
+    pending).
+  - A hub that has reached its C(concurrent_spawn_limit) may say when to try again. The module then tries again at that
+    time, if O(wait) and O(wait_timeout) allow it.
+  - A hub that has reached its C(active_server_limit) does not say when to try again. The start then fails.
+  - If the hub does not answer during a wait because it is restarting, the module waits for it, up to O(wait_timeout).
+    It does the same if the hub asks for fewer requests.
+  - A hub shows a server as stopped even if its spawner failed to stop it. Only the log of the hub shows this failure.
+    The module therefore reports such a server as stopped, too.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -152,7 +170,7 @@ attributes:
     support: full
   idempotent:
     support: partial
-    details: Not with O(state=restarted), which restarts at every run.
+    details: A task with O(state=restarted) restarts the server at every run.
 """
 
 EXAMPLES = r"""
@@ -162,16 +180,16 @@ EXAMPLES = r"""
     wait_timeout: 10m
   register: started
 
-- name: Tell where it is
+- name: Show the address of the server and the time of its start
   ansible.builtin.debug:
     msg: "{{ started.servers[0].url }} after {{ started.servers[0].seconds }} s"
 
-- name: Stop it and see it gone
+- name: Stop the server and wait until it is stopped
   hubops.jupyterhub.hub_server:
     user: alice
     state: stopped
 
-- name: Start a named server with options of the spawner, and do not wait
+- name: Start a named server with options for the spawner, and do not wait
   hubops.jupyterhub.hub_server:
     user: alice
     server_name: gpu
@@ -179,12 +197,12 @@ EXAMPLES = r"""
       profile: gpu-small
     wait: false
 
-- name: Wait for that very spawn
+- name: Wait for the same spawn
   hubops.jupyterhub.hub_server:
     user: alice
     server_name: gpu
 
-- name: Have it run with these options, whatever it runs with now
+- name: Make sure that the server runs with these options, and restart it if it runs with others
   hubops.jupyterhub.hub_server:
     user: alice
     server_name: gpu
@@ -192,7 +210,7 @@ EXAMPLES = r"""
       profile: gpu-large
     on_options_change: restart
 
-- name: Remove it, with all that the hub keeps of it
+- name: Remove the server and everything that the hub keeps for it
   hubops.jupyterhub.hub_server:
     user: alice
     server_name: gpu
@@ -211,11 +229,11 @@ EXAMPLES = r"""
     wait_timeout: 10m
   register: started
 
-- name: Tell which of them are ready
+- name: Show the addresses of the servers that are ready
   ansible.builtin.debug:
     msg: "{{ started.servers | selectattr('state', 'equalto', 'ready') | map(attribute='url') }}"
 
-- name: Stop them all
+- name: Stop all of these servers
   hubops.jupyterhub.hub_server:
     servers:
       - user: alice
@@ -228,8 +246,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: One item for each server, in the order of the declaration. It is there on failure, too.
-  returned: once the options are found to be sound
+  description: One item for each server, in the order of the task's options. A failed task returns this list, too.
+  returned: if the options are valid
   type: list
   elements: dict
   sample:
@@ -248,46 +266,48 @@ servers:
       failure: null
   contains:
     user:
-      description: Whose server it is.
+      description: The name of the user who owns the server.
       type: str
     server_name:
-      description: Its name, empty for the default server.
+      description: The name of the server. It is empty for the default server.
       type: str
     state:
       description:
-        - What it is now, V(ready), V(pending), V(stopped), V(absent) or V(failed). In check mode, what it would be.
+        - The state of the server after the task, or the state that it would have in check mode. It is one of V(ready),
+          V(pending), V(stopped), V(absent) and V(failed).
       type: str
     changed:
-      description: Whether something was done, or in check mode would be.
+      description: Whether the task changed the server, or would change it in check mode.
       type: bool
     url:
-      description: Its public address, if it is ready.
+      description: The public address of the server, if it is ready.
       type: str
     seconds:
-      description: How long this task worked on it.
+      description: How long the task worked on the server.
       type: float
     reason:
-      description: Why it failed, or V(null).
+      description: Why the server failed. V(null) if it did not fail.
       type: str
     events:
-      description: The spawner's messages, each with the seconds since the work on it began, and its progress in percent
-        or V(null).
+      description:
+        - The messages of the spawner. Each has the C(message), the C(seconds) since the work on the server began, and
+          the C(progress) in percent or V(null).
       type: list
       elements: dict
     user_options:
-      description: The spawner's options as the hub has them, V(null) where it has none of this server.
+      description: The options for the spawner as the hub keeps them. V(null) if the hub has none for this server.
       type: dict
     failure:
-      description: Why it failed, or V(null). The module's notes describe it.
+      description: Why the server failed. V(null) if it did not fail. The notes describe its keys.
       type: dict
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
-  returned: once the options are found to be sound
+  description: What the task did, or what it would do in check mode. The notes describe the items.
+  returned: if the options are valid
   type: list
   elements: dict
   sample: [{verb: start, object: "server of user 'alice'", why: it is not running}]
 failure:
-  description: Why the task failed. With many servers, of the first that did. The module's notes describe it.
+  description: Why the task failed. If several servers failed, it describes the first one. The notes describe its keys.
   returned: failure
   type: dict
   sample:
@@ -296,7 +316,7 @@ failure:
     status: null
     method: null
     url: null
-    hint: "Mend what the reason names, or look into the hub's log and the server's own; then start it again."
+    hint: "Fix what the reason names, or look into the hub's log and the server's own; then start it again."
 """
 
 from typing import Any

@@ -7,55 +7,65 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hub_user
-short_description: Create, change and delete users of a JupyterHub, and put them into groups
+short_description: Create, change and delete users of a JupyterHub, and add them to groups
 version_added: 1.0.0
 description:
-  - Makes sure that a user exists or does not, is an admin or is not, and is a member of groups.
-  - A user who goes is rid of running servers first. A hub answers 500 to the deletion of a user with an active named
-    server, and deletes half of that user all the same.
+  - Creates, changes or deletes a user. It can also make the user an admin and add the user to groups.
+  - The module stops the user's servers before it deletes the user. A hub cannot delete a user with an active named
+    server. It answers with status 500, and has then deleted only a part of the user.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
     description:
-      - The user's name, as the hub has it. It is used to the letter; most authenticators know lower-case names only.
+      - The name of the user. The module uses the name exactly as it is written. Most authenticators accept only
+        lower-case names.
     type: str
     required: true
     aliases: [name]
   state:
-    description: Whether the user exists.
+    description:
+      - The desired state of the user.
+      - V(present) creates the user if the user does not exist. V(absent) deletes the user.
     type: str
     choices: [present, absent]
     default: present
   admin:
     description:
-      - Whether the user is an admin. Left out, that stays as it is, and a new user is none.
-      - Only a token of an admin may change it.
+      - Whether the user is an admin. If not set, an existing user stays as it is, and a new user is not an admin.
+      - Only the token of an admin may change this.
     type: bool
   groups:
     description:
-      - The user is to be a member of each of these groups. Memberships in other groups are left alone.
-      - A group that does not exist is a failure, C(not_found), unless O(create_groups) is set.
-      - A hub looks up whom it adds to a group by the name in lower case, unless its authenticator has it otherwise. It
-        refuses a user with a capital in the name; where there is another one without, this module does.
-      - A hub whose authenticator manages groups may refuse, and sets the groups anew at the user's next login.
-      - Plays no part with O(state=absent).
+      - The names of the groups that the user must be a member of. The module does not change the user's memberships in
+        other groups.
+      - If a group does not exist, the module fails with the code V(not_found), unless O(create_groups=true).
+      - Use this option only for users with lower-case names. When a hub adds a user to a group, it looks up the name in
+        lower case, unless its authenticator normalizes names in another way. The hub therefore rejects a user whose
+        name has an upper-case letter. If another user has the same name in lower case, the hub would add that other
+        user, so the module fails.
+      - If the authenticator of the hub manages groups, the hub may reject the change. Such a hub sets the groups again
+        at the next login of the user.
+      - The module ignores this option if O(state=absent).
     type: list
     elements: str
     default: []
   create_groups:
-    description: Whether those of O(groups) that do not exist are created.
+    description: Whether to create the groups in O(groups) that do not exist.
     type: bool
     default: false
   wait_timeout:
-    description: How long each server of a user who goes may take to stop, in seconds or as V(90s), V(2m).
+    description:
+      - How long each server of a user may take to stop before the user is deleted, in seconds or with a unit, for
+        example V(90s) or V(2m).
     type: str
     default: 2m
 notes:
-  - Needs the scopes C(read:users) and C(admin:users); for O(state=absent) also C(delete:users), C(read:servers) and
-    C(delete:servers).
-  - For O(groups) also C(groups), which holds for all groups or as V(groups!group=NAME) for one, and C(admin:groups) for
-    each group that is to be created. A user who is a member already needs neither.
+  - Needs the scopes C(read:users) and C(admin:users). For O(state=absent), also needs C(delete:users), C(read:servers)
+    and C(delete:servers).
+  - The option O(groups) also needs the scope C(groups), either for all groups or as C(groups!group=NAME) for each
+    group. To create a group, the token also needs C(admin:groups) for that group. Groups that the user is already a
+    member of need neither of them.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -78,18 +88,18 @@ EXAMPLES = r"""
     user: alice
     admin: true
 
-- name: Take the admin's rights back
+- name: Remove the admin rights of the user
   hubops.jupyterhub.hub_user:
     user: alice
     admin: false
 
-- name: Make the user a member of two groups, and create those that do not exist
+- name: Add the user to two groups, and create the groups that do not exist
   hubops.jupyterhub.hub_user:
     user: alice
     groups: [staff, gpu-users]
     create_groups: true
 
-- name: Delete the user, after stopping what runs
+- name: Stop the servers of the user and delete the user
   hubops.jupyterhub.hub_user:
     user: alice
     state: absent
@@ -97,14 +107,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 user:
-  description: The user as it is now, or in check mode would be.
+  description: The user after the task. In check mode, the user as the task would leave it.
   returned: success
   type: dict
   sample: {name: alice, state: present, admin: false, groups: [], created: "2026-11-22T06:00:00.000000Z",
     last_activity: null}
   contains:
     name:
-      description: The user's name.
+      description: The name of the user.
       type: str
     state:
       description: V(present) or V(absent).
@@ -123,13 +133,13 @@ user:
       description: When the user was last active.
       type: str
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
+  description: What the task did, or what it would do in check mode. The notes describe the items.
   returned: success
   type: list
   elements: dict
   sample: [{verb: create, object: "user 'alice'", why: the hub does not have it}]
 failure:
-  description: Why the task failed. The module's notes describe it.
+  description: Why the task failed. The notes describe its keys.
   returned: failure
   type: dict
   sample:

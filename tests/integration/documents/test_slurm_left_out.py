@@ -70,7 +70,7 @@ def test_make_test_goes_on_and_says_what_was_left_out(machine: Machine) -> None:
     done = machine.run("tools/check", "slurm")
     assert done.status == 0, done.output
     end = done.stdout.partition("== all passed")[2].splitlines()
-    assert end[0] == ", but for what was left out"
+    assert end[0] == ", except for what was left out"
     assert end[1] == f"slurm        left out: {NOT_ROOT.strip()}"
 
 
