@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ..modules.hub_exec import PROGRAM
+from ..modules.hub_exec import MODULE
 from ..plugin_utils._action import HubAction
 
 
 class ActionModule(HubAction):
-    program = PROGRAM
+    module = MODULE

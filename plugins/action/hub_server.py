@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ..modules.hub_server import PROGRAM
+from ..modules.hub_server import MODULE
 from ..plugin_utils._action import HubAction
 
 
 class ActionModule(HubAction):
-    program = PROGRAM
+    module = MODULE

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the flows meet Ansible: the connection options, a module's specification, and one way to run it.
+"""Where the flows meet Ansible: the connection options, the definition of a module, and the one way to run it.
 
-Both doors use it: the module by itself (`run_module`), the controller through ``plugin_utils/_action.py``.
-
+Both entry points use it: the module on any host (`run_module`), and the action plugin on the controller
+(``plugin_utils/_action.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ._hub.client import HubClient
-from ._hub.connection import Connection, seconds, secrets_of
+from ._hub.connection import Connection, find_secrets_in_url, parse_duration
 from ._hub.errors import (
     HubError,
     Invalid,
@@ -31,34 +31,40 @@ from ._hub.errors import (
 )
 from ._path.plan import Flow, Report, run
 
-_INTERNAL = "JUPYTERHUB_API_URL"
-"""The hub's own address, which it tells its services and servers: those of its users do not answer there."""
+_INTERNAL_URL_VARIABLE = "JUPYTERHUB_API_URL"
+"""The environment variable with the hub's internal address, which the hub sets for its services and servers. The
+servers of users do not answer at that address."""
 
 
-def address_of_environment() -> str:
-    """The hub's address that the environment names, the public one where it can. Raises `AnsibleFallbackNotFound`."""
-    for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL):
+def find_hub_url() -> str:
+    """Return the hub's address from the environment, if possible the public one.
+
+    Raises `AnsibleFallbackNotFound` if the environment has none.
+    """
+    for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL_URL_VARIABLE):
         value = os.environ.get(name)
         if value:
-            # The hub itself is at /hub/ of what it calls its public address (``Hub.public_url`` in its objects.py).
+            # The hub's "public URL" ends in /hub/ (``Hub.public_url`` in its objects.py). hub_url does not.
             return value.removesuffix("/").removesuffix("/hub") + "/" if "PUBLIC" in name else value
     raise AnsibleFallbackNotFound
 
 
-def is_internal(url: str) -> bool:
-    """Whether it is the hub's own address, which it tells its services and servers, and no other one is known.
+def is_internal_url(url: str) -> bool:
+    """Return whether this is the hub's internal address, from the environment of a service or server of the hub.
 
-    A hub listens at the port 8081 behind its proxy, unless it is configured otherwise (``hub_port`` in its app.py).
+    A hub listens on port 8081 behind its proxy, unless it is configured otherwise (``hub_port`` in its app.py).
     """
-    of_hub = any(name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME"))
-    return url == os.environ.get(_INTERNAL) and (of_hub or re.match(r"http://[^/]+:8081/", url) is not None)
+    is_hub_process = any(name in os.environ for name in ("JUPYTERHUB_SERVICE_PREFIX", "JUPYTERHUB_SERVICE_NAME"))
+    has_hub_port = re.match(r"http://[^/]+:8081/", url) is not None
+    return url == os.environ.get(_INTERNAL_URL_VARIABLE) and (is_hub_process or has_hub_port)
 
 
-_PIECE = 4
-"""Characters of a secret in a row that are too many to be shown. Fewer are part of many a word."""
+_MIN_PIECE = 4
+"""Number of characters. A piece of a secret that is this long or longer is masked. Shorter ones are part of many words.
+"""
 
-CONNECTION: dict[str, dict[str, Any]] = {
-    "hub_url": {"type": "str", "fallback": (address_of_environment, [])},
+CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
+    "hub_url": {"type": "str", "fallback": (find_hub_url, [])},
     "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["JUPYTERHUB_API_TOKEN"])},
     "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["JUPYTERHUB_VALIDATE_CERTS"])},
     "ca_path": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CA_PATH"])},
@@ -66,51 +72,64 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "client_key": {"type": "path", "fallback": (env_fallback, ["JUPYTERHUB_CLIENT_KEY"])},
     "request_timeout": {"type": "str", "default": "30s", "fallback": (env_fallback, ["JUPYTERHUB_REQUEST_TIMEOUT"])},
 }
-"""The options of the doc fragment ``hub``, which every module has."""
+"""The options of the doc fragment ``hub``. Every module has them."""
 
 
 @dataclass(frozen=True)
-class Program:
-    """A module: its own options, their rules (`ArgumentSpecValidator`'s), and what makes its flow of them."""
+class HubModule:
+    """The definition of a module, for both entry points."""
 
     options: dict[str, dict[str, Any]]
+    """The argument spec of the module's own options."""
     flow: Callable[[HubClient, dict[str, Any], Report], Flow]
+    """Builds the module's flow from the validated options."""
     rules: dict[str, Any] = field(default_factory=dict)
+    """Rules between options, such as ``required_if``, as `ArgumentSpecValidator` takes them."""
 
     @property
     def argument_spec(self) -> dict[str, dict[str, Any]]:
-        return {**CONNECTION, **self.options}
+        """The argument spec of all options."""
+        return {**CONNECTION_OPTIONS, **self.options}
 
-    def run(self, options: dict[str, Any], *, check_mode: bool, verbosity: int, report: Report) -> dict[str, Any]:
-        """Take validated options the one path; the result is the task's, a failure with ``failed`` and ``failure``.
+    def run(
+        self,
+        options: dict[str, Any],
+        *,
+        check_mode: bool,
+        verbosity: int,
+        report: Report,
+        secrets: set[str] | None = None,
+    ) -> dict[str, Any]:
+        """Run the flow with validated options and return the task's result. A failure has ``failed`` and ``failure``.
 
-        No secret that the flow comes to hold is in it or in a report, but those that the result is there to tell.
+        ``secrets`` are the secrets among the options. The run adds each secret that it gets from the hub. The result
+        and the lines of ``report`` show none of them, except a new token in the key of the result that is meant for it.
         """
-        held: set[str] = set()
-        result = self._run(options, held, check_mode=check_mode, verbosity=verbosity, report=report)
-        without: dict[str, Any] = masked(result, maskable(held, result))
-        return without
+        secrets = set() if secrets is None else secrets
+        result = self._run(options, secrets, check_mode=check_mode, verbosity=verbosity, report=report)
+        masked: dict[str, Any] = mask(result, exclude_shown_secrets(secrets, result))
+        return masked
 
     def _run(
-        self, options: dict[str, Any], held: set[str], *, check_mode: bool, verbosity: int, report: Report
+        self, options: dict[str, Any], secrets: set[str], *, check_mode: bool, verbosity: int, report: Report
     ) -> dict[str, Any]:
         try:
             _check_text(options)
             connection = Connection(
                 hub_url=options["hub_url"] or "",
-                internal=is_internal(options["hub_url"] or ""),
+                is_internal=is_internal_url(options["hub_url"] or ""),
                 api_token=options["api_token"] or "",
                 validate_certs=options["validate_certs"],
                 ca_path=options["ca_path"],
                 client_cert=options["client_cert"],
                 client_key=options["client_key"],
-                request_timeout=seconds(options["request_timeout"], "request_timeout"),
+                request_timeout=parse_duration(options["request_timeout"], "request_timeout"),
             )
-            with HubClient(connection, held) as hub:
+            with HubClient(connection, secrets) as hub:
                 name = hub.url.partition("://")[2].rstrip("/")
 
                 def report_line(line: str) -> None:
-                    report(printable(masked(f"{name}: {line}", held)))
+                    report(printable(mask(f"{name}: {line}", set(secrets))))  # a copy: other threads add to the set
 
                 flow = self.flow(hub, options, report_line)
                 return run(flow, check_mode=check_mode)
@@ -124,11 +143,11 @@ class Program:
 
 
 def _check_text(value: Any, option: str = "") -> None:
-    """Raise `Invalid`, with the option's name, for a text that can be neither written nor sent."""
+    """Raise `Invalid`, with the option's name, if a text in the value cannot be encoded as UTF-8."""
     if isinstance(value, str) and not is_encodable(value):
         raise Invalid(
-            f"{option} holds half a character (a lone surrogate), which can be neither written nor sent.",
-            "Check where it comes from: it was not UTF-8 there.",
+            f"{option} holds half a character (a lone surrogate), which cannot be encoded as UTF-8.",
+            "Check where the text comes from: it was not UTF-8 there.",
         )
     if isinstance(value, dict):
         for name, item in value.items():
@@ -140,46 +159,54 @@ def _check_text(value: Any, option: str = "") -> None:
 
 
 def inherit_options(item: dict[str, Any], options: dict[str, Any], shared: Iterable[str]) -> dict[str, Any]:
-    """An item of a task's list, which takes from the task what it leaves out of these ``shared`` options."""
+    """Return the item of a task's list, with the task's value for each ``shared`` option that the item leaves out."""
     return {**item, **{name: options[name] for name in shared if item[name] is None}}
 
 
-def maskable(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
-    """The values that Ansible is to blank in a result: all that entered as secrets, but none that would blank a secret
-    which the result is there to tell. Ansible blanks any text that holds such a value, however short it is."""
+def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
+    """Return the values to mask in the result: all of them, except those that are part of a token that it returns.
+
+    Ansible masks each text that contains such a value, however short the value is.
+    """
     items = [result, *(result.get("tokens") or ())]
     shown = [item["token"] for item in items if isinstance(item, dict) and isinstance(item.get("token"), str)]
-    return {value for value in no_log_values if not any(value in secret for secret in shown)}
+    # A copy, because threads that nobody waits for may still add to the set.
+    return {value for value in set(no_log_values) if not any(value in token for token in shown)}
 
 
-def masked(value: Any, secrets: set[str]) -> Any:
-    """The same without the secrets, and without the piece of one that is left where a text was cut (`printable`)."""
-    return _without_pieces(remove_values(value, secrets), secrets)
+def mask(value: Any, secrets: set[str]) -> Any:
+    """Return the value with the secrets masked, also a piece of a secret that is left where a text was cut.
+
+    `printable` cuts texts and writes ``...`` there.
+    """
+    return _mask_pieces(remove_values(value, secrets), secrets)
 
 
-def _without_pieces(value: Any, secrets: set[str]) -> Any:
+def _mask_pieces(value: Any, secrets: set[str]) -> Any:
     if isinstance(value, str):
         for cut in reversed(list(re.finditer(r"\.{3,}", value))):
             before = value[: cut.start()]
-            size = max((_overlap(before, secret) for secret in secrets), default=0)
-            if size >= _PIECE:
+            size = max((_count_overlap(before, secret) for secret in secrets), default=0)
+            if size >= _MIN_PIECE:
                 value = f"{before[:-size]}{'*' * 8}{value[cut.start() :]}"
         return value
     if isinstance(value, list):
-        return [_without_pieces(item, secrets) for item in value]
+        return [_mask_pieces(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {name: _without_pieces(item, secrets) for name, item in value.items()}
+        return {name: _mask_pieces(item, secrets) for name, item in value.items()}
     return value
 
 
-def _overlap(text: str, secret: str) -> int:
-    """With how many characters of its beginning the secret ends the text."""
+def _count_overlap(text: str, secret: str) -> int:
+    """Return how many of the secret's first characters the text ends with. It does not count the whole secret."""
     return next((size for size in range(len(secret) - 1, 0, -1) if text.endswith(secret[:size])), 0)
 
 
-class _Module(AnsibleModule):  # type: ignore[misc]
-    """A module that keeps what may be secret in an address out of the log and of its result, which both have the
-    invocation; that of a task whose options are refused, too."""
+class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
+    """Masks the parts of ``hub_url`` that may be secret, in the log and in the result.
+
+    Both contain the invocation, also if the options of the task are invalid.
+    """
 
     def _log_invocation(self) -> None:
         self._mask_address()
@@ -190,16 +217,21 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         super()._return_formatted(kwargs)
 
     def _mask_address(self) -> None:
-        self.no_log_values |= secrets_of(str(self.params.get("hub_url") or ""))
+        self.no_log_values |= find_secrets_in_url(str(self.params.get("hub_url") or ""))
 
 
-def run_module(program: Program) -> None:
-    """The door for any host: a module's ``main()``."""
-    module = _Module(argument_spec=program.argument_spec, supports_check_mode=True, **program.rules)
-    result = program.run(
-        module.params, check_mode=module.check_mode, verbosity=module._verbosity, report=lambda line: None
+def run_module(module: HubModule) -> None:
+    """The entry point on any host: a module's ``main()``."""
+    ansible = _AnsibleModule(argument_spec=module.argument_spec, supports_check_mode=True, **module.rules)
+    result = module.run(
+        ansible.params,
+        check_mode=ansible.check_mode,
+        verbosity=ansible._verbosity,
+        report=lambda line: None,
+        secrets=ansible.no_log_values,
     )
-    module.no_log_values = maskable(module.no_log_values, result)
+    # `AnsibleModule` masks the invocation with these.
+    ansible.no_log_values = exclude_shown_secrets(ansible.no_log_values, result)
     if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+        ansible.fail_json(**result)
+    ansible.exit_json(**result)

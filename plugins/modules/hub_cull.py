@@ -342,11 +342,11 @@ failure:
 
 from typing import Any
 
-from ..module_utils._ansible import Program, run_module
+from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._cull.flow import CullFlow, Pass
 from ..module_utils._cull.policy import Limits, Policy, Rule, Share
 from ..module_utils._hub.client import HubClient
-from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.connection import parse_duration
 from ..module_utils._path.plan import Report
 
 
@@ -359,7 +359,7 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:
     )
     how = Pass(
         max_culls=None if options["max_culls"] is None else Share.of(options["max_culls"]),
-        stop_timeout=seconds(options["stop_timeout"], "stop_timeout"),
+        stop_timeout=parse_duration(options["stop_timeout"], "stop_timeout"),
         **{
             name: options[name]
             for name in ("cull_users", "remove_named_servers", "recheck", "concurrency", "page_size")
@@ -371,7 +371,7 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:
 _SWITCHES = ("cull_default_servers", "cull_named_servers", "cull_admin_users")
 _NAMES = {"type": "list", "elements": "str"}
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         "idle_timeout": {"type": "str", "default": "10m"},
         "max_age": {"type": "str", "default": "never"},
@@ -407,7 +407,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

@@ -156,10 +156,10 @@ failure:
 
 from typing import Any
 
-from ..module_utils._ansible import Program, run_module
+from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._exec.flow import ExecFlow, ExecSpec
 from ..module_utils._hub.client import HubClient
-from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.connection import parse_duration
 from ..module_utils._path.plan import Report
 
 
@@ -168,12 +168,12 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ExecFlow:
         user=options["user"],
         name=options["server_name"],
         code=options["code"],
-        timeout=seconds(options["timeout"], "timeout"),
+        timeout=parse_duration(options["timeout"], "timeout"),
     )
     return ExecFlow(hub, wanted, report)
 
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         "user": {"type": "str", "required": True},
         "server_name": {"type": "str", "default": ""},
@@ -185,7 +185,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

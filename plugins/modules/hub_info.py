@@ -311,7 +311,7 @@ failure:
 
 from typing import Any
 
-from ..module_utils._ansible import Program, run_module
+from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._hub.client import HubClient
 from ..module_utils._info.flow import GATHER, InfoFlow, InfoSpec
 from ..module_utils._path.plan import Report
@@ -326,7 +326,7 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> InfoFlow:
     return InfoFlow(hub, wanted, report)
 
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         "gather": {"type": "list", "elements": "str", "choices": list(GATHER), "default": []},
         "users": {"type": "list", "elements": "str"},
@@ -337,7 +337,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

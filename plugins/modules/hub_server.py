@@ -321,9 +321,9 @@ failure:
 
 from typing import Any
 
-from ..module_utils._ansible import Program, inherit_options, run_module
+from ..module_utils._ansible import HubModule, inherit_options, run_module
 from ..module_utils._hub.client import HubClient
-from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.connection import parse_duration
 from ..module_utils._path.batch import Batch
 from ..module_utils._path.plan import Report
 from ..module_utils._server.flow import server_batch
@@ -345,7 +345,7 @@ def _wanted(options: dict[str, Any]) -> ServerSpec:
         options_format=options["options_format"],
         on_options_change=options["on_options_change"],
         wait=options["wait"],
-        wait_timeout=seconds(options["wait_timeout"], "wait_timeout"),
+        wait_timeout=parse_duration(options["wait_timeout"], "wait_timeout"),
         on_timeout=options["on_timeout"],
     )
 
@@ -370,7 +370,7 @@ _DEFAULTS = {
     "on_timeout": "stop",
 }
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         "user": {"type": "str"},
         "server_name": {"type": "str"},
@@ -395,7 +395,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

@@ -334,9 +334,9 @@ failure:
 from math import ceil
 from typing import Any
 
-from ..module_utils._ansible import Program, inherit_options, run_module
+from ..module_utils._ansible import HubModule, inherit_options, run_module
 from ..module_utils._hub.client import HubClient
-from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.connection import parse_duration
 from ..module_utils._hub.errors import Invalid
 from ..module_utils._path.batch import Batch
 from ..module_utils._path.plan import Report
@@ -374,12 +374,12 @@ def _wanted(options: dict[str, Any]) -> TokenSpec:
         state=options["state"],
         scopes=None if scopes is None else tuple(scopes),
         roles=None if roles is None else tuple(roles),
-        expires_in=None if expires_in is None else ceil(seconds(expires_in, "expires_in")),
+        expires_in=None if expires_in is None else ceil(parse_duration(expires_in, "expires_in")),
         renew_before=RenewBefore.of(options["renew_before"]),
         secret=options["secret"],
         path=options["path"],
         rotate=options["rotate"],
-        overlap=0.0 if overlap is None else seconds(overlap, "overlap"),
+        overlap=0.0 if overlap is None else parse_duration(overlap, "overlap"),
         prune=options["prune"],
         on_lost=options["on_lost"],
     )
@@ -404,7 +404,7 @@ _TOKEN: dict[str, dict[str, Any]] = {
 }
 _DEFAULTS = {"state": "present", "rotate": False, "prune": False, "on_lost": "fail"}
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         **{name: {**spec, "default": _DEFAULTS[name]} if name in _DEFAULTS else spec for name, spec in _TOKEN.items()},
         "tokens": {
@@ -425,7 +425,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

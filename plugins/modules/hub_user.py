@@ -153,9 +153,9 @@ failure:
 
 from typing import Any
 
-from ..module_utils._ansible import Program, run_module
+from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._hub.client import HubClient
-from ..module_utils._hub.connection import seconds
+from ..module_utils._hub.connection import parse_duration
 from ..module_utils._path.plan import Report
 from ..module_utils._user.flow import UserFlow, UserSpec
 
@@ -165,14 +165,14 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> UserFlow:
         user=options["user"],
         state=options["state"],
         admin=options["admin"],
-        wait_timeout=seconds(options["wait_timeout"], "wait_timeout"),
+        wait_timeout=parse_duration(options["wait_timeout"], "wait_timeout"),
         groups=tuple(options["groups"]),
         create_groups=options["create_groups"],
     )
     return UserFlow(hub, wanted, report)
 
 
-PROGRAM = Program(
+MODULE = HubModule(
     options={
         "user": {"type": "str", "required": True, "aliases": ["name"]},
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -186,7 +186,7 @@ PROGRAM = Program(
 
 
 def main() -> None:
-    run_module(PROGRAM)
+    run_module(MODULE)
 
 
 if __name__ == "__main__":

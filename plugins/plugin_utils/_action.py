@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The door for the controller: a module's flow in Ansible's own process, where the task's connection is local.
+"""The entry point on the controller: runs a module's flow in Ansible's own process, if the task's connection is local.
 
-A module costs a new Python for each task; here a task costs its requests, and its progress is seen while it runs.
-Everything else is as the module does it: the same validation, masking, check mode and failures.
-
+A module starts a new Python process for each task. Here a task costs its requests only, and shows its progress while it
+runs. Everything else is as in the module: validation, masking, check mode and failures.
 """
 
 from __future__ import annotations
@@ -16,22 +15,21 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._ansible import Program, maskable
-from ..module_utils._hub.connection import secrets_of
+from ..module_utils._ansible import HubModule, exclude_shown_secrets, mask
+from ..module_utils._hub.connection import find_secrets_in_url
 from ._roles.hints import named_in
 
 _display = Display()
 
 
 class HubAction(ActionBase):
-    """Base of the action files, each of which only names its module's ``PROGRAM``."""
+    """Base class of the action plugins. Each of them only names the ``MODULE`` of its module."""
 
-    program: ClassVar[Program]
+    module: ClassVar[HubModule]
     _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -51,14 +49,14 @@ class HubAction(ActionBase):
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
-        """The task's ``environment:`` counts, for the options' fallbacks and for proxies and CA bundles.
+        """Set the task's ``environment:`` within the block, for the fallbacks of options, for proxies and CA bundles.
 
-        It is set for the time of the task only: a worker goes on to the next item of a loop.
+        It is removed afterwards, because the same worker process runs the next item of a loop.
         """
-        wanted: dict[str, Any] = {}
-        self._compute_environment_string(wanted)
+        variables: dict[str, Any] = {}
+        self._compute_environment_string(variables)
         before = dict(os.environ)
-        os.environ.update({name: str(value) for name, value in wanted.items()})
+        os.environ.update({name: str(value) for name, value in variables.items()})
         try:
             yield
         finally:
@@ -66,36 +64,33 @@ class HubAction(ActionBase):
             os.environ.update(before)
 
     def _in_process(self) -> dict[str, Any]:
-        program, task = self.program, self._task
-        checked = ArgumentSpecValidator(program.argument_spec, **program.rules).validate(task.args)
-
-        # As the module's door does where it logs its invocation.
-        checked._no_log_values |= secrets_of(str(checked.validated_parameters.get("hub_url") or ""))
-
-        def mask(value: Any) -> Any:
-            return remove_values(value, checked._no_log_values)
+        module, task = self.module, self._task
+        checked = ArgumentSpecValidator(module.argument_spec, **module.rules).validate(task.args)
+        options = checked.validated_parameters
+        secrets = checked._no_log_values | find_secrets_in_url(str(options.get("hub_url") or ""))
 
         def report(line: str) -> None:
             if not task.no_log:
-                # A worker's display speaks while its task runs. What goes to stdout would wait in a buffer where that
-                # is no terminal, and stand in the way where it is one JSON document; stderr does neither.
-                _display.display(mask(line), stderr=True)
+                # A worker's display writes while its task runs. Lines on stdout would wait in a buffer if stdout is not
+                # a terminal, and would break the document of a callback that writes JSON. Lines on stderr do neither.
+                _display.display(line, stderr=True)
 
+        result: dict[str, Any]
         if checked.error_messages:
-            result = {"failed": True, "msg": self._complaint(checked.errors)}
+            result = mask({"failed": True, "msg": self._describe_error(checked.errors)}, secrets)
         else:
-            result = program.run(
-                checked.validated_parameters,
+            result = module.run(
+                options,
                 check_mode=bool(task.check_mode),
                 verbosity=_display.verbosity,
                 report=report,
+                secrets=secrets,
             )
-        result["invocation"] = {"module_args": checked.validated_parameters}
-        masked: dict[str, Any] = remove_values(result, maskable(checked._no_log_values, result))
-        return masked
+        invocation = mask({"module_args": options}, exclude_shown_secrets(secrets, result))
+        return {**result, "invocation": invocation}
 
-    def _complaint(self, errors: Any) -> str:
-        """The first error, in the words in which a module tells it."""
+    def _describe_error(self, errors: Any) -> str:
+        """Return the first error, in the words of a module."""
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
         return str(errors.msg)

@@ -148,7 +148,7 @@ def perform(task: dict[str, Any]) -> dict[str, Any]:
     """One task without Ansible around it: its options validated as both doors validate them, and its program."""
     [(module, options)] = [(name, value) for name, value in task.items() if name.startswith("hubops.jupyterhub.")]
     place = f"ansible_collections.hubops.jupyterhub.plugins.modules.{module.rpartition('.')[2]}"
-    program = importlib.import_module(place).PROGRAM
+    program = importlib.import_module(place).MODULE
     checked = ArgumentSpecValidator(program.argument_spec, **program.rules).validate(options)
     if checked.error_messages:
         return {"failed": True, "msg": checked.errors.msg}

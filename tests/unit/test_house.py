@@ -112,7 +112,7 @@ def test_a_library_is_used_in_one_folder(path: Path) -> None:
 def test_an_action_only_names_its_module_s_program(path: Path) -> None:
     assert ours(path) == {f"modules.{path.stem}", "plugin_utils._action"}
     action = importlib.import_module(f"{PACKAGE}.action.{path.stem}")
-    assert action.ActionModule.program is importlib.import_module(f"{PACKAGE}.modules.{path.stem}").PROGRAM
+    assert action.ActionModule.module is importlib.import_module(f"{PACKAGE}.modules.{path.stem}").MODULE
 
 
 @pytest.mark.parametrize("path", ids(FILTERS))
@@ -189,7 +189,7 @@ def documented(module: str) -> dict[str, dict[str, Any]]:
 
 
 def specified(module: str) -> dict[str, dict[str, Any]]:
-    spec: dict[str, dict[str, Any]] = importlib.import_module(f"{PACKAGE}.modules.{module}").PROGRAM.argument_spec
+    spec: dict[str, dict[str, Any]] = importlib.import_module(f"{PACKAGE}.modules.{module}").MODULE.argument_spec
     return spec
 
 

@@ -23,7 +23,7 @@ from .._hub.errors import (
 )
 from .._hub.models import Model, Owner
 from .._hub.polling import is_hub_away
-from .._hub.scopes import READ_SERVERS, STOP, split
+from .._hub.scopes import READ_SERVERS, STOP, split_scope
 from .._path.plan import Action, Flow, Plan, Report, Result
 from .._path.progress import Counter
 from .._path.workers import SPREAD, catch_failures, map_concurrently
@@ -342,7 +342,7 @@ def _missing_scope(plan: Plan, owner: Owner | None) -> HubError | None:
 
     If the token holds the scope for some users, the hub itself says for whom.
     """
-    held = {split(scope)[0] for scope in owner.scopes or ()} if owner else set()
+    held = {split_scope(scope)[0] for scope in owner.scopes or ()} if owner else set()
     for verbs, needed in ((("stop", "remove"), (STOP, "servers", "admin:servers")), (("delete",), (_DELETE, _ADMIN))):
         if held and held.isdisjoint(needed) and any(plan.has(verb) for verb in verbs):
             return MissingScope(

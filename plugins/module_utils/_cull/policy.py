@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .._hub.connection import seconds
+from .._hub.connection import parse_duration
 from .._hub.errors import Invalid, MissingScope, printable
 from .._hub.models import Model
-from .._hub.times import moment, span
+from .._hub.times import format_duration, parse_time
 
 KEPT = (
     "active", "pending", "not_ready", "excluded", "rule", "switched_off", "admin", "own", "unknown", "has_servers",
@@ -51,7 +51,7 @@ class Limits:
             value = options[option]
             if value is None:
                 return getattr(default, option, None)
-            return None if str(value).strip() in ("never", *never) else seconds(value, where + option)
+            return None if str(value).strip() in ("never", *never) else parse_duration(value, where + option)
 
         # 0 is what jupyterhub-idle-culler has for no age; its timeout of 0 culls everything.
         return cls(limit("idle_timeout"), limit("max_age", "0"))
@@ -287,7 +287,7 @@ class _Measure:
         return self.found is not None and self.limit is not None and self.found >= self.limit
 
     def __str__(self) -> str:
-        return f"{self.word} {span(self.found or 0)}, limit {span(self.limit or 0)}"
+        return f"{self.word} {format_duration(self.found or 0)}, limit {format_duration(self.limit or 0)}"
 
 
 def read(user: Model, name: str, who: str) -> Any:
@@ -327,7 +327,7 @@ def _text(value: Any) -> str:
 
 
 def _since(text: object, now: float) -> float | None:
-    then = moment(text) if text else None
+    then = parse_time(text) if text else None
     return None if then is None else now - then
 
 

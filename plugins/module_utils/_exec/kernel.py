@@ -30,7 +30,7 @@ from .._hub.errors import (
     Unreachable,
 )
 from .._hub.polling import poll_until
-from .._hub.responses import json_of
+from .._hub.responses import parse_json
 from .._hub.server_client import ServerClient
 from .._hub.threads import in_background
 from . import diagnosis as _diagnosis
@@ -75,7 +75,7 @@ class Kernels:
 
     def __init__(self, hub: HubClient, url: str, what: str, timeout: float, deadline: float) -> None:
         self._hub = hub
-        self._url = hub.address(url) if url else url
+        self._url = hub.check_address(url) if url else url
         self._what = what
         self._timeout = timeout
         self._deadline = deadline
@@ -96,7 +96,7 @@ class Kernels:
     def start(self) -> str:
         """The address of a new kernel of our own. Raises `KernelFailed`, or what the hub says."""
         # An older Jupyter Server does not take this id, and gives one of its own.
-        number, hub = str(uuid.uuid4()), self._hub.patient(self._deadline)
+        number, hub = str(uuid.uuid4()), self._hub.with_long_request(self._deadline)
         self._restarts = 0
         before = self._kernels_before(hub)
         try:
@@ -204,7 +204,7 @@ class Kernels:
         While a server restarts a kernel that died, it answers 500 to a DELETE, and has a new kernel a moment later.
         """
         over, deleted = time.monotonic() + patience, False
-        hub = self._hub.patient(over)  # it ends when the kernel has ended
+        hub = self._hub.with_long_request(over)  # it ends when the kernel has ended
         while time.monotonic() < over:
             try:
                 self._server(hub).request("DELETE", kernel)
@@ -272,7 +272,7 @@ class Kernels:
             while self._left and not left.is_set():
                 events.settimeout(_LOOK)
                 with contextlib.suppress(websocket.WebSocketTimeoutException):
-                    event = json_of(events.recv())
+                    event = parse_json(events.recv())
                     if event.get("action") == "restart" and event.get("kernel_id") == kernel.rpartition("/")[2]:
                         self._restarts, self._last_restart = self._restarts + 1, time.monotonic()
 

@@ -17,7 +17,7 @@ import uuid
 from itertools import pairwise
 from typing import Any
 
-from .._hub.responses import json_of
+from .._hub.responses import parse_json
 
 V1 = "v1.kernel.websocket.jupyter.org"
 """The subprotocol of binary frames."""
@@ -81,7 +81,7 @@ def unpacked(frame: bytes) -> dict[str, Any]:
     if list(offsets) != sorted(offsets):
         raise ValueError("its parts overlap")
     parts = [frame[begin:end] for begin, end in pairwise(offsets)]
-    found = {name: json_of(part) for name, part in zip(_PARTS, parts[1:], strict=True)}
+    found = {name: parse_json(part) for name, part in zip(_PARTS, parts[1:], strict=True)}
     return {"channel": parts[0].decode(), **found}
 
 
@@ -93,7 +93,7 @@ def message_of(frame: str | bytes, binary: bool) -> dict[str, Any] | None:
     if isinstance(frame, bytes) and not binary:
         return None
     try:
-        found = json_of(frame) if isinstance(frame, str) else unpacked(frame)
+        found = parse_json(frame) if isinstance(frame, str) else unpacked(frame)
     except ValueError:
         return None
     sound = isinstance(found, dict) and all(isinstance(found.get(name, {}), (dict, type(None))) for name in _PARTS)

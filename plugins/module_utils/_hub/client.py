@@ -18,26 +18,26 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin
 
-from .connection import api_path, is_address, joined, likely_addresses
+from .connection import build_api_path, is_address, join_url, list_likely_hub_urls
 from .errors import HubError, MissingScope, Timeout, Unauthorized, UnexpectedAnswer, quoted
 from .models import Group, Owner, User
 from .responses import (
-    base_path_in,
-    content_of,
-    event_of,
-    failure_of,
-    json_of,
-    reason_of,
-    request_of,
-    shaped,
-    unexpected,
+    check_schema,
+    describe_request,
+    find_base_path,
+    find_content_type,
+    find_reason,
+    parse_event,
+    parse_json,
+    request_failed,
+    unexpected_answer,
 )
-from .schemas import GROUP, OBJECT, OWNER, USER, VERSION, ListOf, Shape
-from .scopes import expand_self, missing, split
+from .schemas import GROUP, OBJECT, OWNER, USER, VERSION, ListOf, Schema
+from .scopes import expand_self, find_missing, split_scope
 from .server_client import ServerClient
 from .threads import iterate_until
 from .transport import T, Transport
-from .versions import Dialect, dialect_of
+from .versions import Dialect, find_dialect
 
 try:
     import requests
@@ -81,48 +81,49 @@ class HubClient(Transport):
         """The hub's version, which it tells everybody. Raises `UnexpectedAnswer` if no JupyterHub answers."""
         url = urljoin(self.url, "hub/api/")
         response = self.send("GET", url, token=False)
-        if 300 <= response.status_code < 400 or response.status_code >= 500 or base_path_in(response):
-            raise self._failure_of(response, "its version")
+        if 300 <= response.status_code < 400 or response.status_code >= 500 or find_base_path(response):
+            raise self._request_failed(response, "its version")
         try:
-            answer = json_of(response.content)
+            answer = parse_json(response.content)
             answer["version"]
         except (ValueError, TypeError, KeyError):
+            given = f"{response.status_code} {find_content_type(response)}"
             raise UnexpectedAnswer(
-                f"There is no JupyterHub at {self.url}: it answered {response.status_code} {content_of(response)}.",
+                f"There is no JupyterHub at {self.url}: it answered {given}.",
                 "Check hub_url: it is what a browser shows before /hub/, base path included.",
                 status=response.status_code, method="GET", url=url,
             ) from None  # fmt: skip
-        return str(shaped(answer, VERSION, response)["version"])
+        return str(check_schema(answer, VERSION, response)["version"])
 
-    def _failure_of(self, response: requests.Response, what: str) -> HubError:
+    def _request_failed(self, response: requests.Response, what: str) -> HubError:
         """Return the failure that the answer means, with the hub's address if the hub is at another path."""
-        failure, other = failure_of(response, what), self._find_hub(response)
+        failure, other = request_failed(response, what), self._find_hub(response)
         if other is None:
             return failure
         redirects = response.status_code < 400
         message = failure.message if redirects else f"There is no JupyterHub at {self.url}: its base path is another."
         return UnexpectedAnswer(
-            message, f"Set hub_url to {other}: a JupyterHub answers there.", **request_of(response)
+            message, f"Set hub_url to {other}: a JupyterHub answers there.", **describe_request(response)
         )  # fmt: skip
 
     def _find_hub(self, response: requests.Response) -> str | None:
         """Return the address of a hub near this answer, if the answer is a redirect or a hub's page. Sends no token."""
         is_redirect = response.status_code < 400
-        target = response.headers.get("Location", "") if is_redirect else base_path_in(response)
-        location = joined(str(response.url), target)
+        target = response.headers.get("Location", "") if is_redirect else find_base_path(response)
+        location = join_url(str(response.url), target)
         if not target or not is_address(location):
             return None
-        for url in likely_addresses(self.url, location):
+        for url in list_likely_hub_urls(self.url, location):
             answer = self.probe(urljoin(url, "hub/api/"))
             with contextlib.suppress(ValueError, TypeError, KeyError):
-                if answer is not None and answer.status_code == 200 and json_of(answer.content)["version"]:
+                if answer is not None and answer.status_code == 200 and parse_json(answer.content)["version"]:
                     return url
         return None
 
     @cached_property
     def dialect(self) -> Dialect:
         """What is particular to the hub's version. Raises `Invalid` if the version is too old."""
-        return dialect_of(self.version)
+        return find_dialect(self.version)
 
     def read_version(self) -> None:
         """Read the hub's version once, before many threads need it at the same time. Raises what `dialect` raises."""
@@ -140,16 +141,16 @@ class HubClient(Transport):
         response = self.send("GET", url)
         if response.status_code in (401, 403):
             raise Unauthorized(
-                f"The hub does not accept the API token: {reason_of(response)}.",
+                f"The hub does not accept the API token: {find_reason(response)}.",
                 "It is unknown, expired or revoked, its owner must log in again, or it is that of a service which the "
                 "hub's configuration does not name yet. Mint a new one with hub_token.",
                 status=response.status_code, method="GET", url=url,
             )  # fmt: skip
-        return Owner.from_model(shaped(self.read_json(response, scope="", what="token's owner"), OWNER, response))
+        return Owner.from_model(check_schema(self.read_json(response, scope="", what="token's owner"), OWNER, response))
 
     def read_owner(self) -> Owner:
         """Return the token's owner and what the token may do now, in one request, whatever is known of the hub."""
-        return Owner.from_model(self.get("user", scope="", what="token's owner", shape=OWNER))
+        return Owner.from_model(self.get("user", scope="", what="token's owner", schema=OWNER))
 
     @property
     def held_scopes(self) -> tuple[str, ...]:
@@ -158,8 +159,8 @@ class HubClient(Transport):
 
     def missing_scopes(self, needed: Iterable[str]) -> list[str]:
         """Return the ``needed`` scopes that the token does not hold, in the words of the hub's version."""
-        scopes = [expand_self(self.dialect.scope(scope), self.owner.name) for scope in needed]
-        return list(dict.fromkeys(missing(scopes, self.held_scopes)))
+        scopes = [expand_self(self.dialect.translate_scope(scope), self.owner.name) for scope in needed]
+        return list(dict.fromkeys(find_missing(scopes, self.held_scopes)))
 
     # Models
 
@@ -170,52 +171,52 @@ class HubClient(Transport):
         """
         params = {"include_stopped_servers": "1"} if include_stopped_servers else {}
         what = f"user {quoted(name)}"
-        return User.from_model(self.get("users", name, scope=scope, what=what, shape=USER, **params), self.resolve)
+        return User.from_model(self.get("users", name, scope=scope, what=what, schema=USER, **params), self.resolve)
 
     def list_users(self, *, page_size: int = PAGE_SIZE, **filters: str) -> Iterator[User]:
         """Yield the users, page by page. ``filters`` are the API's, such as ``state="active"``."""
         for model in self.pages(
-            "users", scope="list:users", what="list of users", shape=USER, page_size=page_size, **filters
+            "users", scope="list:users", what="list of users", schema=USER, page_size=page_size, **filters
         ):
             yield User.from_model(model, self.resolve)
 
     def read_group(self, name: str, *, scope: str) -> Group:
         """Return a group. Raises `NotFound` if there is no such group, or if the token may not see it."""
-        return Group.from_model(self.get("groups", name, scope=scope, what=f"group '{name}'", shape=GROUP))
+        return Group.from_model(self.get("groups", name, scope=scope, what=f"group '{name}'", schema=GROUP))
 
     # Requests
 
-    def get(self, *path: str, scope: str, what: str, shape: Shape = OBJECT, **params: str) -> dict[str, Any]:
+    def get(self, *path: str, scope: str, what: str, schema: Schema = OBJECT, **params: str) -> dict[str, Any]:
         """Return one object of this shape.
 
         ``scope`` is the scope that the request needs and ``what`` the object's name in a sentence, both for failures.
         """
-        response = self.send("GET", self._address_of(*path), params=params or None)
-        found: dict[str, Any] = shaped(self.read_json(response, scope=scope, what=what), shape, response)
+        response = self.send("GET", self._api_url(*path), params=params or None)
+        found: dict[str, Any] = check_schema(self.read_json(response, scope=scope, what=what), schema, response)
         return found
 
     def write(
         self, method: str, *path: str, scope: str, what: str, body: dict[str, Any] | None = None
     ) -> tuple[int, Any]:
         """Send one POST, PATCH or DELETE. Returns the status and the answer's JSON, None if it has none."""
-        response = self.send(method, self._address_of(*path), body=body)
+        response = self.send(method, self._api_url(*path), body=body)
         return response.status_code, self.read_json(response, scope=scope, what=what)
 
     def pages(
-        self, *path: str, scope: str, what: str, shape: Shape = OBJECT, page_size: int = PAGE_SIZE, **filters: str
+        self, *path: str, scope: str, what: str, schema: Schema = OBJECT, page_size: int = PAGE_SIZE, **filters: str
     ) -> Iterator[Any]:
         """Yield all items of a list, each of this shape, page by page. If the list is a mapping, yields its values."""
         offset, pages_without_news, seen = 0, 0, set[str]()
         for _number in range(_MOST_PAGES):
             params = {**filters, "offset": str(offset), "limit": str(page_size)}
-            response = self.send("GET", self._address_of(*path), params=params, headers={"Accept": _PAGES})
+            response = self.send("GET", self._api_url(*path), params=params, headers={"Accept": _PAGES})
             answer = self.read_json(response, scope=scope, what=what)
             items, following, total = answer, None, None
             if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
                 # The hub filters `ready` after paging and takes `next.url` from the Host header: the offset is true.
                 items, following = answer.get("items"), answer["_pagination"].get("next")
                 total = answer["_pagination"].get("total")
-            found = shaped(list(items.values()) if isinstance(items, dict) else items, ListOf(shape), response)
+            found = check_schema(list(items.values()) if isinstance(items, dict) else items, ListOf(schema), response)
             yield from found
             if not following:
                 return
@@ -227,12 +228,12 @@ class HubClient(Transport):
             end = total if isinstance(total, int) else math.inf  # no next page of a hub starts there
             too_many = pages_without_news > _MOST_PAGES_WITHOUT_NEWS
             if not isinstance(next_offset, int) or not offset < next_offset < end or too_many:
-                raise unexpected(response, "_pagination.next")
+                raise unexpected_answer(response, "_pagination.next")
             if time.monotonic() > self.deadline:
                 hint = "Check whether the hub is overloaded, or give it longer."
-                raise Timeout(f"The {what} has not come to its end in time.", hint, **request_of(response))
+                raise Timeout(f"The {what} has not come to its end in time.", hint, **describe_request(response))
             offset = next_offset
-        raise unexpected(response, "_pagination.next")
+        raise unexpected_answer(response, "_pagination.next")
 
     def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any] | None]:
         """Yield the events of a progress stream as they come, until the ``deadline`` (of `time.monotonic`).
@@ -240,7 +241,7 @@ class HubClient(Transport):
         Ends if the stream ends or breaks, or if there is no stream: the caller looks at the server in any case. Yields
         None each time that nothing comes for a while, for example because a proxy holds the stream back.
         """
-        stream = self._read_stream(self._address_of(*path), deadline)
+        stream = self._read_stream(self._api_url(*path), deadline)
         events = iterate_until(deadline, stream, _FIRST_SILENCE, _NEXT_SILENCE)
         return (event for event in events if event is None or event)
 
@@ -257,16 +258,16 @@ class HubClient(Transport):
                     first, *others = re.split(rb"[\r\n]", piece)
                     line += first
                     for other in others:
-                        yield event_of(bytes(line)) or {}
+                        yield parse_event(bytes(line)) or {}
                         line = bytearray(other)
                     if len(line) > _LONGEST_LINE or time.monotonic() > deadline:
                         return
-                yield event_of(bytes(line)) or {}
+                yield parse_event(bytes(line)) or {}
         except requests.RequestException:
             return
 
-    def _address_of(self, *path: str) -> str:
-        return urljoin(self.url, "hub/api/" + api_path(*path))
+    def _api_url(self, *path: str) -> str:
+        return urljoin(self.url, "hub/api/" + build_api_path(*path))
 
     def read_json(self, response: requests.Response, *, scope: str, what: str) -> Any:
         """Return the answer's JSON, None if it has no body. Raises the failure that any status but success means."""
@@ -274,13 +275,13 @@ class HubClient(Transport):
         if status in (401, 403):
             raise self._forbidden(response, scope, what)
         if status >= 300:
-            raise self._failure_of(response, what)
+            raise self._request_failed(response, what)
         if not response.content.strip():
             return None
         try:
-            return json_of(response.content)
+            return parse_json(response.content)
         except ValueError:
-            raise unexpected(response) from None
+            raise unexpected_answer(response) from None
 
     def _forbidden(self, response: requests.Response, scope: str, what: str) -> HubError:
         """Return what a 403 means. The token's owner, read again, tells a bad token from one that holds too little."""
@@ -289,10 +290,10 @@ class HubClient(Transport):
             held = self.held_scopes
         except HubError as error:
             return error
-        request = request_of(response)
-        needed = self.dialect.scope(scope)
-        name = split(needed)[0]
-        if scope and (missing([needed], held) and not any(split(have)[0] == name for have in held)):
+        request = describe_request(response)
+        needed = self.dialect.translate_scope(scope)
+        name = split_scope(needed)[0]
+        if scope and (find_missing([needed], held) and not any(split_scope(have)[0] == name for have in held)):
             return MissingScope(
                 f"The token lacks the scope '{needed}' for {what}; it holds {', '.join(held) or 'none'}.",
                 f"Mint it with {needed}, or have an admin grant that scope to its owner.", **request,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the hub is and how to talk to it, checked before the first request."""
+"""The connection options: the hub's address, the token and certificates. They are checked before the first request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 from .errors import Invalid, is_encodable, quoted
 
 _API_OR_PAGE = re.compile(r"/(hub/(api|home|login|logout|token|admin|spawn|spawn-pending)|user/[^/]+)(/.*)?$")
-_LONGEST = 36500 * 86400.0
-"""Seconds: more than anybody waits, and less than a thread can."""
-_RESOURCES = {"", ".", "..", "activity", "admin-access", "progress", "server", "servers", "shared", "tokens"}
-"""What the API has below a user or a server, and what HTTP libraries take for another place."""
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_MAX_SECONDS = 36500 * 86400.0
+"""The longest duration, in seconds. It is less than the longest wait of a thread (``threading.TIMEOUT_MAX``)."""
+_RESERVED_SEGMENTS = {"", ".", "..", "activity", "admin-access", "progress", "server", "servers", "shared", "tokens"}
+"""Path segments that the API has below a user or a server, and dot segments, which HTTP libraries resolve."""
+_SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Connection:
     client_cert: str | None = None
     client_key: str | None = None
     request_timeout: float = 30.0
-    internal: bool = False
-    """Whether it is the hub's own address, behind its proxy: no server of a user answers there."""
+    is_internal: bool = False
+    """Whether ``hub_url`` is the hub's internal address behind its proxy, at which no server of a user answers."""
 
     def check_servers(self) -> None:
-        """Raise `Invalid` where users' servers cannot be reached."""
-        if self.internal:
+        """Raise `Invalid` if users' servers cannot be reached at ``hub_url``."""
+        if self.is_internal:
             raise Invalid(
                 "The environment names the hub's internal address only (JUPYTERHUB_API_URL), and users' servers cannot "
                 "be reached there.",
@@ -45,11 +45,11 @@ class Connection:
             )
 
     def __post_init__(self) -> None:
-        # A frozen dataclass is written once, here: what travels afterwards is known to be sound.
-        object.__setattr__(self, "hub_url", base_url(self.hub_url))
+        # A frozen dataclass is written once, here. From then on its values are known to be valid.
+        object.__setattr__(self, "hub_url", normalize_hub_url(self.hub_url))
         object.__setattr__(self, "api_token", (self.api_token or "").strip())
         if not can_be_token(self.api_token):
-            # The HTTP library would say so too, with the token in its message.
+            # The HTTP library refuses them too, with the token in its message.
             raise Invalid("The API token has characters that no token has.", "Check where api_token comes from.")
         for option in ("ca_path", "client_cert", "client_key"):
             path = getattr(self, option)
@@ -60,27 +60,28 @@ class Connection:
 
     @property
     def verify(self) -> bool | str:
-        """What the HTTP library calls ``verify``: no, yes, or yes with this CA."""
+        """The HTTP library's ``verify``: False, True, or the path of a CA file."""
         return (self.ca_path or True) if self.validate_certs else False
 
     @property
     def cert(self) -> str | tuple[str, str] | None:
-        """What the HTTP library calls ``cert``: the client's certificate, with its key where that is a file apart."""
+        """The HTTP library's ``cert``: the client certificate, and its key if that is in a file of its own."""
         if self.client_cert and self.client_key:
             return (self.client_cert, self.client_key)
         return self.client_cert
 
 
 def can_be_token(text: str) -> bool:
-    """Whether the text has only characters that a token can have, so that a header can carry it."""
+    """Return whether the text has only characters that a token can have, so that a header can contain it."""
     return re.fullmatch(r"[\x21-\x7e]*", text) is not None
 
 
-def base_url(url: str) -> str:
-    """The hub's public address with its base path and one slash at the end.
+def normalize_hub_url(url: str) -> str:
+    """Return the hub's address with its base path and one slash at the end.
 
-    Takes what people have at hand: the address itself, the API's (``.../hub/api``), a page's from the browser. Raises
-    `Invalid` for everything else, and for parts that may be secret and lead nowhere.
+    ``url`` is that address, the API's (``.../hub/api``), or that of a page in the browser. Raises `Invalid` for
+    anything else, and for parts that a hub's address does not have and that may be secret: a password, a query, a
+    fragment.
     """
     if not url:
         raise Invalid("hub_url is missing.", "Set hub_url, or JUPYTERHUB_URL in the environment.")
@@ -88,59 +89,61 @@ def base_url(url: str) -> str:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname, parts.port
     except ValueError:
-        # What the library says of it may quote a password.
-        raise not_an_address() from None
-    # The library drops some control characters without a word.
+        # The library's own message may contain a password.
+        raise invalid_hub_url() from None
+    # The library silently drops some control characters.
     odd = re.search(r"[\x00-\x1f\x7f]", url.strip()) or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path)
     if parts.scheme not in ("http", "https") or not host or odd:
-        raise not_an_address()
+        raise invalid_hub_url()
     if "@" in parts.netloc:
-        raise Invalid("hub_url must not hold a user name or a password.", "Give the token as api_token.")
+        raise Invalid("hub_url must not contain a user name or a password.", "Give the token as api_token.")
     if "?" in url or "#" in url:
         raise Invalid(
-            "hub_url must not hold a query or a fragment: an address ends before its ? or #.",
-            "Leave out what follows there, and give a token as api_token.",
+            "hub_url must not contain a query or a fragment.",
+            "Leave out the ? or # and everything after it, and give a token as api_token.",
         )
     path = _API_OR_PAGE.sub("", parts.path.rstrip("/") or "/").rstrip("/")
     found = urlunsplit((parts.scheme, parts.netloc, path + "/", "", ""))
     if not is_address(found):
-        raise not_an_address()
+        raise invalid_hub_url()
     return found
 
 
-def not_an_address() -> Invalid:
-    """What is wrong with a hub_url that leads nowhere."""
-    shape = "Write it as https://hub.example.org/ with the base path, if the hub has one."
-    return Invalid("hub_url is not an http or https URL.", shape)
+def invalid_hub_url() -> Invalid:
+    """The option ``hub_url`` is not a URL."""
+    hint = "Write it as https://hub.example.org/ with the base path, if the hub has one."
+    return Invalid("hub_url is not an http or https URL.", hint)
 
 
 def is_address(url: str) -> bool:
-    """Whether every program reads the same host, port and path in this absolute URL.
+    """Return whether all programs read the same host, port and path in this absolute URL.
 
-    A backslash, user information, a space or a control character lets two programs read two hosts in one text: the
-    one that checks it, and the one that connects.
+    With a backslash, user information, a space or a control character in it, the program that checks the URL may read
+    another host than the program that connects.
     """
     try:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not (parts.port is None or parts.port > 0):
             return False
-        parts.hostname.encode("idna")  # a name with an empty part, or a long one, is none
+        parts.hostname.encode("idna")  # raises for a name with an empty or a too long part
         return not re.search(r"[\x00-\x20\x7f-\xa0\\\s]", url) and "@" not in parts.netloc
     except ValueError:
         return False
 
 
-def joined(base: str, url: str) -> str:
-    """An address that somebody told, relative to another one; as it is where it can be none."""
+def join_url(base: str, url: str) -> str:
+    """Return the absolute address of ``url``, which may be relative to ``base``, or ``url`` itself if it is invalid."""
     try:
         return urljoin(base, url)
     except ValueError:
         return url
 
 
-def likely_addresses(url: str, location: str) -> list[str]:
-    """Where a hub may be that is not at ``url``, which redirects to ``location``: there, or at a part of the path. All
-    are on the same host; none where it redirects to another one."""
+def list_likely_hub_urls(url: str, location: str) -> list[str]:
+    """Return where the hub may be, if it is not at ``url`` and ``url`` redirects to ``location``.
+
+    That is at ``location``, or at a part of the path of ``url``. The list is empty if ``location`` is on another host.
+    """
     parts, there = urlsplit(url), urlsplit(location)
     if there.hostname != parts.hostname or there.scheme not in ("http", "https"):
         return []
@@ -153,48 +156,55 @@ def likely_addresses(url: str, location: str) -> list[str]:
     return [other for other in dict.fromkeys(found) if other != url]
 
 
-def secrets_of(url: str) -> set[str]:
-    """What may be secret in an address that somebody gave: what stands where a password, a query or a fragment does.
+def find_secrets_in_url(url: str) -> set[str]:
+    """Return the parts of a user's ``hub_url`` that may be secret: user name and password, query and fragment.
 
-    A password may hold what would end it, and the address need not be one. No part that is masked parts another one.
+    The text may be an invalid URL, and a password may contain a character that ends it in a URL. The parts can be
+    masked in any order: after one is masked, no secret piece of another one is left.
     """
     address = re.sub(r"^\s*(https?:)?/*", "", url, flags=re.IGNORECASE)
     user, _at, rest = address.rpartition("@")
-    if re.search(r"[?#]", user):  # nobody can tell where the password ends, or whether there is one
+    if re.search(r"[?#]", user):  # it is unclear where the password ends, or whether there is one
         return {address}
     tail = re.split(r"[?#]", rest, maxsplit=1)[1:]
     with contextlib.suppress(Invalid):
-        if "@" not in base_url(url):
-            return set()  # the page of a user whose name holds one
+        if "@" not in normalize_hub_url(url):
+            return set()  # the page of a user whose name contains one
     return {part for part in (user, user.partition(":")[2], *tail) if part}
 
 
 def scheme_and_port(url: SplitResult) -> tuple[str, int]:
-    """Scheme and port of an address, with what is left out filled in; a websocket has the door of its page."""
+    """Return the scheme and the port of an address, which may be the default port. ws counts as http, wss as https."""
     scheme = {"ws": "http", "wss": "https"}.get(url.scheme, url.scheme)
     return scheme, url.port or (443 if scheme == "https" else 80)
 
 
-def api_path(*segments: str) -> str:
-    """A path below the hub's API. Segments are quoted as the hub quotes them (``url_escape_path`` in its utils.py)."""
+def build_api_path(*segments: str) -> str:
+    """Return a path below the hub's API, quoted as the hub quotes it (``url_escape_path`` in its utils.py).
+
+    Raises `Invalid` if a segment cannot be the name of an object of the hub.
+    """
     for above, segment in zip(("", *segments), segments, strict=False):
-        # HTTP libraries resolve dot segments: /users/.. would be another resource. Proxies before a hub may undo the
-        # quoting of a slash: /users/alice%2Fserver would be another user's server. A group can have that in its name.
+        # HTTP libraries resolve dot segments: /users/.. would be another resource. A proxy in front of the hub may
+        # unquote a slash: the user "alice/server" would become alice's server. A group's name may have a slash.
         first, *below = segment.split("/") if above in ("users", "servers") else [segment]
-        if first in ("", ".", "..") or not _RESOURCES.isdisjoint(below) or not is_encodable(segment):
+        if first in ("", ".", "..") or not _RESERVED_SEGMENTS.isdisjoint(below) or not is_encodable(segment):
             raise Invalid(
-                f"{quoted(segment)} is no name that a hub can have.", "Give the name as the hub's admin page shows it."
+                f"{quoted(segment)} is not a valid name on a hub.", "Give the name as the hub's admin page shows it."
             )
     return "/".join(quote(segment, safe="@~") for segment in segments)
 
 
-def seconds(value: str | int | float, option: str) -> float:
-    """A duration in seconds: a number, or ``90s``, ``30m``, ``2h``, ``1d``. Raises `Invalid` where it is neither."""
+def parse_duration(value: str | int | float, option: str) -> float:
+    """Return a duration in seconds. ``value`` is a number of seconds, or one like ``90s``, ``30m``, ``2h``, ``1d``.
+
+    Raises `Invalid`, with the option's name, for anything else.
+    """
     match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-    found = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not 0 < found <= _LONGEST:
+    found = float(match[1]) * _SECONDS_PER_UNIT[match[2]] if match else 0.0
+    if not 0 < found <= _MAX_SECONDS:
         raise Invalid(
             f"{option}: '{value}' is not a duration.",
-            "Write a number of seconds above 0, or one like 90s, 30m, 2h, 1d, and no more than 36500d.",
+            "Write a number of seconds above 0, or a duration like 90s, 30m, 2h or 1d, of at most 36500d.",
         )
     return found

@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an answer of the hub, or the lack of one, means: the typed failure with a sentence and what to do next."""
+"""What an answer of the hub means, or the lack of an answer: a typed failure that says what to do next.
+
+The functions that return a `HubError` are named after what has happened, such as `request_failed`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
-from .connection import is_address, joined
+from .connection import is_address, join_url
 from .errors import (
     BY_STATUS,
     EDGE,
@@ -27,102 +30,101 @@ from .errors import (
     Unreachable,
     quoted,
 )
-from .schemas import EVENT, Shape
+from .schemas import EVENT, Schema
 
 try:
     import requests
     from urllib3.exceptions import InvalidHeader, ReadTimeoutError
     from urllib3.util.retry import Retry
 except ImportError:
-    # `HubClient` says so in a sentence before any of this is called.
-    pass
+    pass  # `Transport` reports it before anything here needs it
 
 
-_LONGEST_PAGE = 100_000
-"""Characters of a page that are looked at."""
+_MAX_PAGE_CHARACTERS = 100_000
+"""Number of characters of a page that are searched."""
 
-
-NO_WAY = (
-    "Set hub_url to the address that a browser shows, not to the hub's own behind its proxy; if it is that, look into "
-    "the proxy's log."
+NO_ROUTE_HINT = (
+    "Set hub_url to the address that a browser shows, not to the hub's internal address behind its proxy. If it is "
+    "that already, look into the proxy's log."
 )
-"""What to do where the hub answers in place of a server that runs."""
+"""What to do if the hub answers at the address of a running server."""
 
 
-def json_of(text: str | bytes) -> Any:
-    """What a text of JSON says. Raises `ValueError` for one that says nothing that JSON can say again, such as NaN.
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text. Raises `ValueError` if it is not valid JSON. NaN and infinity are not.
 
-    Half a character (a lone surrogate), which can neither be written nor sent, becomes U+FFFD.
+    Half a character (a lone surrogate) cannot be encoded as UTF-8. It becomes U+FFFD.
     """
     if isinstance(text, bytes):
-        text = text.decode("utf-8-sig")  # the library's own way lets half characters through
+        text = text.decode("utf-8-sig")  # json.loads would let half characters through
     try:
-        found = json.loads(text, parse_constant=_refused, parse_float=_finite)
-        return _written(found) if "\\ud" in text.lower() else found  # only an escape can say it
+        found = json.loads(text, parse_constant=_reject_constant, parse_float=_parse_finite_float)
+        return _replace_surrogates(found) if "\\ud" in text.lower() else found  # only an escape can write one
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON's")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite_float(digits: str) -> float:
     number = float(digits)
-    return number if math.isfinite(number) else _refused(digits[:20])
+    return number if math.isfinite(number) else _reject_constant(digits[:20])
 
 
-def _written(value: Any) -> Any:
-    """The same of whole characters only."""
+def _replace_surrogates(value: Any) -> Any:
+    """Return the value with each lone surrogate replaced by U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_written(item) for item in value]
+        return [_replace_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_written(name): _written(item) for name, item in value.items()}
+        return {_replace_surrogates(name): _replace_surrogates(item) for name, item in value.items()}
     return value
 
 
 def is_passing(response: requests.Response) -> bool:
-    """Whether the answer says nothing of what was asked about, and another one may come a moment later.
+    """Return whether the answer says nothing about the object of the request, so that a later one may differ.
 
-    A hub says its own 500 in JSON.
+    A hub's own 500 is in JSON. Another 500 is a proxy's.
     """
     status = response.status_code
-    return status in EDGE or (status == 500 and "json" not in content_of(response))
+    return status in EDGE or (status == 500 and "json" not in find_content_type(response))
 
 
-def request_of(response: requests.Response) -> dict[str, Any]:
-    """What a failure says of its request. Queries are left out: they are long, and can hold secrets."""
+def describe_request(response: requests.Response) -> dict[str, Any]:
+    """Return what a failure says about its request. Queries are left out: they are long, and may contain secrets."""
     method, url = response.request.method, str(response.url).partition("?")[0]
-    return {"status": response.status_code, "method": method, "url": url, "reason": reason_of(response)}
+    return {"status": response.status_code, "method": method, "url": url, "reason": find_reason(response)}
 
 
-def failure_of(response: requests.Response, what: str) -> HubError:
-    """The failure that a status means, with the hub's own reason."""
-    failure = _failure_of(response, what)
+def request_failed(response: requests.Response, what: str) -> HubError:
+    """Return the failure that a status means, with the hub's own reason. ``what`` is the request's object."""
+    failure = _interpret_status(response, what)
     return failure.with_passing(is_passing(response) or failure.is_passing)
 
 
-def _failure_of(response: requests.Response, what: str) -> HubError:
-    status, request = response.status_code, request_of(response)
+def _interpret_status(response: requests.Response, what: str) -> HubError:
+    status, request = response.status_code, describe_request(response)
     reason = request["reason"]
     if status < 400:
-        target = joined(str(response.url), response.headers.get("Location", "")).partition("?")[0]
+        target = join_url(str(response.url), response.headers.get("Location", "")).partition("?")[0]
         return UnexpectedAnswer(
-            f"{request['url']} redirects to {target}; a token is never sent along.",
-            "Set hub_url to the address at which the browser ends.", **request,
+            f"{request['url']} redirects to {target}; the token is not sent there.",
+            "Set hub_url to the address that a browser shows in the end.", **request,
         )  # fmt: skip
-    if is_passing(response) and "json" not in content_of(response) and status != 429:
+    if is_passing(response) and "json" not in find_content_type(response) and status != 429:
         return HubFailure(
             f"A proxy answers {status} for {what}, in place of the hub: {reason}.",
-            "Look whether the hub behind it runs and is not overloaded, then at the proxy.", **request,
+            "Check that the hub behind it runs and is not overloaded, then check the proxy.", **request,
         )  # fmt: skip
     if status >= 500:
         return HubFailure(f"The hub failed with {status} for {what}: {reason}.", "Look into the hub's log.", **request)
     kind = BY_STATUS.get(status, UnexpectedAnswer)
-    if kind is NotFound and "json" not in content_of(response):
-        # A hub says it in JSON. A proxy says so of all paths as long as it knows of no hub, such as while one starts.
+    if kind is NotFound and "json" not in find_content_type(response):
+        # A hub's own 404 is in JSON. A proxy without a route to a hub returns 404 for all paths, for example while the
+        # hub starts.
         return Unreachable(
             f"A proxy answers 404 ({reason}) in place of the hub.",
             "Check hub_url, and that the hub runs.", **request,
@@ -131,7 +133,7 @@ def _failure_of(response: requests.Response, what: str) -> HubError:
         hint = "Check the name; a token whose scopes do not cover it gets the same answer."
         return NotFound(f"The hub has no {what} ({reason}).", hint, **request)
     if kind is RateLimited:
-        wait = retry_after_of(response)
+        wait = read_retry_after(response)
         then = "when fewer servers are running or starting" if wait is None else f"in {wait:.0f} s"
         return RateLimited(
             f"The hub has no room for {what}: {reason}.", f"Try again {then}.", retry_after=wait, **request
@@ -140,172 +142,171 @@ def _failure_of(response: requests.Response, what: str) -> HubError:
 
 
 def is_from_server(response: requests.Response, hub_url: str) -> bool:
-    """Whether a server itself has answered, and not the hub in its place."""
+    """Return whether a server itself has answered, and not the hub in its place."""
     if response.status_code in (404, 424) or response.status_code >= 500 or is_passing(response):
         return False
-    location = joined(str(response.url), response.headers.get("Location", ""))
+    location = join_url(str(response.url), response.headers.get("Location", ""))
     target = urlsplit(location).path if is_address(location) else ""
     hub = urlsplit(hub_url).path + "hub/"
     return not target.startswith(hub) or target.startswith(hub + "api/oauth2/")
 
 
-def base_path_in(response: requests.Response) -> str:
-    """The base path that a JupyterHub's page names which says that there is nothing at this address; or nothing."""
+def find_base_path(response: requests.Response) -> str:
+    """Return the hub's base path if the answer is a JupyterHub's page for a wrong address, else an empty text."""
     if response.status_code != 404 or "html" not in response.headers.get("Content-Type", ""):
         return ""
-    found = re.search(r'base_url: "(/[^"\s]*)hub/"', response.text[:_LONGEST_PAGE])
+    found = re.search(r'base_url: "(/[^"\s]*)hub/"', response.text[:_MAX_PAGE_CHARACTERS])
     return found[1] if found else ""
 
 
-def misplaced(response: requests.Response, what: str) -> Invalid:
-    """The hub has answered at the address of a server that runs, with a redirect to a page of its own."""
+def no_route_to_server(response: requests.Response, what: str) -> Invalid:
+    """The hub itself has answered at the address of a running server, with a redirect to one of its pages."""
     return Invalid(
-        f"The hub answers itself at the address of the {what}: there is no way to it from there.",
-        NO_WAY,
-        result={"changed": False}, **request_of(response),
+        f"The hub itself answers at the address of the {what}, so that requests do not reach it.",
+        NO_ROUTE_HINT,
+        result={"changed": False}, **describe_request(response),
     )  # fmt: skip
 
 
-def server_gone(response: requests.Response, what: str) -> HubFailure:
+def server_not_running(response: requests.Response, what: str) -> HubFailure:
     """The hub has answered in place of a server that does not run."""
     return HubFailure(
-        f"{_begun(what)} does not answer; the hub does in its place.",
-        "Start it with hub_server, and look into the hub's log for why it ended; if the hub says that it runs, set "
-        "hub_url to the address that a browser shows.", **request_of(response),
+        f"{_capitalize(what)} does not answer; the hub answers in its place.",
+        "Start it with hub_server, and look into the hub's log for why it ended. If the hub says that it runs, set "
+        "hub_url to the address that a browser shows.", **describe_request(response),
     )  # fmt: skip
 
 
-def failure_of_server(response: requests.Response, what: str) -> HubFailure:
-    """A server has failed by itself."""
-    request = request_of(response)
+def server_failed(response: requests.Response, what: str) -> HubFailure:
+    """A server itself has failed."""
+    request = describe_request(response)
     return HubFailure(
-        f"{_begun(what)} failed with {response.status_code}: {request['reason']}.",
+        f"{_capitalize(what)} failed with {response.status_code}: {request['reason']}.",
         "Look into the server's own log.", **request,
     )  # fmt: skip
 
 
 def foreign_host(response: requests.Response, what: str, hub_url: str) -> Invalid:
-    """A server wants a token, and is not where tokens are sent to."""
+    """A server asks for a token, but is at a host to which the token is not sent."""
     there, home = urlsplit(str(response.url)), urlsplit(hub_url)
     return Invalid(
-        f"{_begun(what)} is at {there.scheme}://{there.netloc}, where the token is not sent: hub_url says "
-        f"{home.scheme}://{home.netloc}, and it goes to that host and its subdomains only.",
-        "Set hub_url to the address that a browser shows for the hub.", **request_of(response),
+        f"{_capitalize(what)} is at {there.scheme}://{there.netloc}. The token is sent to hub_url, "
+        f"{home.scheme}://{home.netloc}, and its subdomains only.",
+        "Set hub_url to the address that a browser shows for the hub.", **describe_request(response),
     )  # fmt: skip
 
 
-def _begun(what: str) -> str:
-    """It as the beginning of a sentence."""
+def _capitalize(what: str) -> str:
     return what[0].upper() + what[1:]
 
 
-def distrusts(error: requests.RequestException) -> bool:
-    """Whether it is a certificate that is not trusted, which time does not mend as it does a broken connection."""
-    return isinstance(_root(error), ssl.SSLCertVerificationError)
+def is_untrusted_certificate(error: requests.RequestException) -> bool:
+    """Return whether a certificate is not trusted. Unlike a broken connection, that does not pass with time."""
+    return isinstance(_find_root_error(error), ssl.SSLCertVerificationError)
 
 
-def no_answer(error: requests.RequestException, method: str, url: str, timeout: float) -> HubError:
-    """Why there was no answer, from the HTTP library's exception."""
+def connection_failed(error: requests.RequestException, method: str, url: str, timeout: float) -> HubError:
+    """Return why no answer arrived, from the HTTP library's exception. ``timeout`` is in seconds."""
     host = urlsplit(url).netloc
     request: dict[str, Any] = {"method": method, "url": url}
-    cause = _cause(error)
+    cause = _describe_cause(error)
     if isinstance(error, requests.exceptions.SSLError):
-        hint = "Set ca_path to the file of the CA that signed it."
+        hint = "Set ca_path to the certificate of the CA that signed it."
         if "wrong version" in cause.lower() or "record layer" in cause.lower():
-            hint = "Write hub_url with http://, or the right port."
+            hint = "Write hub_url with http://, or with the port that uses TLS."
         elif "mismatch" in cause:
-            hint = "Have the certificate name that host, or set hub_url to a name that it has."
+            hint = "Add that host to the certificate, or set hub_url to a host name in the certificate."
         return TlsFailure(f"No trusted connection to {host}: {cause}.", hint, **request)
-    if isinstance(_root(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
-        return too_late(method, url, timeout)
+    if isinstance(_find_root_error(error), (requests.exceptions.ReadTimeout, ReadTimeoutError)):
+        return request_timed_out(method, url, timeout)
     if isinstance(error, requests.exceptions.InvalidProxyURL):
-        # What the library says of it may quote a password.
+        # The library's own message may contain a password.
         return Invalid(
-            f"The proxy that the environment names for {host} is not an URL, or of a kind that cannot be used here.",
-            "Correct http_proxy, https_proxy or all_proxy in the task's environment; SOCKS takes the Python library "
+            f"The proxy that the environment names for {host} is not a URL, or its type is not supported here.",
+            "Correct http_proxy, https_proxy or all_proxy in the task's environment. SOCKS requires the Python library "
             "PySocks.", **request,
         )  # fmt: skip
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-        return Invalid(f"'{url}' is not an URL: {cause}.", "Correct hub_url.", **request)
+        return Invalid(f"'{url}' is not a URL: {cause}.", "Correct hub_url.", **request)
     hint = "Check hub_url, and that the hub runs and can be reached from here."
     if url.startswith("http:") and "closed" in cause:
-        hint = "Write hub_url with https://, if the hub speaks TLS, and see that it runs."
+        hint = "Write hub_url with https:// if the hub uses TLS, and check that it runs."
     return Unreachable(f"No answer from {host}: {cause}.", hint, **request)
 
 
-def too_late(method: str, url: str, timeout: float) -> Timeout:
-    """No whole answer within ``timeout`` s."""
-    hint = "Look whether the hub is overloaded, or raise request_timeout, or what the whole wait may take."
+def request_timed_out(method: str, url: str, timeout: float) -> Timeout:
+    """No complete answer has arrived within ``timeout`` seconds."""
+    hint = "Check whether the hub is overloaded, or raise request_timeout, or the time limit of the whole task."
     return Timeout(
         f"{urlsplit(url).netloc} did not answer {method} within {round(timeout, 3):g} s.", hint, method=method, url=url
     )
 
 
-def _root(error: BaseException) -> BaseException:
-    """The innermost of the HTTP libraries' nested exceptions."""
+def _find_root_error(error: BaseException) -> BaseException:
+    """Return the innermost of the HTTP libraries' nested exceptions."""
     inner = getattr(error, "reason", None) or next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-    return _root(inner) if isinstance(inner, BaseException) else error
+    return _find_root_error(inner) if isinstance(inner, BaseException) else error
 
 
-def _cause(error: BaseException) -> str:
-    """Why it failed, without the names of the libraries' classes."""
-    root = _root(error)
+def _describe_cause(error: BaseException) -> str:
+    """Return why it failed, without the names of the libraries' classes."""
+    root = _find_root_error(error)
     text = str(getattr(root, "strerror", None) or getattr(root, "reason", None) or root)
     text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
     return re.sub(r"^Failed to establish a new connection: (\[.*?\] )?", "", text).strip(" .") or type(error).__name__
 
 
-def content_of(response: requests.Response) -> str:
+def find_content_type(response: requests.Response) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0] or "without content"
 
 
-def reason_of(response: requests.Response) -> str:
-    """The reason that an answer gives: the hub's message, a page's title, or the status line's word."""
+def find_reason(response: requests.Response) -> str:
+    """Return the reason that an answer gives: the hub's message, a page's title, or the reason in the status line."""
     try:
-        message = json_of(response.content)["message"]
+        message = parse_json(response.content)["message"]
     except (ValueError, TypeError, KeyError):
-        # Not `text`, which guesses the encoding of all of it.
+        # Not `response.text`, which guesses the encoding from the whole content.
         page = response.content[:10000].decode("utf-8", "replace")
         title = re.search(r"<title>(.*?)</title>", page, re.S | re.I)
         message = title[1] if title else ""
-    # JupyterHub 6.1 sends a message of null where there is nothing to say.
+    # JupyterHub 6.1 sends null if it has no message.
     return " ".join(str(message or response.reason or response.status_code).split()).rstrip(".")
 
 
-def shaped(answer: Any, shape: Shape, response: requests.Response) -> Any:
-    """The answer, or a part of it, where it is of this shape. Raises `UnexpectedAnswer` where it is not."""
-    place = shape.misfit(answer)
-    if place is not None:
-        raise unexpected(response, place)
+def check_schema(answer: Any, schema: Schema, response: requests.Response) -> Any:
+    """Return the answer, or a part of it, unchanged. Raises `UnexpectedAnswer` if it does not fit the schema."""
+    field = schema.find_mismatch(answer)
+    if field is not None:
+        raise unexpected_answer(response, field)
     return answer
 
 
-def unexpected(response: requests.Response, field: str = "") -> UnexpectedAnswer:
-    """An answer that no JupyterHub gives, as a whole or in this ``field``."""
-    request = request_of(response)
-    whole = f"{request['url']} answered {response.status_code} {content_of(response)}"
+def unexpected_answer(response: requests.Response, field: str = "") -> UnexpectedAnswer:
+    """The answer is none that a JupyterHub gives, as a whole or in this ``field``."""
+    request = describe_request(response)
+    whole = f"{request['url']} answered {response.status_code} {find_content_type(response)}"
     return UnexpectedAnswer(
         f"{whole} whose field {quoted(field)} is not what a JupyterHub gives."
         if field
         else f"{whole} that no JupyterHub gives.",
-        "Check hub_url, and whether a login page or another proxy stands before the hub.", **request,
+        "Check hub_url, and whether a login page or another proxy is in front of the hub.", **request,
     )  # fmt: skip
 
 
-def retry_after_of(response: requests.Response) -> float | None:
-    """In how many seconds the answer says to come back, given as a number or a date; None where it does not."""
+def read_retry_after(response: requests.Response) -> float | None:
+    """Return after how many seconds the hub asks to be called again, from a number or a date in the header, or None."""
     try:
         return float(Retry().parse_retry_after(response.headers["Retry-After"]))
-    except (KeyError, InvalidHeader, ValueError, OverflowError):  # a year or a number that no clock has, too
+    except (KeyError, InvalidHeader, ValueError, OverflowError):  # also for a year or a number that is too large
         return None
 
 
-def event_of(line: bytes) -> dict[str, Any] | None:
-    """One line of a stream: ``data: {...}``; anything else, such as the empty lines between, is no event."""
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """Return the event in one line of a stream (``data: {...}``), or None for any other line, such as an empty one."""
     if not line.startswith(b"data:"):
         return None
     try:
-        event = json_of(line[5:])
+        event = parse_json(line[5:])
     except ValueError:
         return None
-    return event if EVENT.misfit(event) is None else None
+    return event if EVENT.find_mismatch(event) is None else None

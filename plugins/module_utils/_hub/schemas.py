@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the hub's models look like, as far as the flows read them: an answer is compared with that where it comes in.
+"""Schemas of the hub's models: which fields the flows read, and of which type they are.
 
-Whatever passes for a hub may answer anything. What is not of the shape is refused with the name of the field, so that
-no flow has to ask what a value is. A field that is not there is none: the hub leaves out what a token may not read.
+A program that is not a JupyterHub may answer anything. Each answer is compared with its schema when it arrives, and the
+failure names the field that differs. So no flow has to check the type of a value.
 
-Source of the models: ``APIHandler`` in JupyterHub's ``apihandlers/base.py``.
-
+Most fields are optional, because the hub leaves out the fields that a token may not read. Source of the models:
+``APIHandler`` in JupyterHub's apihandlers/base.py.
 """
 
 from __future__ import annotations
@@ -17,104 +17,145 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-class Shape:
-    """What a value is to be."""
+class Schema:
+    """What a value of JSON must be."""
 
-    def misfit(self, value: Any, place: str = "") -> str | None:
-        """Where the value is not so, such as ``servers.lab.ready``, below its own ``place``; None where it is."""
+    def find_mismatch(self, value: Any, path: str = "") -> str | None:
+        """Return the path of the first field that differs, such as ``servers.lab.ready``, or None if there is none.
+
+        ``path`` is the path of the value itself. It is empty for a whole answer.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Plain(Shape):
+class InstanceOf(Schema):
     """A value of one of these types."""
 
     types: tuple[type, ...]
 
-    def misfit(self, value: Any, place: str = "") -> str | None:
-        # Python takes a truth value for a number.
+    def find_mismatch(self, value: Any, path: str = "") -> str | None:
+        # In Python a bool is an int. In JSON it is not.
         fits = isinstance(value, self.types) and (not isinstance(value, bool) or bool in self.types)
-        return None if fits else place
+        return None if fits else path
 
 
 @dataclass(frozen=True)
-class ListOf(Shape):
-    """Any number of one shape."""
+class ListOf(Schema):
+    """A list whose items all have one schema."""
 
-    item: Shape
+    item: Schema
 
-    def misfit(self, value: Any, place: str = "") -> str | None:
+    def find_mismatch(self, value: Any, path: str = "") -> str | None:
         if not isinstance(value, list):
-            return place
-        return _first(self.item.misfit(item, _below(place, str(number))) for number, item in enumerate(value))
+            return path
+        return _first(self.item.find_mismatch(item, _join(path, str(number))) for number, item in enumerate(value))
 
 
 @dataclass(frozen=True)
-class MapOf(Shape):
-    """An object whose values are all of one shape."""
+class MapOf(Schema):
+    """An object whose values all have one schema."""
 
-    value: Shape
+    value: Schema
 
-    def misfit(self, value: Any, place: str = "") -> str | None:
+    def find_mismatch(self, value: Any, path: str = "") -> str | None:
         if not isinstance(value, dict):
-            return place
-        return _first(self.value.misfit(item, _below(place, name)) for name, item in value.items())
+            return path
+        return _first(self.value.find_mismatch(item, _join(path, name)) for name, item in value.items())
 
 
 @dataclass(frozen=True)
-class Record(Shape):
-    """An object with these fields, by their names, of which some must be there. It may have others."""
+class Record(Schema):
+    """An object with these ``fields``. It may have others. The ``required`` fields must be there."""
 
-    fields: Mapping[str, Shape] = field(default_factory=dict)
-    needed: tuple[str, ...] = ()
+    fields: Mapping[str, Schema] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
 
-    def misfit(self, value: Any, place: str = "") -> str | None:
+    def find_mismatch(self, value: Any, path: str = "") -> str | None:
         if not isinstance(value, dict):
-            return place
-        for name in self.needed:
+            return path
+        for name in self.required:
             if name not in value:
-                return _below(place, name)
-        there = ((name, shape) for name, shape in self.fields.items() if name in value)
-        return _first(shape.misfit(value[name], _below(place, name)) for name, shape in there)
+                return _join(path, name)
+        present = ((name, schema) for name, schema in self.fields.items() if name in value)
+        return _first(schema.find_mismatch(value[name], _join(path, name)) for name, schema in present)
 
 
-def _first(places: Iterable[str | None]) -> str | None:
-    return next((place for place in places if place is not None), None)
+def _first(paths: Iterable[str | None]) -> str | None:
+    return next((path for path in paths if path is not None), None)
 
 
-def _below(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
-_NULL = type(None)
-_TEXT, _WORD, _FLAG = Plain((str,)), Plain((str, _NULL)), Plain((bool, _NULL))
-_OBJECT, _NUMBER, _WORDS = Plain((dict, _NULL)), Plain((int, float, _NULL)), ListOf(Plain((str,)))
+def _optional(*types: type) -> Schema:
+    """Return the schema of a value of one of these types, or null."""
+    return InstanceOf((*types, type(None)))
+
+
+_STRING, _STRINGS = InstanceOf((str,)), ListOf(InstanceOf((str,)))
+_STRING_OR_NULL, _BOOL_OR_NULL = _optional(str), _optional(bool)
+_NUMBER_OR_NULL, _OBJECT_OR_NULL = _optional(int, float), _optional(dict)
 
 OBJECT = Record()
-VERSION = Record({"version": _TEXT}, needed=("version",))
+VERSION = Record({"version": _STRING}, required=("version",))
 SERVER = Record(
     {
-        "name": _WORD, "ready": _FLAG, "pending": _WORD, "url": _WORD, "full_url": _WORD, "started": _WORD,
-        "last_activity": _WORD, "user_options": _OBJECT,
+        "name": _STRING_OR_NULL,
+        "ready": _BOOL_OR_NULL,
+        "pending": _STRING_OR_NULL,
+        "url": _STRING_OR_NULL,
+        "full_url": _STRING_OR_NULL,
+        "started": _STRING_OR_NULL,
+        "last_activity": _STRING_OR_NULL,
+        "user_options": _OBJECT_OR_NULL,
     }
-)  # fmt: skip
+)
 USER = Record(
     {
-        "name": _TEXT, "admin": _FLAG, "groups": _WORDS, "roles": _WORDS, "servers": MapOf(SERVER), "created": _WORD,
-        "last_activity": _WORD, "auth_state": _OBJECT,
+        "name": _STRING,
+        "admin": _BOOL_OR_NULL,
+        "groups": _STRINGS,
+        "roles": _STRINGS,
+        "servers": MapOf(SERVER),
+        "created": _STRING_OR_NULL,
+        "last_activity": _STRING_OR_NULL,
+        "auth_state": _OBJECT_OR_NULL,
     },
-    needed=("name",),
-)  # fmt: skip
+    required=("name",),
+)
 TOKEN = Record(
     {
-        "id": _TEXT, "note": _WORD, "scopes": _WORDS, "roles": _WORDS, "created": _WORD, "expires_at": _WORD,
-        "last_activity": _WORD, "token": _TEXT,
+        "id": _STRING,
+        "note": _STRING_OR_NULL,
+        "scopes": _STRINGS,
+        "roles": _STRINGS,
+        "created": _STRING_OR_NULL,
+        "expires_at": _STRING_OR_NULL,
+        "last_activity": _STRING_OR_NULL,
+        "token": _STRING,
     },
-    needed=("id",),
-)  # fmt: skip
-TOKENS = Record({"api_tokens": ListOf(TOKEN)}, needed=("api_tokens",))
-OWNER = Record(
-    {"kind": _TEXT, "name": _TEXT, "scopes": _WORDS, "token_id": _WORD, "admin": _FLAG}, needed=("kind", "name")
+    required=("id",),
 )
-GROUP = Record({"name": _TEXT, "users": _WORDS}, needed=("name",))
-EVENT = Record({"progress": _NUMBER, "message": _WORD, "html_message": _WORD, "failed": _FLAG, "ready": _FLAG})
+TOKENS = Record({"api_tokens": ListOf(TOKEN)}, required=("api_tokens",))
+OWNER = Record(
+    {
+        "kind": _STRING,
+        "name": _STRING,
+        "scopes": _STRINGS,
+        "token_id": _STRING_OR_NULL,
+        "admin": _BOOL_OR_NULL,
+    },
+    required=("kind", "name"),
+)
+GROUP = Record({"name": _STRING, "users": _STRINGS}, required=("name",))
+EVENT = Record(
+    {
+        "progress": _NUMBER_OR_NULL,
+        "message": _STRING_OR_NULL,
+        "html_message": _STRING_OR_NULL,
+        "failed": _BOOL_OR_NULL,
+        "ready": _BOOL_OR_NULL,
+    }
+)

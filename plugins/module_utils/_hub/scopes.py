@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hub's permission scopes: which ones a task needs, and whether a token holds them.
 
-Source of the rules: JupyterHub's documentation of scopes, and ``jupyterhub/scopes.py``.
-
+Source of the rules: JupyterHub's documentation of scopes, and its scopes.py.
 """
 
 from __future__ import annotations
@@ -17,44 +16,43 @@ READ_SERVERS = "read:servers"
 ACCESS = "access:servers"
 
 CULL = ("list:users", "read:users:activity", READ_SERVERS, STOP)
-"""What it takes to stop idle servers of everybody. All supported hubs have these names."""
+"""The scopes to stop the idle servers of all users. All supported hubs have these names."""
 CULL_USERS = ("list:users", "read:users", READ_SERVERS, STOP, "delete:users")
-"""What it takes to delete idle users, too. No lesser scope than ``read:users`` shows when a user was created: how old
-one is, and since when one is idle who was never active."""
+"""The scopes to delete idle users, too. Only ``read:users`` shows when a user was created. The age of a user depends on
+that time, and so does the idle time of a user who was never active."""
+
+META_SCOPES = ("inherit", "self")
+"""Names that stand for other scopes. The hub shows those scopes in their place (``expand_scopes``)."""
 
 
-META = ("inherit", "self")
-"""What stands for other scopes, and is none itself: the hub shows those instead (``expand_scopes``)."""
-
-
-def split(scope: str) -> tuple[str, str, str]:
-    """``read:servers!user=alice`` -> ``("read:servers", "user", "alice")``; no filter gives empty strings."""
+def split_scope(scope: str) -> tuple[str, str, str]:
+    """``read:servers!user=alice`` -> ``("read:servers", "user", "alice")``. Without a filter, two parts are empty."""
     name, _bang, restriction = scope.partition("!")
     kind, _equals, value = restriction.partition("=")
     return name, kind, value
 
 
 def expand_self(scope: str, user: str) -> str:
-    """The scope with the hub's shorthand ``!user`` (the token's owner) written out."""
+    """Return the scope with the hub's shorthand ``!user``, which means the token's owner, written out."""
     return f"{scope}={user}" if scope.endswith("!user") else scope
 
 
-def missing(needed: Iterable[str], held: Iterable[str]) -> list[str]:
-    """Those of the ``needed`` scopes that ``held`` does not cover, in the order in which they are needed.
+def find_missing(needed: Iterable[str], held: Iterable[str]) -> list[str]:
+    """Return the ``needed`` scopes that the ``held`` scopes do not cover, in the order of ``needed``.
 
-    ``held`` is what the hub says of a token: expanded, so that every scope that another one includes stands there by
-    itself. A filter ``!group=`` is taken to cover: only the hub knows who is in the group.
+    ``held`` are the scopes that the hub shows of a token. The hub has expanded them: they list each scope that another
+    scope includes. A filter ``!group=`` counts as covering, because only the hub knows who is in the group.
     """
     held = list(held)
     return [scope for scope in needed if not any(_covers(have, scope) for have in held)]
 
 
 def _covers(have: str, need: str) -> bool:
-    have_name, have_kind, have_value = split(have)
-    name, kind, value = split(need)
+    have_name, have_kind, have_value = split_scope(have)
+    name, kind, value = split_scope(need)
     if have_name != name:
         return False
     if (have_kind, have_value) in (("", ""), (kind, value)) or have_kind == "group":
         return True
-    # The filter of a server is `server=USER/NAME`; a user's filter covers all servers of that user.
+    # The filter for a server is `server=USER/NAME`. A filter for a user covers all servers of that user.
     return have_kind == "user" and kind == "server" and value.partition("/")[0] == have_value

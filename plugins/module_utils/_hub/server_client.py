@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from .responses import (
-    failure_of_server,
     foreign_host,
     is_from_server,
-    misplaced,
-    server_gone,
+    no_route_to_server,
+    server_failed,
+    server_not_running,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class ServerClient:
     def __init__(self, hub: HubClient, url: str, what: str) -> None:
         self._hub = hub
         self._what = what
-        self.url = hub.address(url)
+        self.url = hub.check_address(url)
 
     def answers(self) -> bool:
         """Return whether the server itself answers. The hub answers in its place if it does not run.
@@ -57,11 +57,11 @@ class ServerClient:
         if response.status_code in (401, 403) and not hub.token_header(str(response.request.url)):
             raise foreign_host(response, what, hub.url)
         if 300 <= response.status_code < 400 and not is_from_server(response, hub.url):
-            raise misplaced(response, what)
+            raise no_route_to_server(response, what)
         kind = response.headers.get("Content-Type", "")
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
             # The hub's answer in place of a server that has gone. It answers 403 to a POST, because of XSRF.
-            raise server_gone(response, what)
+            raise server_not_running(response, what)
         if response.status_code >= 500 and "json" in kind:
-            raise failure_of_server(response, what)
+            raise server_failed(response, what)
         return hub.read_json(response, scope="access:servers", what=what)

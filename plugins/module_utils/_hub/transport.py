@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How requests travel: to one host, with one token, within a deadline, and again where that is safe.
+"""How requests are sent: to one host, with one token, within a deadline, and repeated if that is safe.
 
-Knows nothing of a hub's API. Every request of the collection goes through here, those of the websocket excepted, which
+Knows nothing of a hub's API. All requests of the collection go through here, except the websocket's. The websocket
 takes its address, its token and its CA certificates from here.
-
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import math
 import socket
 import time
 import warnings
-from concurrent.futures import TimeoutError as NotInTime
+from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -25,9 +24,9 @@ from urllib.parse import urlsplit
 
 from .connection import (
     Connection,
+    invalid_hub_url,
     is_address,
-    joined,
-    not_an_address,
+    join_url,
     scheme_and_port,
 )
 from .errors import (
@@ -38,11 +37,11 @@ from .errors import (
     quoted,
 )
 from .responses import (
-    distrusts,
+    connection_failed,
     is_passing,
-    no_answer,
-    retry_after_of,
-    too_late,
+    is_untrusted_certificate,
+    read_retry_after,
+    request_timed_out,
 )
 from .threads import in_background
 
@@ -58,73 +57,81 @@ else:
     HAS_REQUESTS = True
 
     class _Session(requests.Session):
-        """Leaves redirects alone: the library would read where one leads, and fail at what is no address."""
+        """Ignores redirects. The library would parse the target of each, and fail if it is not a URL."""
 
         def get_redirect_target(self, resp: requests.Response) -> str | None:
             return None
 
 
-_SAFE = ("GET", "DELETE")
-"""Methods that may be repeated: a second time they change nothing."""
+_SAFE_METHODS = ("GET", "DELETE")
+"""Methods that are safe to repeat: the second request changes nothing."""
 PAUSE, LONGEST_PAUSE = 0.2, 1.0
-"""Seconds between two looks where the first has got no answer of the hub: at first, and at most."""
-_GRACE = 5.0
-"""Seconds for which a request that is safe to repeat is repeated, where a proxy answers in the hub's place."""
-_LAST = 1.0
-"""Seconds that an answer gets which is asked for at the deadline: the last look is the one that counts."""
-_ENOUGH = 5.0
-"""Seconds within which a hub that works answers, a busy one, too: no answer in less says nothing of it."""
-_PROBE = 10.0
-"""Seconds for an answer that costs the other side nothing."""
-_LARGEST = 256 << 20
-"""Bytes of an answer: a thousand times those of a page of a list."""
-_SHORTEST_TOKEN = 8
-"""Characters."""
+"""Seconds before a request is repeated that a proxy has answered in the hub's place: at first, and at most."""
+_EDGE_PATIENCE = 5.0
+"""Seconds for which a request is repeated while a proxy answers in the hub's place. A GET with a deadline is repeated
+up to the deadline."""
+_LAST_TIMEOUT = 1.0
+"""Seconds that a request at the deadline may take. The last look at the hub is the one that counts."""
+_BUSY_HUB_TIMEOUT = 5.0
+"""Seconds within which a working hub answers, even a busy one. No answer in a shorter time says nothing about the hub.
+"""
+_PROBE_TIMEOUT = 10.0
+"""Seconds for the answer to a request that costs the other side nothing."""
+_MAX_ANSWER_BYTES = 256 << 20
+"""The largest answer, in bytes: a thousand times the size of a page of a list."""
+_MIN_TOKEN_LENGTH = 8
+"""Characters. A hub accepts no shorter token (``APIToken.new`` in its orm.py)."""
 
 T = TypeVar("T", bound="Transport")
 
 
 def _hang_up(response: requests.Response) -> None:
-    """End a connection that another thread reads, and that thread with it. Closing it would wait for that."""
+    """End a connection that another thread reads, so that the thread ends. `close` would wait for the thread."""
     connection: Any = response.raw.connection
     with contextlib.suppress(OSError, AttributeError):  # it may have ended meanwhile
         connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Transport:
-    """Requests to one hub and what runs behind it, with one token. A context manager, which closes the connections.
+    """Requests to one hub and the servers behind it, with one token. A context manager that closes the connections.
 
-    ``held`` takes in each secret that it comes to hold, so that whoever shows something can mask them.
+    Each token is added to ``secrets``, so that the caller can mask it in the texts that it shows. Raises `Invalid` if
+    the HTTP library is missing, or if it cannot use ``hub_url``.
     """
 
-    def __init__(self, connection: Connection, held: set[str] | None = None) -> None:
+    def __init__(self, connection: Connection, secrets: set[str] | None = None) -> None:
         if not HAS_REQUESTS:
             raise Invalid(
                 "The Python library requests is not installed where this task runs.", "Install it: pip install requests"
             )
         self.connection = connection
-        self._held = set() if held is None else held
-        self._hold(connection.api_token)
+        self._secrets = set() if secrets is None else secrets
+        self._remember_secret(connection.api_token)
         self.deadline = math.inf
-        self.missed = 0
-        """How often a proxy has answered in the hub's place, and the same was asked again."""
+        self.proxy_answers = 0
+        """How often a request was repeated because a proxy had answered in the hub's place."""
         self._session = _Session()
-        # A session is shared by tokens (`holding`): only the token says who asks.
+        # Several tokens share a session (`with_token`). A cookie would speak for the wrong one.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if not connection.validate_certs:
-            # Whoever turned the check off knows, and need not be told at each request.
+            # The user has turned the check off, and needs no warning at each request.
             warnings.simplefilter("ignore", InsecureRequestWarning)
-        # Only what is safe to repeat is repeated. A connection that was never made is, whatever the method. Answers
-        # that ask for another try are looked at in `send`.
+        # The library repeats a request if its method is safe, or if there was no connection to send it over. `send`
+        # repeats requests because of their answers.
         retry = Retry(
-            total=3, read=1, other=0, backoff_factor=0.2, allowed_methods=_SAFE, respect_retry_after_header=False
-        )  # fmt: skip
-        # A server that is waited for takes up to three connections: its start, its stream, and a look.
+            total=3,
+            read=1,
+            other=0,
+            backoff_factor=0.2,
+            allowed_methods=_SAFE_METHODS,
+            respect_retry_after_header=False,
+        )
+        # The start of a server takes up to three connections: for its POST, its progress stream, and a look at it.
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=300)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        if self._prepared(self.url) is None:
-            raise not_an_address()
+        if self._normalize_address(self.url) is None:
+            raise invalid_hub_url()
 
     def __enter__(self: T) -> T:
         return self
@@ -133,26 +140,29 @@ class Transport:
         self._session.close()
 
     def with_token(self: T, api_token: str) -> T:
-        """The same hub over the same connections with another token. Raises `Invalid` where that can be none."""
-        self._hold(api_token.strip())
+        """Return a client of the same hub with another token. Raises `Invalid` if the text cannot be a token."""
+        self._remember_secret(api_token.strip())
         other = copy(self)
         other.connection = replace(self.connection, api_token=api_token)
         return other
 
-    def _hold(self, secret: str) -> None:
-        # A hub takes no shorter one (``APIToken.new`` in its orm.py). To mask a word would garble what is told.
-        if len(secret) >= _SHORTEST_TOKEN:
-            self._held.add(secret)
+    def _remember_secret(self, secret: str) -> None:
+        # A shorter text may be a word, and to mask a word would garble texts.
+        if len(secret) >= _MIN_TOKEN_LENGTH:
+            self._secrets.add(secret)
 
-    def patient(self: T, deadline: float) -> T:
-        """The same hub for one whose single request may take as long as that, such as one that starts a kernel."""
+    def with_long_request(self: T, deadline: float) -> T:
+        """Return a client of the same hub whose single request may take until the ``deadline`` (of `time.monotonic`).
+
+        For requests that the other side answers when its work is done, such as the start of a kernel.
+        """
         other = self.with_deadline(deadline)
-        left = max(deadline - time.monotonic(), _LAST)
+        left = max(deadline - time.monotonic(), _LAST_TIMEOUT)
         other.connection = replace(self.connection, request_timeout=left)
         return other
 
     def with_deadline(self: T, deadline: float) -> T:
-        """The same hub for one who waits no longer than to the ``deadline`` (of `time.monotonic`), for any answer."""
+        """Return a client of the same hub that waits for no answer beyond the ``deadline`` (of `time.monotonic`)."""
         other = copy(self)
         other.deadline = deadline
         return other
@@ -163,31 +173,33 @@ class Transport:
 
     def resolve(self, url: str) -> str:
         """Return the address that the hub gives as a path, or, with subdomains, as a whole URL."""
-        return joined(self.url, url)
+        return join_url(self.url, url)
 
-    def address(self, url: str) -> str:
-        """An address that somebody told, as the HTTP library reads it. Raises `UnexpectedAnswer` where two programs may
-        read two hosts in it, since one of them would get the token."""
-        found = self._prepared(url)
+    def check_address(self, url: str) -> str:
+        """Return a server's address from the hub's answer, as the HTTP library reads it.
+
+        Raises `UnexpectedAnswer` if two programs may read two hosts in it, because the wrong one might get the token.
+        """
+        found = self._normalize_address(url)
         if found is None:
             raise UnexpectedAnswer(
-                f"The hub tells the address {quoted(url)}, which is none.",
-                "Look at what writes it: the hub's configuration, its proxy, or the spawner.",
+                f"The hub returns the address {quoted(url)}, which is not valid.",
+                "Check what sets it: the hub's configuration, its proxy, or the spawner.",
             )
         return found
 
     @staticmethod
-    def _prepared(url: str) -> str | None:
-        """What the HTTP library makes of an address; None for what is none."""
+    def _normalize_address(url: str) -> str | None:
+        """Return the address in the form in which the HTTP library uses it, or None if it is not an address."""
         try:
             return str(requests.Request("GET", url).prepare().url) if is_address(url) else None
         except (requests.RequestException, ValueError):
             return None
 
     def token_header(self, url: str) -> dict[str, str]:
-        """The header that carries the token, for the hub's host and its subdomains; empty for any other.
+        """Return the header with the token, or no header if ``url`` is not at the hub's host or a subdomain of it.
 
-        ``url`` is what the HTTP library connects to, in its own words: see `address`.
+        ``url`` is the address to which the HTTP library connects, see `check_address`.
         """
         hub, other = urlsplit(self.url), urlsplit(url)
         host, home = other.hostname or "", hub.hostname or ""
@@ -196,16 +208,19 @@ class Transport:
         return {"Authorization": f"token {token}"} if same and token else {}
 
     def trusted_cas(self, url: str) -> str:
-        """The file or folder of CA certificates that requests to this address trust; empty where none are checked."""
+        """Return the file or folder of CA certificates that requests to this address trust.
+
+        Returns an empty text if requests do not check certificates.
+        """
         verify = self._settings(url)["verify"]
         return str(DEFAULT_CA_BUNDLE_PATH if verify is True else verify or "")
 
     def proxy(self, url: str) -> str | None:
-        """The address of the proxy that requests to this address go through, by the environment; None for none."""
+        """Return the address of the proxy that the environment names for requests to this address, or None."""
         return select_proxy(url, self._settings(url)["proxies"])
 
     def _settings(self, url: str) -> Any:
-        """What the HTTP library makes of the environment for this address."""
+        """Return the settings that the HTTP library reads from the environment for this address."""
         return self._session.merge_environment_settings(url, {}, None, self.connection.verify, None)
 
     def send(
@@ -218,32 +233,38 @@ class Transport:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> requests.Response:
-        """One request; every failure to get an answer comes as a `HubError`."""
+        """Send one request and return its answer, whatever its status. Raises `HubError` if no answer arrives.
+
+        A request that is safe to repeat is repeated while a proxy answers in the hub's place, or while the hub asks to
+        be called again later.
+        """
         patience = self.connection.request_timeout
-        # A look of somebody who waits goes on as long as that does. Others would rather know than wait.
-        over, pause = time.monotonic() + min(_GRACE, patience), PAUSE
+        # With a deadline, a GET is repeated up to the deadline: the caller waits for something in any case.
+        over, pause = time.monotonic() + min(_EDGE_PATIENCE, patience), PAUSE
         over = self.deadline if method == "GET" and self.deadline < math.inf else min(over, self.deadline)
         while True:
-            timeout = self._time_for(patience)
+            timeout = self._limit_timeout(patience)
             try:
-                response = self._in_time(timeout, method, url, token=token, json=body, params=params, headers=headers)
+                response = self._send_within(
+                    timeout, method, url, token=token, json=body, params=params, headers=headers
+                )
             except requests.RequestException as error:
-                raise self._ended(no_answer(error, method, url, timeout), timeout) from None
-            except NotInTime:
-                raise self._ended(too_late(method, url, timeout), timeout) from None
-            wait = max(retry_after_of(response) or 0.0, pause)
+                raise self._mark_cut_short(connection_failed(error, method, url, timeout), timeout) from None
+            except FutureTimeout:
+                raise self._mark_cut_short(request_timed_out(method, url, timeout), timeout) from None
+            wait = max(read_retry_after(response) or 0.0, pause)
             if response.status_code != 429:
-                # A proxy guesses when the hub is back. One more look costs the hub nothing while it is away.
+                # A proxy only guesses when the hub is back. A request costs the hub nothing while it is away.
                 wait = min(wait, LONGEST_PAUSE)
-            if method not in _SAFE or not is_passing(response) or time.monotonic() + wait > over:
+            if method not in _SAFE_METHODS or not is_passing(response) or time.monotonic() + wait > over:
                 return response
-            self.missed += response.status_code != 429  # the hub is there, and has too much to do
+            self.proxy_answers += response.status_code != 429  # a 429 means that the hub is there, and busy
             time.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _ended(self, failure: HubError, timeout: float) -> HubError:
-        """The failure, which says whether it is the deadline that has left the answer only this ``timeout`` (s)."""
-        patience = min(self.connection.request_timeout, _ENOUGH)
+    def _mark_cut_short(self, failure: HubError, timeout: float) -> HubError:
+        """Return the failure with ``is_cut_short``: whether it is because the deadline left too short a ``timeout``."""
+        patience = min(self.connection.request_timeout, _BUSY_HUB_TIMEOUT)
         return failure.with_cut_short(isinstance(failure, Timeout) and timeout < patience)
 
     def probe(self, url: str) -> requests.Response | None:
@@ -252,42 +273,42 @@ class Transport:
         Raises `TlsFailure` for a certificate that is not trusted.
         """
         try:
-            return self._in_time(self._time_for(_PROBE), "GET", url, token=False)
-        except NotInTime:
+            return self._send_within(self._limit_timeout(_PROBE_TIMEOUT), "GET", url, token=False)
+        except FutureTimeout:
             return None
         except requests.RequestException as error:
-            if distrusts(error):
-                raise no_answer(error, "GET", url, _PROBE) from None
+            if is_untrusted_certificate(error):
+                raise connection_failed(error, "GET", url, _PROBE_TIMEOUT) from None
             return None
 
-    def _time_for(self, patience: float) -> float:
-        """How many seconds an answer gets that is usually waited for so long."""
-        return min(patience, max(self.deadline - time.monotonic(), _LAST))
+    def _limit_timeout(self, patience: float) -> float:
+        """Return the timeout of the next request, in seconds: ``patience``, or less if the deadline is near."""
+        return min(patience, max(self.deadline - time.monotonic(), _LAST_TIMEOUT))
 
-    def _in_time(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
-        # The HTTP library counts from the last byte, and anew where it tries again: an answer that comes drop by drop
+    def _send_within(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
+        # The HTTP library's timeout starts again at each byte and at each repetition. An answer that arrives slowly
         # would never end.
         opened: list[requests.Response] = []
-        work = in_background(partial(self._whole, opened, method, url, timeout=timeout, **more))
+        work = in_background(partial(self._read_response, opened, method, url, timeout=timeout, **more))
         try:
             return work.result(timeout)
-        except NotInTime:
+        except FutureTimeout:
             for response in opened:
                 _hang_up(response)
             raise
 
-    def _whole(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:
-        """One request with its answer to the end. Raises `UnexpectedAnswer` for one that is larger than any."""
+    def _read_response(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:
+        """Send one request and read its whole answer. Raises `UnexpectedAnswer` if the answer is too large."""
         response = self.open(method, url, stream=True, **more)
         opened.append(response)
         content = bytearray()
         for piece in response.iter_content(65536):
             content += piece
-            if len(content) > _LARGEST:
+            if len(content) > _MAX_ANSWER_BYTES:
                 response.close()
                 raise UnexpectedAnswer(
-                    f"{url} answered with more than {_LARGEST >> 20} MiB, which no JupyterHub does.",
-                    "Check hub_url, and look at what answers there.",
+                    f"{url} answered with more than {_MAX_ANSWER_BYTES >> 20} MiB, which no JupyterHub does.",
+                    "Check hub_url, and which program answers there.",
                     status=response.status_code, method=method, url=url,
                 )  # fmt: skip
         response._content = bytes(content)
@@ -303,21 +324,24 @@ class Transport:
         headers: dict[str, str] | None = None,
         **more: Any,
     ) -> requests.Response:
+        """Send one request once and return its answer. Raises the HTTP library's exceptions."""
+
         def authorize(request: Any) -> Any:
-            # As `auth`, or the HTTP library would prefer what ~/.netrc has for the host. By the request's own address:
-            # the host that the library connects to is the one that is looked at.
+            # As `auth`, because otherwise the HTTP library would prefer the entry of ~/.netrc for the host. With the
+            # request's own address, because the library connects to the host in that address.
             if token:
                 request.headers.update(self.token_header(request.url))
             return request
 
-        target = self.address(url)
+        target = self.check_address(url)
         try:
             return self._session.request(
                 method, target, auth=authorize, timeout=(min(timeout, 10.0), timeout), allow_redirects=False,
                 verify=self.connection.verify, cert=self.connection.cert, headers=headers, **more,
             )  # fmt: skip
         except ValueError as error:
-            # The address is sound. The library reads no other one but a proxy's, and not all of it in its own terms.
+            # The target is valid, so the error is about the proxy's address, the only other one that the library reads.
+            # Not all such errors are of the library's own class.
             if self.proxy(target):
                 raise requests.exceptions.InvalidProxyURL(error) from None
             raise error if isinstance(error, requests.RequestException) else requests.ConnectionError(error) from None

@@ -15,88 +15,98 @@ from .errors import Invalid
 
 @dataclass(frozen=True)
 class Dialect:
-    """How hubs since ``version`` want things said."""
+    """The API of hubs from ``version`` on."""
 
     version: tuple[int, int]
-    wraps_user_options: bool
-    """Options of a spawner travel as ``{"user_options": {...}}``; older hubs take the whole body for the options."""
+    has_wrapped_options: bool
+    """The body that starts a server is ``{"user_options": {...}}``. In older hubs, the options are the whole body."""
     scopes: dict[str, str] = field(default_factory=dict)
-    """Scopes of today that these hubs know under another name."""
-    names_token: bool = True
-    """GET /user says which token it is that asks."""
-    cancels_starts: bool = True
-    """DELETE of a server that is starting cancels that; older hubs refuse it until the start is over."""
+    """The names that these hubs have for scopes of the newest hubs, by the newest names."""
+    has_token_id: bool = True
+    """``GET /user`` returns the id of the token that the request carries."""
+    may_cancel_starts: bool = True
+    """DELETE cancels the start of a server. Older hubs refuse it until the server has started."""
 
-    def body(self, user_options: dict[str, Any] | None, options_format: str = "auto") -> dict[str, Any] | None:
-        """The body that starts a server with these options. None asks for the hub's own choice: the last ones used.
+    def build_start_body(
+        self, user_options: dict[str, Any] | None, options_format: str = "auto"
+    ) -> dict[str, Any] | None:
+        """Return the body of the request that starts a server with these options.
 
-        ``options_format`` is ``wrapped`` or ``flat``, for a spawner that wants them otherwise than its hub (``auto``).
+        Without options (None) there is no body, and the hub uses the options of the last start. ``options_format`` is
+        ``wrapped`` or ``flat``, for a spawner that needs another format than its hub, or ``auto`` for the hub's format.
         """
         if user_options is None:
             return None
-        # No options at all are said as the hub wants it: JupyterHub 6 takes a bare {} for the last ones, too.
+        # Empty options always have the hub's format: JupyterHub 6 takes a bare {} for the options of the last start.
         follows_hub = options_format == "auto" or not user_options
-        wraps = self.wraps_user_options if follows_hub else options_format == "wrapped"
+        wraps = self.has_wrapped_options if follows_hub else options_format == "wrapped"
         return {"user_options": user_options} if wraps else user_options
 
-    def kept(self, user_options: dict[str, Any] | None, options_format: str = "auto") -> dict[str, Any] | None:
-        """What these hubs show of the options when they have been sent so; None where none are."""
-        body = self.body(user_options, options_format)
-        inside = body.get("user_options") if self.wraps_user_options and body is not None else None
-        return inside if isinstance(inside, dict) else body
+    def predict_user_options(
+        self, user_options: dict[str, Any] | None, options_format: str = "auto"
+    ) -> dict[str, Any] | None:
+        """Return the ``user_options`` that the hub shows after a start with these options, or None without options."""
+        body = self.build_start_body(user_options, options_format)
+        unwrapped = body.get("user_options") if self.has_wrapped_options and body is not None else None
+        return unwrapped if isinstance(unwrapped, dict) else body
 
-    def scope(self, scope: str) -> str:
-        """A scope of today's hubs in the words of this one."""
+    def translate_scope(self, scope: str) -> str:
+        """Return the name that these hubs have for a scope of the newest hubs. A filter (``!user=alice``) stays."""
         name, bang, restriction = scope.partition("!")
         return self.scopes.get(name, name) + bang + restriction
 
 
 DIALECTS = (
-    Dialect((6, 0), wraps_user_options=True),
-    # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`; the latter stood alone before, too.
-    Dialect((5, 0), wraps_user_options=False, scopes={"start:servers": "servers"}),
-    # Before 3.0 a token could not be given scopes: such hubs mint all-powerful ones, so they are not talked to.
+    Dialect((6, 0), has_wrapped_options=True),
+    # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`. The latter existed before, too.
+    Dialect((5, 0), has_wrapped_options=False, scopes={"start:servers": "servers"}),
+    # Older hubs are not supported: before 3.0 a token could not be given scopes, and had all permissions of its owner.
     Dialect(
-        (3, 0), wraps_user_options=False, scopes={"start:servers": "servers"}, names_token=False, cancels_starts=False
+        (3, 0),
+        has_wrapped_options=False,
+        scopes={"start:servers": "servers"},
+        has_token_id=False,
+        may_cancel_starts=False,
     ),
 )
 
 
-def version_of(text: str) -> tuple[int, ...]:
-    """``17.3.0.dev1`` -> ``(17, 3, 0)``; empty for what begins with no number, or with one that no version has."""
+def parse_version(text: str) -> tuple[int, ...]:
+    """``17.3.0.dev1`` -> ``(17, 3, 0)``. Empty if the text does not start with a number of at most nine digits."""
     match = re.match(r"\d{1,9}(?:\.\d{1,9})*(?!\d)", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def mints_by_kind(version: str) -> bool:
-    """Whether a hub compares the user for whom a service mints a token with the names of services.
+def has_service_mint_bug(version: str) -> bool:
+    """Return whether the hub takes the user for whom a service mints a token for a service of that name.
 
-    Before 5.5.3 and 6.1.0 it passes the kind of who asks in place of the user's (``UserTokenListAPIHandler.post`` in
-    its apihandlers/users.py). There it takes ``tokens!service=NAME`` or ``tokens`` to mint one for the user NAME.
+    Before 5.5.3 and 6.1.0 the hub checks the kind of the requester in place of the user's kind
+    (``UserTokenListAPIHandler.post`` in its apihandlers/users.py). On these hubs a service needs the scope
+    ``tokens!service=NAME`` or ``tokens`` to mint a token for the user NAME.
     """
-    number = version_of(version)
+    number = parse_version(version)
     return number < (5, 5, 3) or (6,) <= number < (6, 1)
 
 
-def lacked_to_mint(version: str, kind: str, scopes: Iterable[str], user: str) -> str | None:
+def find_missing_mint_scope(version: str, kind: str, scopes: Iterable[str], user: str) -> str | None:
     """Return the scope that a service lacks to mint tokens for that user, or None.
 
     ``kind`` is the kind of the token's owner, and ``scopes`` are those that the token holds.
     """
     scope = f"tokens!service={user}"
-    # A filter by group would do for a user, and does nothing for what the hub takes for a service.
+    # A filter by group covers users. It does not help here, because the hub takes the user for a service.
     may = {"tokens", scope} & set(scopes)
-    return scope if kind == "service" and mints_by_kind(version) and not may else None
+    return scope if kind == "service" and has_service_mint_bug(version) and not may else None
 
 
-def dialect_of(version: str) -> Dialect:
-    """How a hub of this version wants things said. Raises `Invalid` for one that is too old."""
-    number = version_of(version)
+def find_dialect(version: str) -> Dialect:
+    """Return the API of hubs of this version. Raises `Invalid` if the version is too old, or is not a version."""
+    number = parse_version(version)
     for dialect in DIALECTS:
         if number >= dialect.version:
             return dialect
     hint = "Upgrade it: JupyterHub 4.1 is the oldest supported one."
     raise Invalid(
         f"The hub runs JupyterHub {version}.",
-        hint if number else f"That is no version of JupyterHub's: check hub_url. {hint}",
+        hint if number else f"That is not a version of JupyterHub: check hub_url. {hint}",
     )

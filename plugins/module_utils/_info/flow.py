@@ -18,8 +18,8 @@ from .._hub.errors import (
 )
 from .._hub.models import Owner, User
 from .._hub.schemas import TOKEN
-from .._hub.scopes import READ_SERVERS, split
-from .._hub.times import moment
+from .._hub.scopes import READ_SERVERS, split_scope
+from .._hub.times import parse_time
 from .._path.plan import Flow, Plan, Report, Result
 from .._path.workers import map_concurrently
 from .._token.model import list_of
@@ -131,7 +131,7 @@ class InfoFlow(Flow):
             return {}
         try:
             return self._hub.get(
-                "users", owner.name, "tokens", owner.token_id, scope=_TOKENS, what="the token", shape=TOKEN
+                "users", owner.name, "tokens", owner.token_id, scope=_TOKENS, what="the token", schema=TOKEN
             )
         except HubError as error:
             if error.code in _NOT_TOLD:
@@ -149,7 +149,7 @@ class InfoFlow(Flow):
     def _may_list_tokens(self) -> None:
         """Tell all at once what the token lacks, where it holds no such scope for anybody."""
         held = self._hub.held_scopes
-        names = {split(scope)[0] for scope in held}
+        names = {split_scope(scope)[0] for scope in held}
         lacking = [
             scope for scope in (_TOKENS, *((_LIST,) if self._wanted.users is None else ())) if scope not in names
         ]
@@ -208,11 +208,11 @@ def _listed(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
         "note": model.get("note"),
         "scopes": sorted(map(str, scopes)) if isinstance(scopes, list) else None,
         "created": created,
-        "age_seconds": _seconds(moment(created), now),
+        "age_seconds": _seconds(parse_time(created), now),
         "expires_at": expires,
-        "expires_in_seconds": _seconds(now, moment(expires)),
+        "expires_in_seconds": _seconds(now, parse_time(expires)),
         "last_activity": used,
-        "idle_seconds": _seconds(moment(used), now),
+        "idle_seconds": _seconds(parse_time(used), now),
     }
 
 

@@ -140,12 +140,12 @@ class ServerFlow(Item):
                 stop.checked(self._hub, wanted.user, wanted.name, deadline)
                 found = model.read(self._hub, wanted.user, wanted.name)
             # The hub's options are compared with the options that it would show after a start with the desired ones.
-            options = self._hub.dialect.kept(wanted.user_options, wanted.options_format)
+            options = self._hub.dialect.predict_user_options(wanted.user_options, wanted.options_format)
             shown = replace(wanted, user_options=options)
             must_answer = wanted.state == "started" and found.state == "ready"
             # Half of the time is left for the start that follows if it does not answer.
             answers = not must_answer or self._answers(found.url, (time.monotonic() + deadline) / 2)
-            actions = model.steps(shown, found, answers, self._hub.dialect.cancels_starts)
+            actions = model.steps(shown, found, answers, self._hub.dialect.may_cancel_starts)
         except HubError as error:
             raise error.with_result(self._answer(found, state="failed", reason=error.message)) from None
         after = model.foreseen(shown, found, {action.verb for action in actions})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._hub.client import HubClient
-from .._hub.connection import api_path
+from .._hub.connection import build_api_path
 from .._hub.errors import Conflict, Invalid, MissingScope, quoted
 from .._hub.models import Server
 from .._hub.scopes import READ_SERVERS
@@ -36,7 +36,7 @@ class ServerSpec:
     on_timeout: str = "stop"
 
     def __post_init__(self) -> None:
-        api_path(*server_path(self.user, self.name))  # a name that cannot be is told before anything is asked
+        build_api_path(*server_path(self.user, self.name))  # a name that cannot be is told before anything is asked
         try:
             json.dumps(self.user_options, allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -22,7 +22,7 @@ from .._hub.errors import (
 )
 from .._hub.models import Server
 from .._hub.polling import is_hub_away, poll_until
-from .._hub.responses import NO_WAY
+from .._hub.responses import NO_ROUTE_HINT
 from .._hub.scopes import START
 from .._hub.server_client import ServerClient
 from .._hub.threads import hold_lock, in_background
@@ -188,7 +188,7 @@ class Spawn:
         )
         return Invalid(
             message,
-            f"{NO_WAY} The server was left as it is.",
+            f"{NO_ROUTE_HINT} The server was left as it is.",
             result={"changed": self.did_start, "state": "ready", "reason": message},
         )
 
@@ -196,7 +196,7 @@ class Spawn:
 
     def _post(self) -> int:
         wanted, hub = self._wanted, self._hub
-        body = hub.dialect.body(wanted.user_options, wanted.options_format)
+        body = hub.dialect.build_start_body(wanted.user_options, wanted.options_format)
         path = server_path(wanted.user, wanted.name)
         return hub.write("POST", *path, scope=START, what=wanted.title, body=body)[0]
 
@@ -256,9 +256,9 @@ class Spawn:
     # How it is followed
 
     def _look(self) -> Server:
-        missed, posted = self._looking.missed, self._claim.posted
+        proxy_answers, posted = self._looking.proxy_answers, self._claim.posted
         self.last = read(self._looking, self._wanted.user, self._wanted.name)
-        if self._looking.missed > missed:
+        if self._looking.proxy_answers > proxy_answers:
             self._lose_sight()
         if self._claim.see(self.last, posted):
             self._reason = None  # it was that of an earlier start

@@ -24,7 +24,7 @@ from .._hub.models import Server
 from .._hub.polling import is_hub_away, poll_until
 from .._hub.scopes import STOP
 from .._hub.threads import in_background
-from .._hub.times import moment
+from .._hub.times import parse_time
 from .model import (
     none_of,
     read,
@@ -56,7 +56,7 @@ def stop(hub: HubClient, user: str, name: str, timeout: float, since: str | None
 
 def is_newer(found: Server, since: str | None) -> bool:
     """Whether the server runs or starts by a later start than that."""
-    began, before = moment(found.started), moment(since)
+    began, before = parse_time(found.started), parse_time(since)
     return found.state != "stopped" and began is not None and before is not None and began > before
 
 

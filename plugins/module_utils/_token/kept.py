@@ -11,7 +11,7 @@ from .._hub.client import HubClient
 from .._hub.connection import can_be_token
 from .._hub.errors import HubError, Unauthorized
 from .._hub.models import Owner
-from .._hub.scopes import META
+from .._hub.scopes import META_SCOPES
 from . import secret_file as _secrets
 from .model import Token, TokenSpec, why_replace
 
@@ -70,7 +70,7 @@ class Keeper:
         if held is None or token is None:
             return None, flaw
         flaw = why_replace(token, self._wanted, now)
-        lost = held.missing_scopes(scope for scope in self._wanted.scopes or () if scope not in META)
+        lost = held.missing_scopes(scope for scope in self._wanted.scopes or () if scope not in META_SCOPES)
         return token, flaw or (f"its owner has lost {', '.join(lost)}" if lost and held.held_scopes else "")
 
     def _recognize(self, secret: str, present: list[Token]) -> tuple[HubClient | None, Token | None, str]:
@@ -94,7 +94,7 @@ class Keeper:
 
     def _that_it_may_be(self, owner: Owner, present: list[Token]) -> list[Token]:
         """Which of the listed tokens has this identity. JupyterHub 4 does not say so: there it may be several."""
-        if self._hub.dialect.names_token:
+        if self._hub.dialect.has_token_id:
             return [token for token in present if token.id == owner.token_id]
         # What it may do is all there is to tell it from others of the user.
         scopes = owner.scopes

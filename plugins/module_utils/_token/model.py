@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._hub.client import HubClient
-from .._hub.connection import seconds
+from .._hub.connection import parse_duration
 from .._hub.errors import Invalid, quoted
 from .._hub.schemas import TOKENS
 from .._hub.scopes import expand_self
-from .._hub.times import moment, stamp
+from .._hub.times import format_time, parse_time
 
 _MARK = re.compile(r" \[hubops ([0-9a-f]{12})-([0-9a-f]{8})\]$")
 REPLACED = "its successor is kept and works"
@@ -48,19 +48,19 @@ class RenewBefore:
         match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%", text.strip())
         if match:
             return RenewBefore(share=float(match[1]) / 100)
-        return RenewBefore(seconds=seconds(text, "renew_before"))
+        return RenewBefore(seconds=parse_duration(text, "renew_before"))
 
     def due(self, token: Token, now: float) -> bool:
         """Whether the token's successor is to be minted. ``now``: seconds since 1970."""
-        ends = moment(token.expires_at)
+        ends = parse_time(token.expires_at)
         if ends is None:
             return False
-        lifetime = ends - (moment(token.created) or ends)
+        lifetime = ends - (parse_time(token.created) or ends)
         return ends - now <= max(self.seconds, self.share * lifetime)
 
     def outlives(self, token: Token) -> bool:
         """Whether the token was due as soon as it was minted."""
-        ends, began = moment(token.expires_at), moment(token.created)
+        ends, began = parse_time(token.expires_at), parse_time(token.created)
         return ends is not None and began is not None and self.seconds >= ends - began
 
 
@@ -161,17 +161,17 @@ class Token:
     @property
     def born(self) -> float:
         """When it was minted, in seconds since 1970."""
-        return moment(self.created) or 0.0
+        return parse_time(self.created) or 0.0
 
     @property
     def used(self) -> float:
         """When it was used last, in seconds since 1970; 0 where it never was."""
-        return moment(self.last_activity) or 0.0
+        return parse_time(self.last_activity) or 0.0
 
     @property
     def use(self) -> str:
         """When it was used last, in words."""
-        return f"it was used last at {stamp(self.used)}" if self.used else "it was never used"
+        return f"it was used last at {format_time(self.used)}" if self.used else "it was never used"
 
 
 def why_replace(token: Token, wanted: TokenSpec, now: float) -> str:
@@ -189,7 +189,7 @@ def why_replace(token: Token, wanted: TokenSpec, now: float) -> str:
                 "anew by every run.",
                 "Make renew_before shorter, or a share of the lifetime such as 25%.",
             )
-        return f"it expires at {stamp(moment(token.expires_at) or now)}"
+        return f"it expires at {format_time(parse_time(token.expires_at) or now)}"
     return ""
 
 
@@ -241,7 +241,7 @@ def in_use(others: Sequence[Token], kept: Token | None) -> list[Token]:
 def list_of(hub: HubClient, user: str) -> list[dict[str, Any]]:
     """The user's API tokens as the hub shows them. The hub purges the expired ones on this occasion."""
     what = f"user {quoted(user)}"
-    found: list[dict[str, Any]] = hub.get("users", user, "tokens", scope="read:tokens", what=what, shape=TOKENS)[
+    found: list[dict[str, Any]] = hub.get("users", user, "tokens", scope="read:tokens", what=what, schema=TOKENS)[
         "api_tokens"
     ]
     return found

@@ -29,8 +29,8 @@ from .._hub.errors import (
     quoted,
 )
 from .._hub.schemas import TOKEN
-from .._hub.times import stamp
-from .._hub.versions import lacked_to_mint
+from .._hub.times import format_time
+from .._hub.versions import find_missing_mint_scope
 from .._path.batch import Item
 from .._path.plan import Action, Plan, Result
 from . import secret_file as _secrets
@@ -80,7 +80,7 @@ class TokenFlow(Item):
         wanted = self._wanted
         if wanted.path is not None:
             _secrets.check(wanted.path)
-        if wanted.overlap and not self._hub.dialect.names_token:
+        if wanted.overlap and not self._hub.dialect.has_token_id:
             raise Invalid(
                 "overlap needs JupyterHub 5.0: an older one does not say which of two tokens a secret belongs to.",
                 "Leave overlap out, or upgrade the hub.",
@@ -152,7 +152,7 @@ class TokenFlow(Item):
         here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
         raise Conflict(
             f"The {self.name} may be kept at another place: {here}, and the hub has token {token.id}, minted at "
-            f"{stamp(token.born)}; {token.use}.",
+            f"{format_time(token.born)}; {token.use}.",
             "Give path or secret of the place that keeps it, or run this only there. To replace it all the same, set "
             "rotate: true or on_lost: replace; to have a token of its own here, choose another note.",
         )
@@ -160,7 +160,7 @@ class TokenFlow(Item):
     def _check_service(self) -> None:
         """Raise `MissingScope` where this hub would not let the service that asks mint a token for this user."""
         hub = self._hub
-        scope = lacked_to_mint(hub.version, hub.owner.kind, hub.held_scopes, self._wanted.user)
+        scope = find_missing_mint_scope(hub.version, hub.owner.kind, hub.held_scopes, self._wanted.user)
         if scope is not None:
             raise MissingScope(
                 f"JupyterHub {hub.version} lets a service mint tokens for user {quoted(self._wanted.user)} only with "
@@ -185,7 +185,7 @@ class TokenFlow(Item):
     def _is_handed_over(self) -> bool:
         """Whether the caller keeps the new secret, and a later run can tell that it does."""
         wanted = self._wanted
-        return wanted.path is None and wanted.secret is not None and self._hub.dialect.names_token
+        return wanted.path is None and wanted.secret is not None and self._hub.dialect.has_token_id
 
     def apply(self, plan: Plan) -> Result:
         wanted, answer, done = self._wanted, plan.predicted, list[Action]()
@@ -244,8 +244,8 @@ class TokenFlow(Item):
         for token in self._list():
             if token.digest is not None and token.id not in known and _order(token) < _order(minted):
                 raise Conflict(
-                    f"Another run has minted token {token.id} at {stamp(token.born)}, at the same time, and keeps the "
-                    f"{self.name} at another place.",
+                    f"Another run has minted token {token.id} at {format_time(token.born)}, at the same time, and "
+                    f"keeps the {self.name} at another place.",
                     "Run this at one place only, or choose another note here. The token that this run had minted is "
                     "revoked.",
                 )
@@ -257,7 +257,7 @@ class TokenFlow(Item):
         if wanted.roles is not None:
             body["roles"] = list(wanted.roles)
         else:
-            body["scopes"] = [dialect.scope(scope) for scope in wanted.scopes or ()]
+            body["scopes"] = [dialect.translate_scope(scope) for scope in wanted.scopes or ()]
         for attempts_left in reversed(range(_ATTEMPTS)):
             note = wanted.marked_note()
             try:
@@ -265,7 +265,7 @@ class TokenFlow(Item):
                     "POST", "users", wanted.user, "tokens", scope="tokens", what=f"a token of user '{wanted.user}'",
                     body={**body, "note": note},
                 )  # fmt: skip
-                if TOKEN.misfit(model) is None and model.get("token"):
+                if TOKEN.find_mismatch(model) is None and model.get("token"):
                     return Token.of(model), str(model["token"])
                 raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
             except Invalid as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._hub.client import HubClient
-from .._hub.connection import api_path
+from .._hub.connection import build_api_path
 from .._hub.errors import (
     Conflict,
     HubError,
@@ -57,7 +57,7 @@ class UserFlow(Flow):
         """Create, change, join and delete only what differs. Servers go first: see `apply`."""
         wanted = self._wanted
         for group in wanted.groups:
-            api_path("groups", group)  # a name that no hub can have is told before anything else
+            build_api_path("groups", group)  # a name that no hub can have is told before anything else
         found = self._read()
         actions = tuple(self._actions(found))
         before = self._picture(found)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...module_utils._cull.policy import Limits, Policy, Rule, Share
-from ...module_utils._hub.connection import base_url, seconds
+from ...module_utils._hub.connection import normalize_hub_url, parse_duration
 from ...module_utils._hub.errors import Invalid
 from ...module_utils._hub.scopes import CULL, CULL_USERS
 from .service_account import is_true
@@ -167,7 +167,7 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
             "path has quotes or backslashes. Give it another path."
         )
     try:
-        base_url(str(settings["connection"]["url"]))
+        normalize_hub_url(str(settings["connection"]["url"]))
     except Invalid as error:
         yield f"{error.message} {error.hint}"
     yield from _of_the_environment(settings)
@@ -185,7 +185,7 @@ def _of_kinds(policy: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _of_a_duration(option: str, value: Any, prefix: str = "idle_culler_") -> Iterator[str]:
     try:
-        seconds(value, prefix + option)
+        parse_duration(value, prefix + option)
     except Invalid as error:
         yield f"{error.message} {error.hint}"
 
@@ -237,7 +237,7 @@ def _options(arguments: Mapping[str, Any]) -> list[str]:
 
 def _in_the_hub_s_pod(hub_url: str) -> str:
     """The API without the cluster's network between, whose policies may forbid the hub to speak to itself."""
-    path = urlsplit(base_url(hub_url)).path if hub_url else "/"
+    path = urlsplit(normalize_hub_url(hub_url)).path if hub_url else "/"
     return f"http://localhost:8081{path}hub/api"
 
 
@@ -314,7 +314,7 @@ def _literal(value: Any) -> str:
 
 
 def _whole(duration: Any) -> int:
-    return max(1, math.ceil(seconds(duration, "a duration")))
+    return max(1, math.ceil(parse_duration(duration, "a duration")))
 
 
 def _is_never(limit: Any) -> bool:

@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...module_utils._hub.scopes import CULL, CULL_USERS, split
+from ...module_utils._hub.scopes import CULL, CULL_USERS, split_scope
 from ...module_utils._hub.versions import (
-    lacked_to_mint,
-    mints_by_kind,
-    version_of,
+    find_missing_mint_scope,
+    has_service_mint_bug,
+    parse_version,
 )
 
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -253,7 +253,7 @@ def hub_config(
 def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, Any]) -> Iterator[str]:
     """What keeps the service that runs the role from minting tokens on this version of JupyterHub."""
     kind, scopes = str(token.get("kind")), token.get("scopes") or ()
-    lacking = list(filter(None, (lacked_to_mint(hub["version"], kind, scopes, name) for name in names)))
+    lacking = list(filter(None, (find_missing_mint_scope(hub["version"], kind, scopes, name) for name in names)))
     if lacking:
         yield (
             f"JupyterHub {hub['version']} lets a service mint a user's tokens only with a scope for a service of the "
@@ -270,7 +270,7 @@ def _beyond_its_own(name: str, accounts: Iterable[Account], words: Mapping[str, 
     """
     found = set()
     for scope in (scope for account in accounts for scope in account["scopes"]):
-        what, kind, value = split(scope)
+        what, kind, value = split_scope(scope)
         own = (kind == "user" and value in ("", name)) or (kind == "server" and value.startswith(f"{name}/"))
         if not own and scope not in ("self", "inherit"):
             found.add(words.get(what, what) + scope[len(what) :])
@@ -286,7 +286,7 @@ def _to_provide(name: str, accounts: Iterable[Account], hub: Mapping[str, Any]) 
     yield f"tokens!user={name}"
     # No service has that name, or tokens of its own to be had by that scope. The one alternative would be `tokens`,
     # which mints for admins, too.
-    if mints_by_kind(hub["version"]):
+    if has_service_mint_bug(hub["version"]):
         yield f"tokens!service={name}"
 
 
@@ -299,7 +299,7 @@ def _gives_roles_by_group(hub: Mapping[str, Any]) -> bool:
     OAuthenticators let the role pass at JupyterHub 4, too (oauth2.py, check_allowed), and are those that often manage
     groups, which closes that API.
     """
-    return version_of(hub["version"]) < (5,) and not _own_section(hub)
+    return parse_version(hub["version"]) < (5,) and not _own_section(hub)
 
 
 def _own_section(hub: Mapping[str, Any]) -> list[str]:
@@ -323,14 +323,14 @@ def _doubt(hub: Mapping[str, Any]) -> str:
             "hook of your own as c.OAuthenticator.refresh_user_hook: in the section of its own class it may win over "
             "that of these accounts."
         )
-    if not has_section or not version_of(version):
+    if not has_section or not parse_version(version):
         return (
             "not checked whether the hub's authenticator asks refresh_user_hook, for the role's token may not see "
             "which one it is. Let it have read:hub, and run again. An OAuthenticator asks the hook since "
             "oauthenticator 17.3, and needs it with enable_auth_state. In the section of a class of "
             "another package, a hook of your own may win over that of these accounts."
         )
-    if version_of(version) < (17, 3):
+    if parse_version(version) < (17, 3):
         return (
             f"the hub has oauthenticator {version}, which ignores refresh_user_hook. With enable_auth_state it refuses "
             "the servers of service accounts (403) whatever is configured here: upgrade it to 17.3 or newer."

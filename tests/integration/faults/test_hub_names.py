@@ -141,7 +141,7 @@ def test_a_name_that_is_a_way_to_somebody_else_is_never_sent(hub_61: Hub) -> Non
             for state in ("started", "stopped")
         ]
         for result, task in zip(there.run(tasks).results, tasks, strict=True):
-            failed(result, "invalid", "no name that a hub can have")
+            failed(result, "invalid", "not a valid name on a hub")
             assert result["changed"] is False, task
         assert [asked.path for asked in hub.asked if "users" in asked.path] == []
 

@@ -20,7 +20,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import BY_STATUS, HubError
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import PROGRAM
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import MODULE
 from support.doors import Runner, failed, until
 from support.fakes.cutting_proxy import (
     NONE,
@@ -48,13 +48,13 @@ def runner(hub_61: Hub) -> Runner:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Have an answer to requests of this method waited for for a second only. Looks get as long as ever."""
-    patient = HubClient._in_time
+    patient = HubClient._send_within
 
     def give_up_soon(hasty_method: str) -> None:
         def in_time(self: HubClient, timeout: float, method: str, url: str, **more: Any) -> Any:
             return patient(self, min(timeout, 1.0) if method == hasty_method else timeout, method, url, **more)
 
-        monkeypatch.setattr(HubClient, "_in_time", in_time)
+        monkeypatch.setattr(HubClient, "_send_within", in_time)
 
     return give_up_soon
 
@@ -78,8 +78,8 @@ def asked(proxy: CuttingProxy, method: str, end: str) -> list[int | None]:
 def watched(runner: Runner, report: Callable[[str], None], **options: Any) -> dict[str, Any]:
     """The result of a task that tells of its progress, as the controller's door does."""
     options |= {"hub_url": runner.url or runner.hub.url, "api_token": runner.hub.admin_token}
-    checked = ArgumentSpecValidator(PROGRAM.argument_spec, **PROGRAM.rules).validate(options)
-    return PROGRAM.run(checked.validated_parameters, check_mode=False, verbosity=0, report=report)
+    checked = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.rules).validate(options)
+    return MODULE.run(checked.validated_parameters, check_mode=False, verbosity=0, report=report)
 
 
 def looked_at_ever_more_slowly(proxy: CuttingProxy, user: str, result: dict[str, Any]) -> bool:

@@ -23,7 +23,7 @@ import pytest
 import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import BY_STATUS, HubError
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE
 from support.doors import FAILURE, Runner
 from support.fakes.cutting_proxy import CuttingProxy, Exchange, Fault, cutting_proxy, dice, every
 from support.hubs import Hub
@@ -41,9 +41,9 @@ _numbers = itertools.count(1)
 def run(hub: Hub, url: str, options: dict[str, Any], timeout: str = PATIENT) -> dict[str, Any]:
     """One task's result, as a door would have it, but in this process."""
     given = {"hub_url": url, "api_token": hub.admin_token, "request_timeout": timeout, **options}
-    checked = ArgumentSpecValidator(PROGRAM.argument_spec, **PROGRAM.rules).validate(given)
+    checked = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.rules).validate(given)
     assert not checked.error_messages, checked.error_messages
-    return PROGRAM.run(checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None)
+    return MODULE.run(checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None)
 
 
 @dataclass

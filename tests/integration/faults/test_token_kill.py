@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE
 from support.doors import Runner
 from support.fakes.cutting_proxy import Exchange, cutting_proxy
 from support.hubs import Hub
@@ -76,9 +76,9 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 
     really, os.fsync = os.fsync, fsync
     sys.addaudithook(hook)
-    checked = ArgumentSpecValidator(PROGRAM.argument_spec, **PROGRAM.rules).validate(order["options"])
+    checked = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.rules).validate(order["options"])
     assert not checked.error_messages, checked.error_messages
-    result = PROGRAM.run(checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None)
+    result = MODULE.run(checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None)
     return {"result": result, "steps": steps}
 
 

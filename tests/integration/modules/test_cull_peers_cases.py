@@ -94,7 +94,7 @@ def test_help(tmp_path_factory: pytest.TempPathFactory) -> None:
     command = [str(ansible_bin() / "ansible-doc"), "-j", "-t", "module", "hubops.jupyterhub.hub_cull"]
     page = watch(command, environment(folder, {}))
     assert page.status == 0, page.output
-    program = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull").PROGRAM
+    program = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull").MODULE
     options = json.loads(page.stdout)["hubops.jupyterhub.hub_cull"]["doc"]["options"]
     assert options.keys() == program.argument_spec.keys()
     assert {"idle_timeout", "max_age", "cull_users", "cull_admin_users", "concurrency"} <= options.keys()

@@ -466,7 +466,7 @@ def test_many_that_cannot_be(light: Runner, tmp_path: Path) -> None:
     failed(nobody, "invalid", "user", "tokens")
     # Ansible 2.16 refuses it by itself, newer ones make an empty text of it.
     assert no_name["failed"] is True
-    assert any(words in no_name["msg"] for words in ("no name that a hub can have", "argument 'user'"))
+    assert any(words in no_name["msg"] for words in ("not a valid name on a hub", "argument 'user'"))
     failed(bad_item, "invalid", "note is empty")
     assert "mutually exclusive" in both_forms["msg"]
     failed(no_workers, "invalid", "concurrency")

@@ -206,7 +206,7 @@ def test_wrong_declarations_are_told_before_any_request(light: Runner) -> None:
         ({"servers": [{"user": "a", "state": "asleep"}]}, "started, stopped, restarted, absent"),
         ({"servers": [{"user": "a"}], "concurrency": 0}, "concurrency must be 1 or more"),
         ({"servers": [{"user": "a", "wait_timeout": "soon"}]}, "wait_timeout"),
-        ({"servers": [{"user": ""}]}, "'' is no name that a hub can have"),
+        ({"servers": [{"user": ""}]}, "'' is not a valid name on a hub"),
     ]
     results = light.run([nowhere.task("hub_server", **options) for options, _said in cases]).results
     for result, (options, said) in zip(results, cases, strict=True):

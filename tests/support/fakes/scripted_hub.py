@@ -235,7 +235,7 @@ class StandInHub:
         self.answering = True
         self.standing_in = False
         """Whether the hub answers in place of a server that does not."""
-        self.missed = 0
+        self.proxy_answers = 0
         self.owner = Owner("user", "alice")
 
     def get(self, *path: str, scope: str, what: str, **params: str) -> Model:

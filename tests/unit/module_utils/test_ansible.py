@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_module: options in, a task's result out, whatever happens between."""
+"""_ansible: validated options in, a task's result out, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import CONNECTION, Program, maskable
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import (
+    CONNECTION_OPTIONS,
+    HubModule,
+    exclude_shown_secrets,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import SpawnFailed, printable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import Action, Flow, Plan, Result
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM as HUB_TOKEN
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE as HUB_TOKEN
 
 TOKEN = "s3cr3t"
 OPTIONS: dict[str, Any] = {
@@ -21,7 +25,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class FlowThat(Flow):
-    """Plans one action, and does what the test says when it is applied."""
+    """Plans one action. ``apply`` raises what the test says."""
 
     def __init__(self, raises: Exception | None = None) -> None:
         self.raises = raises
@@ -47,11 +51,11 @@ def perform(
     flow: Any, *, check_mode: bool = False, verbosity: int = 0, lines: list[str] | None = None, **options: Any
 ) -> dict[str, Any]:
     report = (lines if lines is not None else []).append
-    return Program({}, flow).run({**OPTIONS, **options}, check_mode=check_mode, verbosity=verbosity, report=report)
+    return HubModule({}, flow).run({**OPTIONS, **options}, check_mode=check_mode, verbosity=verbosity, report=report)
 
 
 def test_options_are_all_there_for_the_connection() -> None:
-    assert OPTIONS.keys() == CONNECTION.keys()
+    assert OPTIONS.keys() == CONNECTION_OPTIONS.keys()
     flow = FlowThat()
     perform(flow)
     assert flow.connection.hub_url == "https://hub.example.org/jhub/"
@@ -108,12 +112,37 @@ def test_no_piece_of_it_is_left_where_a_text_is_cut(before: int) -> None:
             return self
 
     lines: list[str] = []
-    told = printable("x" * (before - 20) + secret + "y" * 9000)
-    servers = [{"reason": told}]
-    echo = SpawnFailed(f"{told} and {'x' * before}{secret}", "x" * before + secret, result={"servers": servers})
+    cut = printable("x" * (before - 20) + secret + "y" * 9000)
+    servers = [{"reason": cut}]
+    echo = SpawnFailed(f"{cut} and {'x' * before}{secret}", "x" * before + secret, result={"servers": servers})
     text = str(perform(Holding(echo), lines=lines)) + "".join(lines)
     assert "xxx" in text
     assert secret[:5] not in text
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_secrets_of_the_options_are_masked_and_those_of_the_hub_are_added(fails: bool) -> None:
+    secrets, minted = {"hunter2pw"}, "minted-0123456789"
+
+    class Telling(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
+            hub.with_token(minted)
+            report("hunter2pw is wrong")
+            return self
+
+        def apply(self, plan: Plan) -> Result:
+            if fails:
+                raise SpawnFailed("hunter2pw is wrong", "See hunter2pw.", result={"reason": "hunter2pw"})
+            return Result({"data": ["hunter2pw", minted]})
+
+    lines: list[str] = []
+    module = HubModule({}, Telling())
+    result = module.run(OPTIONS, check_mode=False, verbosity=0, report=lines.append, secrets=secrets)
+    assert result.get("failed", False) is fails
+    assert len(lines) == 1
+    assert "hunter2pw" not in f"{result}{lines}"
+    assert minted not in str(result)
+    assert secrets == {"hunter2pw", minted}, "the caller masks the invocation with all of them"
 
 
 def test_but_for_what_the_result_is_there_to_tell() -> None:
@@ -147,9 +176,9 @@ def test_a_line_on_how_it_goes_names_the_hub() -> None:
 
 
 def test_a_failure_is_a_result_with_what_is_known_besides() -> None:
-    result = perform(FlowThat(SpawnFailed("No.", "Mend it.", result={"changed": True, "servers": ["failed"]})))
+    result = perform(FlowThat(SpawnFailed("No.", "Fix it.", result={"changed": True, "servers": ["failed"]})))
     assert (result["failed"], result["changed"], result["servers"]) == (True, True, ["failed"])
-    assert (result["msg"], result["failure"]["code"]) == ("No. Mend it.", "spawn_failed")
+    assert (result["msg"], result["failure"]["code"]) == ("No. Fix it.", "spawn_failed")
     assert "exception" not in result
 
 
@@ -228,10 +257,10 @@ def test_an_interruption_is_no_failure(error: type[BaseException]) -> None:
     ],
 )
 def test_a_secret_that_is_told_survives_what_is_masked(result: dict[str, Any], masked: set[str]) -> None:
-    assert maskable({"a", "0123456789"}, result) == masked
+    assert exclude_shown_secrets({"a", "0123456789"}, result) == masked
 
 
-# What the environment says of the hub's address
+# The hub's address in the environment
 
 
 def address(monkeypatch: pytest.MonkeyPatch, **env: str) -> str | None:
@@ -239,7 +268,7 @@ def address(monkeypatch: pytest.MonkeyPatch, **env: str) -> str | None:
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    checked = ArgumentSpecValidator(CONNECTION).validate({})
+    checked = ArgumentSpecValidator(CONNECTION_OPTIONS).validate({})
     assert not checked.error_messages
     found: str | None = checked.validated_parameters["hub_url"]
     return found
@@ -248,11 +277,11 @@ def address(monkeypatch: pytest.MonkeyPatch, **env: str) -> str | None:
 def test_the_public_address_comes_before_the_internal_one(monkeypatch: pytest.MonkeyPatch) -> None:
     internal = {"JUPYTERHUB_API_URL": "http://10.0.0.1:8081/hub/api"}
     public = {"JUPYTERHUB_PUBLIC_HUB_URL": "https://hub.example.org/jhub/hub/"}
-    own = {"JUPYTERHUB_URL": "https://own.example.org/hub/"}  # below a path of that name
+    configured = {"JUPYTERHUB_URL": "https://own.example.org/hub/"}  # below a path of that name
     assert address(monkeypatch) is None
     assert address(monkeypatch, **internal) == "http://10.0.0.1:8081/hub/api"
     assert address(monkeypatch, **internal, **public) == "https://hub.example.org/jhub/"
-    assert address(monkeypatch, **internal, **public, **own) == "https://own.example.org/hub/"
+    assert address(monkeypatch, **internal, **public, **configured) == "https://own.example.org/hub/"
 
 
 @pytest.mark.parametrize(

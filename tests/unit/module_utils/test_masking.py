@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What both doors keep out of a result, whatever it ends with."""
+"""The secrets that both entry points keep out of a result, however the task ends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hubops.jupyterhub.plugins.action.hub_user import ActionModule
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import run_module
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import PROGRAM
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import MODULE
 
 PASSWORD = "hunter2pw"
 
 
 def by_module(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
     with patch_module_args(options), pytest.raises(SystemExit):
-        run_module(PROGRAM)
+        run_module(MODULE)
     return capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import KEPT, Decision, Limits, Policy, Rule
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubError, Invalid, MissingScope
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import span
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import format_duration
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -53,7 +53,7 @@ ONE_HOUR = Policy(Limits(HOUR))
      (100 * 86400, "100 d")],
 )  # fmt: skip
 def test_a_span_is_said_in_two_units(seconds: float, said: str) -> None:
-    assert span(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(

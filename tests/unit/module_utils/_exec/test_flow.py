@@ -238,10 +238,10 @@ class HubWithKernel(StandInHub):
         self.coming: set[str] = set()
         self.specs: Any = {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["python", "-m", "k"]}}}}
 
-    def patient(self, deadline: float) -> HubWithKernel:
+    def with_long_request(self, deadline: float) -> HubWithKernel:
         return self
 
-    def address(self, url: str) -> str:
+    def check_address(self, url: str) -> str:
         return url
 
     def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
@@ -347,7 +347,7 @@ def test_a_kernel_s_end_is_waited_for_longer_than_one_request(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient: list[float] = []
-    monkeypatch.setattr(hub, "patient", lambda deadline: patient.append(deadline) or hub)
+    monkeypatch.setattr(hub, "with_long_request", lambda deadline: patient.append(deadline) or hub)
     execute(hub, monkeypatch, REPLY, IDLE)
     assert len(patient) == 2  # for its start, and for its end
     assert hub.kernels == set()

@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses that a hub tells of its servers: whatever they are, no token goes to another host.
+"""Addresses of servers in a hub's answers: no address makes a client send the token to another host.
 
-Two programs may read two hosts in one text: the one that checks it, and the one that connects. Here a foreign host
-listens, and hears of no token by requests, by streams, or by the websocket.
+The code that checks an address and the code that connects may read two hosts in one text. Here a foreign host listens,
+and gets no token by requests, by streams, or by the websocket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TOKEN = "s3cr3t-0123456789"
 
 @dataclass
 class Host:
-    """Takes each connection, hears what is said first, and answers that there is nothing."""
+    """Accepts each connection, records the first bytes that it gets, and answers 404."""
 
     listener: socket.socket
     heard: list[bytes] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Host:
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[tuple[Host, Host]]:
-    """The hub's, and a foreign one."""
+    """The hub's host, and a foreign one."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         home, foreign = Host(one), Host(other)
         threads = [threading.Thread(target=host.serve, daemon=True) for host in (home, foreign)]
@@ -68,8 +68,8 @@ def hosts() -> Iterator[tuple[Host, Host]]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def tell(hub: HubClient, url: str) -> None:
-    """Ask a server at this address in each way that there is."""
+def request_in_all_ways(hub: HubClient, url: str) -> None:
+    """Send a request to a server at this address in all ways that there are."""
 
     def request() -> None:
         hub.server(url, "server of user 'bob'").request("POST", url, body={})
@@ -80,11 +80,10 @@ def tell(hub: HubClient, url: str) -> None:
     def channel() -> None:
         Kernels(hub, url, "server of user 'bob'", 5.0, time.monotonic() + 5)._handshake(url, 5.0).close()
 
-    for way in (request, stream, channel, lambda: hub.server(url, "server").answers()):
-        # What is refused is refused in a sentence; the websocket's library has failures of its own, which its caller
-        # knows.
+    for request_once in (request, stream, channel, lambda: hub.server(url, "server").answers()):
+        # A refusal is a `HubError`. The websocket's library has exceptions of its own, which its caller catches.
         with contextlib.suppress(HubError, websocket.WebSocketException, OSError):
-            way()
+            request_once()
 
 
 def client_of(home: Host) -> HubClient:
@@ -113,7 +112,7 @@ def test_no_form_of_an_address_takes_the_token_elsewhere(hosts: tuple[Host, Host
     with client_of(home) as hub:
         for form, scheme, mark, evil in itertools.product(FORMS, SCHEMES, MARKS, EVIL):
             where = {"evil": evil.format(port=foreign.port), "home": f"127.0.0.1:{home.port}"}
-            tell(hub, hub.resolve(form.format(scheme=scheme, mark=mark, **where)))
+            request_in_all_ways(hub, hub.resolve(form.format(scheme=scheme, mark=mark, **where)))
             number += 1
     assert number > 1800
     assert foreign.heard, "some of them are plain addresses of the foreign host"
@@ -133,5 +132,5 @@ def test_none_that_is_made_up_does(hosts: tuple[Host, Host], parts: list[str]) -
             url = hub.resolve(url)
         except ValueError:
             return
-        tell(hub, url)
+        request_in_all_ways(hub, url)
     assert not [said for said in foreign.heard if TOKEN.encode() in said]

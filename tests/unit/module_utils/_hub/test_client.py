@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_client: the requests as they go out, and what is made of the answers; each test is a script of exact requests."""
+"""client: the requests that it sends, and what it makes of the answers. Each test is a script of exact requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALICE = API + "users/alice"
 
 
 def page_of(*names: str, following: int | None = None) -> dict[str, object]:
-    # `next.url` is made from the Host header, and wrong behind many a proxy.
+    # `next.url` is made from the Host header, and wrong behind many proxies.
     following_page = following and {"offset": following, "limit": 200, "url": "http://wrong.example.org/?offset=9"}
     return {"items": [{"name": name} for name in names], "_pagination": {"offset": 0, "next": following_page}}
 
@@ -81,7 +81,7 @@ def test_a_hub_url_that_the_http_library_takes_for_none_is_the_user_s(url: str) 
 
 @pytest.mark.parametrize("url", ["http://hub..example.org/user/a/", f"https://{'a' * 64}.example.org/", "http://a:0/"])
 def test_a_server_s_address_that_is_none_is_the_hub_s(url: str) -> None:
-    with scripted_hub() as hub, pytest.raises(UnexpectedAnswer, match="tells the address"):
+    with scripted_hub() as hub, pytest.raises(UnexpectedAnswer, match="returns the address"):
         hub.server(url, "server")
 
 
@@ -146,13 +146,13 @@ def test_an_address_that_redirects_to_the_hub_is_told_with_the_one_that_works(
 
 
 PAGE_OF_A_HUB = '<html><title>JupyterHub</title><script>window.jhdata = { base_url: "/jhub/hub/", }</script></html>'
-"""What a hub below /jhub/ says of a path that is none of its own."""
+"""The page of a hub below /jhub/ for a path that it does not have."""
 
 
 @pytest.mark.parametrize("path", ["hub/api/", "hub/api/users/alice"])
 @pytest.mark.parametrize("url", ["https://hub.example.org/", "https://hub.example.org/jhub/hub/"])
 def test_a_page_of_a_hub_tells_where_it_is(url: str, path: str) -> None:
-    """Its public address as the hub itself has it, too, which ends in /hub/."""
+    """Also if hub_url is what the hub itself calls its public address, which ends in /hub/."""
     is_first = path == "hub/api/"
     kind = {"Content-Type": "text/html"}
     page = Exchange("GET", url + path, PAGE_OF_A_HUB, 404, kind, token=None if is_first else TOKEN)
@@ -169,7 +169,7 @@ def test_a_hub_that_stands_in_for_a_server_is_told_as_that() -> None:
     there = {"Location": "/jhub/hub/user/alice/api/kernels"}
     with scripted_hub(Exchange("GET", url, "", 302, there)) as hub, pytest.raises(Invalid) as error:
         hub.server(url, "server of user 'alice'").request("GET", url)
-    assert "The hub answers itself at the address of the server of user 'alice'" in error.value.message
+    assert "The hub itself answers at the address of the server of user 'alice'" in error.value.message
     assert error.value.result == {"changed": False}
 
 
@@ -210,12 +210,12 @@ def test_without_a_token_nothing_is_asked_in_its_name() -> None:
 )
 def test_dialects(number: str, body: object, scope: str) -> None:
     with scripted_hub(version(number)) as hub:
-        assert hub.dialect.body({"gpu": 1}) == body
+        assert hub.dialect.build_start_body({"gpu": 1}) == body
         # No body at all reuses the last options on every hub; an empty one clears them (JupyterHub 6: in the wrapper).
-        assert hub.dialect.body(None) is None
-        assert hub.dialect.body({}) == ({"user_options": {}} if int(number.split(".")[0]) >= 6 else {})
-        assert hub.dialect.scope("start:servers!user=alice") == scope
-        assert hub.dialect.scope("delete:servers") == "delete:servers"
+        assert hub.dialect.build_start_body(None) is None
+        assert hub.dialect.build_start_body({}) == ({"user_options": {}} if int(number.split(".")[0]) >= 6 else {})
+        assert hub.dialect.translate_scope("start:servers!user=alice") == scope
+        assert hub.dialect.translate_scope("delete:servers") == "delete:servers"
 
 
 @pytest.mark.parametrize("number", ["2.3.1", "1.5.0", "unknown"])
@@ -341,7 +341,7 @@ def test_a_list_that_is_none(answer: object) -> None:
         (HUB, "wss://hub.example.org/jhub/user/alice/api/kernels/1/channels", True),
         (HUB, "https://alice.hub.example.org/user/alice/", True),
         (HUB, "https://HUB.example.org/", True),
-        # The port that a scheme means, written out or not, is the same port.
+        # The default port of a scheme is the same port, whether it is written or not.
         (HUB, "https://alice.hub.example.org:443/", True),
         ("https://hub.example.org:443/", "https://alice.hub.example.org/", True),
         ("http://hub.example.org/", "ws://hub.example.org:80/user/alice/", True),
@@ -380,7 +380,7 @@ def test_a_server_s_address_is_a_path_or_with_subdomains_a_whole_one() -> None:
     assert hub.resolve("https://alice.hub.example.org/user/alice/") == "https://alice.hub.example.org/user/alice/"
 
 
-# 403: the token itself is asked about
+# 403: the client reads the token's owner
 
 
 def forbidden(message: str | None = "Action is not authorized with current scopes") -> Exchange:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_client: what is tried again, against real sockets, for it is the library below that tries."""
+"""client: which requests are repeated. With real sockets, because the HTTP library repeats some of them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ GET, POST, DELETE = ("GET /hub/api/users/alice",), ("POST /hub/api/users/alice",
 
 
 LONG = 60.0
-"""Seconds. Whoever waits for what does not come takes many times that here, and the others far less."""
+"""Seconds. A wait for something that never comes takes much longer, and everything else takes much less."""
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The client's own clock, and its library's, with which nobody waits for their pauses."""
+    """The clock of the client and of its library, with which their pauses take no time."""
     clock = Clock()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(_transport, "time", clock)
@@ -102,7 +102,7 @@ def test_a_post_that_never_left_is_sent_again(monkeypatch: pytest.MonkeyPatch) -
     with misbehaving_server(http("201 Created", {}), listens=False) as server, client(server) as hub:
 
         def pause(_retry: object, *_more: object) -> None:
-            """In place of the library's own pause between two tries: the hub is there for the third."""
+            """Replaces the library's pause between two attempts. The hub is there at the third attempt."""
             refused.append(list(server.seen))
             if len(refused) == 2:
                 server.listen()
@@ -142,8 +142,12 @@ def test_nor_is_a_page_that_says_500() -> None:
     page = http("500 X", None, "Content-Type: text/html")
     with misbehaving_server(page, GOOD) as server, client(server) as hub:
         assert get(hub) == {"name": "alice"}
-    own = http("500 X", {"message": "broken"}, "Content-Type: application/json")
-    with misbehaving_server(own, GOOD) as server, client(server) as hub, pytest.raises(HubFailure, match="broken"):
+    broken = http("500 X", {"message": "broken"}, "Content-Type: application/json")
+    with (
+        misbehaving_server(broken, GOOD) as server,
+        client(server) as hub,
+        pytest.raises(HubFailure, match="broken"),
+    ):
         get(hub)
 
 
@@ -169,7 +173,7 @@ def test_a_time_to_come_back_that_is_longer_than_a_request_may_take_is_told_not_
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port on which nobody listens, and nobody else can."""
+    """A port on which no program listens or can listen."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield int(held.getsockname()[1])

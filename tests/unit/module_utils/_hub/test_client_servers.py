@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_client: what answers at a server's own address - itself, the hub in its place, or nobody."""
+"""server_client: what answers at a server's address: the server, the hub in its place, or nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_what_the_hub_answers_in_a_server_s_place(status: int, answer: object, k
     url = HUB + "user/alice/api/kernels"
     with scripted_hub(Exchange("POST", url, answer, status)) as hub, pytest.raises(kind) as error:
         hub.server(url, "server of user 'alice'").request("POST", url)
-    assert ("the hub does in its place" in error.value.message) is (status in (424, 503, 403))
+    assert ("the hub answers in its place" in error.value.message) is (status in (424, 503, 403))
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -88,7 +88,7 @@ def test_what_is_not_found_is_asked_for_at_the_server_s_own_address(
 
 
 class BrokenAdapter(HTTPAdapter):
-    """No request gets an answer."""
+    """Gives no answer to any request."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def test_a_server_that_cannot_be_reached_may_be_in_a_moment(error: Exception) ->
 
 
 def test_a_server_whose_certificate_is_not_trusted_is_not_waited_for() -> None:
-    """With subdomains it can be another one than the hub's."""
+    """With subdomains, a server can have another certificate than the hub."""
     url = "https://alice.hub.example.org/user/alice/"
     with scripted_hub() as hub:
         hub._session.mount("https://", BrokenAdapter(requests.exceptions.SSLError(DISTRUSTED)))

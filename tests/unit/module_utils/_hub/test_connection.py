@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_connection: what people type as an address, a name, a duration or a token, before anything is sent."""
+"""connection: addresses, names, durations and tokens as people write them, before any request is sent."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import (
     Connection,
-    api_path,
-    base_url,
+    build_api_path,
+    find_secrets_in_url,
     is_address,
-    seconds,
-    secrets_of,
+    normalize_hub_url,
+    parse_duration,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-# A machine that is busy with other things is no reason to fail.
+# A busy machine must not make a test fail.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SECRET = "s3cr3t"
@@ -50,29 +50,29 @@ def text_of(error: pytest.ExceptionInfo[Invalid]) -> str:
         ("https://hub.example.org/jhub/hub/home", "https://hub.example.org/jhub/"),
         ("https://hub.example.org/hub/spawn/alice/gpu", "https://hub.example.org/"),
         ("https://hub.example.org/hub/admin", "https://hub.example.org/"),
-        # A hub whose base path is /hub/ itself, and one whose path only begins alike.
+        # A hub whose base path is /hub/ itself, and one whose base path only starts with that.
         ("https://hub.example.org/hub/hub/api", "https://hub.example.org/hub/"),
         ("https://hub.example.org/hub/apiary/", "https://hub.example.org/hub/apiary/"),
     ],
 )
 def test_base_url_takes_what_people_have_at_hand(pasted: str, understood: str) -> None:
-    assert base_url(pasted) == understood
+    assert normalize_hub_url(pasted) == understood
 
 
 @UNHURRIED
 @given(st.lists(st.text("abc-_.~%", min_size=1, max_size=6), max_size=4), st.sampled_from(["", "/", "/hub/api"]))
 def test_base_url_of_a_base_url_is_itself(segments: list[str], ending: str) -> None:
-    once = base_url("https://hub.example.org/" + "/".join(segments) + ending)
-    assert base_url(once) == once
+    once = normalize_hub_url("https://hub.example.org/" + "/".join(segments) + ending)
+    assert normalize_hub_url(once) == once
     assert once.endswith("/")
 
 
 @pytest.mark.parametrize("more", [f"?token={SECRET}", f"#{SECRET}", f"hub/home?next={SECRET}#{SECRET}", "?", "#"])
 def test_what_is_no_part_of_an_address_is_refused_and_never_shown(more: str) -> None:
     with pytest.raises(Invalid, match="a query or a fragment") as error:
-        base_url(f"https://hub.example.org/{more}")
+        normalize_hub_url(f"https://hub.example.org/{more}")
     assert SECRET not in text_of(error)
-    assert all(SECRET in secret for secret in secrets_of(f"https://hub.example.org/{more}"))
+    assert all(SECRET in secret for secret in find_secrets_in_url(f"https://hub.example.org/{more}"))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_what_is_no_part_of_an_address_is_refused_and_never_shown(more: str) -> 
     ],
 )
 def test_what_may_be_secret_in_an_address_is_known(url: str) -> None:
-    assert any(SECRET in secret for secret in secrets_of(url))
-    assert secrets_of("https://hub.example.org:8000/jhub/") == set()
-    assert secrets_of("https://hub.example.org/user/bob@example.org/lab") == set()
+    assert any(SECRET in secret for secret in find_secrets_in_url(url))
+    assert find_secrets_in_url("https://hub.example.org:8000/jhub/") == set()
+    assert find_secrets_in_url("https://hub.example.org/user/bob@example.org/lab") == set()
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_what_may_be_secret_in_an_address_is_known(url: str) -> None:
     "password", ["hunter2pw", "hunt/er2pw", "hunt#er2pw", "hunt?er2pw", "hunt@er2pw", "8000/er2pw"]
 )
 def test_no_part_of_a_secret_in_what_is_meant_for_an_address_is_shown(form: str, password: str) -> None:
-    """In whatever order they are masked."""
+    """Whatever the order in which they are masked."""
     url = form.replace("{}", password)
-    secrets = sorted(secrets_of(url))
+    secrets = sorted(find_secrets_in_url(url))
     for order in itertools.permutations(secrets):
         shown = url
         for secret in order:
@@ -160,7 +160,7 @@ def test_what_two_programs_may_read_otherwise_is_none(url: str) -> None:
 )
 def test_base_url_refuses_what_is_none(pasted: str) -> None:
     with pytest.raises(Invalid) as error:
-        base_url(pasted)
+        normalize_hub_url(pasted)
     assert error.value.hint
 
 
@@ -169,7 +169,7 @@ def test_base_url_refuses_what_is_none(pasted: str) -> None:
 )
 def test_base_url_refuses_credentials_in_so_many_words(pasted: str) -> None:
     with pytest.raises(Invalid, match="user name or a password") as error:
-        base_url(pasted)
+        normalize_hub_url(pasted)
     assert SECRET not in text_of(error)
 
 
@@ -180,10 +180,10 @@ def test_base_url_refuses_credentials_in_so_many_words(pasted: str) -> None:
 @example("", "/1")
 @example("", "\u2100")  # the library objects to such characters, and quotes what it objects to
 def test_a_password_in_the_address_is_refused_and_never_shown(before: str, after: str) -> None:
-    # With a port and a slash in front it is another address, and a sound one.
+    # After a port and a slash, it is another address, and a valid one.
     assume(not re.match(r"\s*\d*\s*[/?#]", before))
     with pytest.raises(Invalid) as error:
-        base_url(f"https://alice:{before}{SECRET}{after}@hub.example.org/")
+        normalize_hub_url(f"https://alice:{before}{SECRET}{after}@hub.example.org/")
     assert SECRET not in text_of(error)
 
 
@@ -192,7 +192,7 @@ def test_a_password_in_the_address_is_refused_and_never_shown(before: str, after
 def test_base_url_gives_a_sound_address_or_a_sentence(pasted: str) -> None:
     for address in (pasted, "https://" + pasted, "http://hub.example.org/" + pasted):
         try:
-            parts = urlsplit(base_url(address))
+            parts = urlsplit(normalize_hub_url(address))
         except Invalid:
             continue
         assert parts.scheme in ("http", "https")
@@ -218,7 +218,7 @@ names = st.text(min_size=1).filter(lambda name: name not in (".", ".."))
 @example("a?b#c;d=e&f+g")
 @example("...")
 def test_names_are_quoted_as_the_hub_quotes_them(name: str) -> None:
-    path = api_path("users", name, "server")
+    path = build_api_path("users", name, "server")
     assert path == f"users/{quote(name, safe='@~')}/server"
     assert unquote(path.split("/")[1]) == name
 
@@ -226,20 +226,20 @@ def test_names_are_quoted_as_the_hub_quotes_them(name: str) -> None:
 @pytest.mark.parametrize("segment", ["", ".", ".."])
 def test_a_name_that_would_lead_elsewhere_is_refused(segment: str) -> None:
     with pytest.raises(Invalid):
-        api_path("users", segment, "server")
+        build_api_path("users", segment, "server")
 
 
 @pytest.mark.parametrize("name", ["alice/server", "x/../alice", "/alice", "alice/", "/", "//"])
 def test_a_slash_in_a_name_that_can_have_none_is_refused(name: str) -> None:
-    """Quoted it would be harmless, if no proxy before a hub undid that."""
+    """It would be harmless if it stayed quoted, but a proxy in front of a hub may unquote it."""
     for path in (("users", name), ("users", name, "server"), ("users", "alice", "servers", name, "progress")):
         with pytest.raises(Invalid, match=name):
-            api_path(*path)
+            build_api_path(*path)
 
 
 def test_a_group_can_have_a_slash_in_its_name() -> None:
-    """As Keycloak names groups."""
-    assert api_path("groups", "/staff/it", "users") == "groups/%2Fstaff%2Fit/users"
+    """Keycloak's groups have such names."""
+    assert build_api_path("groups", "/staff/it", "users") == "groups/%2Fstaff%2Fit/users"
 
 
 @pytest.mark.parametrize(
@@ -250,34 +250,34 @@ def test_a_group_can_have_a_slash_in_its_name() -> None:
     ],
 )  # fmt: skip
 def test_durations(written: str | float, meant: float) -> None:
-    assert seconds(written, "wait_timeout") == meant
+    assert parse_duration(written, "wait_timeout") == meant
 
 
 @pytest.mark.parametrize(
     "written",
     ["", "0", "0s", "0.0", "-1", "1w", "1h30m", "90S", "s", "1e3", "inf", "nan", "1.", ".5", "1_000", "forever", "None",
-     # More than a clock of Python's counts to (some 292 years).
+     # More than a clock of Python can count (about 292 years).
      "999999d",
-     # As a number it is infinite.
+     # As a float it is infinite.
      "9" * 400],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused_with_the_option_s_name(written: str) -> None:
     with pytest.raises(Invalid, match="wait_timeout") as error:
-        seconds(written, "wait_timeout")
+        parse_duration(written, "wait_timeout")
     assert "90s" in error.value.hint
 
 
 @UNHURRIED
 @given(st.integers(1, 10**4), st.sampled_from(["", "s", "m", "h", "d"]))
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: str) -> None:
-    assert seconds(f"{number}{unit}", "x") == number * seconds(f"1{unit}", "x")
+    assert parse_duration(f"{number}{unit}", "x") == number * parse_duration(f"1{unit}", "x")
 
 
 @UNHURRIED
 @given(st.one_of(st.text(), st.from_regex(r"\d+[smhd]?", fullmatch=True)))
 def test_a_duration_is_one_that_a_clock_can_count_or_refused(written: str) -> None:
     try:
-        meant = seconds(written, "x")
+        meant = parse_duration(written, "x")
     except Invalid:
         return
     assert 0 < meant <= threading.TIMEOUT_MAX

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_client, _servers and _server_flows: who waits does so up to one deadline, whoever holds an answer back."""
+"""Every wait ends at its deadline, also if the hub or a proxy delays an answer."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ HANGS = None
 BUSY = http("503 Service Unavailable", {"message": "starting"})
 LATER = http("429 Too Many Requests", None, "Retry-After: 200")
 LONG = 60.0
-"""Seconds. Whoever does not mind a deadline takes many times that here, and who does far less on any machine."""
+"""Seconds. Code that ignores its deadline takes much longer, and code that heeds it takes much less on any machine."""
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "_LAST", 0.5)
+    monkeypatch.setattr(_transport, "_LAST_TIMEOUT", 0.5)
     monkeypatch.setattr(polling, "PAUSE", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_stopping, "_QUICK", 0.05)
@@ -66,7 +66,7 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
     answer: bytes | None, left: float, failure: type[HubError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if answer is not HANGS:
-        monkeypatch.setattr(_transport, "_LAST", LONG)  # it comes at once, on a machine that has nothing else to do
+        monkeypatch.setattr(_transport, "_LAST_TIMEOUT", LONG)  # the answer arrives at once, unless the machine is busy
     began = time.monotonic()
     with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token", request_timeout=600)) as hub:
         with pytest.raises(failure):
@@ -77,7 +77,7 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
 
 @pytest.mark.parametrize("probe", [0.2, 600.0], ids=["0.2", "60.0"])
 def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "_PROBE", probe)
+    monkeypatch.setattr(_transport, "_PROBE_TIMEOUT", probe)
     began = time.monotonic()
     with misbehaving_server(HANGS) as server, HubClient(Connection(server.url, "token")) as hub:
         assert not hub.with_deadline(began + 0.2).server(server.url + "user/alice/", "server").answers()
@@ -89,7 +89,7 @@ def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypa
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """When a hub lets go of the answer that it holds: after the test."""
+    """Set after the test: then the hub sends the answer that it has delayed."""
     event = threading.Event()
     yield event
     event.set()
@@ -100,8 +100,8 @@ def perform(hub: StandInHub, state: str, *, check_mode: bool = False, **more: An
     return run(server_batch(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def with_token(released: threading.Event, name: str = "", gone_at: int | None = None) -> StandInHub:
-    """A hub that begins to stop a server at once, and says so only when it is released. A look may see it gone."""
+def slow_hub(released: threading.Event, name: str = "", gone_at: int | None = None) -> StandInHub:
+    """A hub that stops a server at once, and answers only after ``released``. From look ``gone_at`` on, it is gone."""
     hub, begun = hub_with(READY, name), threading.Event()
 
     def written(*_request: Any) -> None:
@@ -120,14 +120,14 @@ def with_token(released: threading.Event, name: str = "", gone_at: int | None = 
 
 
 def test_a_stop_is_looked_after_while_the_hub_holds_its_answer(released: threading.Event) -> None:
-    hub = with_token(released, gone_at=6)
+    hub = slow_hub(released, gone_at=6)
     began = time.monotonic()
     assert perform(hub, "stopped", wait_timeout=500.0)["servers"][0]["state"] == "stopped"
     assert (time.monotonic() - began < LONG, len(hub.writes)) == (True, 1)
 
 
 def test_the_time_for_a_stop_is_over_though_the_hub_holds_its_answer(released: threading.Event) -> None:
-    hub = with_token(released)
+    hub = slow_hub(released)
     began = time.monotonic()
     result = perform(hub, "stopped", wait_timeout=0.2)
     assert time.monotonic() - began < LONG
@@ -149,7 +149,7 @@ def is_cut_short() -> TimedOut:
     ],
 )
 def test_a_last_look_that_the_deadline_ends_is_no_failure_of_the_hub(state: str, found: Model, says: str) -> None:
-    """On a machine that has much else to do, the answer to it comes too late."""
+    """On a busy machine, the answer arrives too late."""
     hub = hub_with(found)
 
     def looked() -> None:
@@ -194,7 +194,7 @@ def test_whose_deadline_it_was(left: float, cut: bool) -> None:
 
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 def test_without_a_wait_a_look_that_shows_the_stop_is_enough(state: str, released: threading.Event) -> None:
-    hub = with_token(released, "lab")
+    hub = slow_hub(released, "lab")
     began = time.monotonic()
     result = perform(hub, state, name="lab", wait=False, wait_timeout=500.0)
     assert time.monotonic() - began < LONG
@@ -204,14 +204,14 @@ def test_without_a_wait_a_look_that_shows_the_stop_is_enough(state: str, release
 @pytest.mark.parametrize("state", ["stopped", "absent"])
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_where_a_hub_cannot_cancel_a_start_nothing_is_promised_without_a_wait(state: str, check_mode: bool) -> None:
-    """JupyterHub 4 would have its end waited for."""
+    """JupyterHub 4 can stop the server only after the start has ended."""
     hub = hub_with(PENDING, "lab")
     hub.dialect = DIALECTS[-1]
     result = perform(hub, state, name="lab", wait=False, check_mode=check_mode)
     assert (result["failure"]["code"], result["changed"], hub.writes) == ("conflict", False, [])
 
 
-# A hub that asks to come back
+# A hub that asks to be called again later
 
 
 def no_room(retry_after: float | None) -> RateLimited:
@@ -264,6 +264,6 @@ def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch:
 
     hub.on_write = written
     assert perform(hub, "stopped", wait_timeout=60.0)["failure"]["code"] == "hub_error"
-    # With these pauses, 1, 1.5, 2.25 and so on up to 4 s, there is room for so many.
+    # So many requests fit into 60 s with pauses of 1, 1.5, 2.25 and so on up to 4 s.
     assert len(hub.writes) == 17
     assert clock.slept[:3] == [1.0, 1.5, 2.25]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a proxy or a cloud's edge answers by itself to a look is waited out, whatever it is and whoever looks."""
+"""If a proxy or a cloud's edge answers a GET in the hub's place, each flow repeats the GET until the hub answers."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import PROGRAM as CULL
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import MODULE as CULL
 from requests.adapters import HTTPAdapter
 from support.models import ADMIN, SERVER, USER
 from urllib3 import HTTPResponse
 
 HUB = "http://hub.example.org/"
 AWAY = 4
-"""How many looks in a row the edge answers: what it does for some seconds, without a clock."""
+"""How many GETs in a row the edge answers. A real edge does that for some seconds."""
 STATUSES = sorted([*EDGE, 500])
 PAGE = b"<html><title>Origin Error</title></html>"
 
 
 class EdgeHub:
-    """A hub with one server, behind an edge that answers looks by itself for a while from the ``opens``-th one on."""
+    """A hub with one server, behind an edge. From the request that ``opens`` on, the edge answers some GETs itself."""
 
     def __init__(self, status: int, *, runs: bool) -> None:
         self.status = status
         self.state = "ready" if runs else "stopped"
         self.opens: Callable[[str, str], bool] = lambda method, path: False
-        """Whether the edge begins to answer with this request."""
+        """Returns whether the edge starts to answer with this request."""
         self.left: int | None = None
-        """How many looks more the edge answers; None before it begins."""
+        """How many more GETs the edge answers. None before it starts."""
         self.turned_away: list[str] = []
         self.turns_away_posts = False
-        """Whether the edge gives its own answer to what it has handed on, as where it has waited for too long."""
+        """Whether the edge forwards a POST and then gives its own answer, as after a timeout."""
         self.kernels: set[str] = set()
 
     def send(self, request: requests.PreparedRequest, **_more: Any) -> requests.Response:
@@ -97,7 +97,7 @@ class EdgeHub:
             return 400, {"message": "it is not starting"}
         shown = {**SERVER, "ready": self.state == "ready", "pending": None if self.state == "ready" else self.state}
         user = {**USER, "servers": {} if self.state == "stopped" else {"": shown}}
-        # What is under way ends with the second look at it.
+        # A pending start or stop ends with the second look at it.
         ends = {"spawn": "spawning", "spawning": "ready", "stop": "stopping", "stopping": "stopped"}
         if shown["pending"] in ("spawning", "stopping"):
             shown["pending"] = {"spawning": "spawn", "stopping": "stop"}[str(shown["pending"])]
@@ -121,7 +121,7 @@ def client(hub: EdgeHub, monkeypatch: pytest.MonkeyPatch) -> HubClient:
 
 
 def after(method: str) -> Callable[[str, str], bool]:
-    """From the first look on that follows a request of this method."""
+    """Return an ``opens`` that starts with the first GET after a request of this method."""
     begun: list[str] = []
 
     def opens(asked: str, _path: str) -> bool:
@@ -193,7 +193,7 @@ def test_no_kernel_is_lost_by_it(
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_no_kernel_is_lost_that_was_asked_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The edge answers in place of the server that starts the kernel, and then to the looks whether it comes."""
+    """The edge answers in place of the server that starts the kernel, and then the GETs for the kernel."""
     hub = EdgeHub(status, runs=True)
     hub.opens, hub.turns_away_posts = lambda method, path: method == "POST", True
     kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has no end on the other side has one here: a line of a stream, a list, and an answer."""
+"""A stream's line, a list or an answer that never ends does not make the client run forever."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from urllib3 import HTTPResponse
 
 
 class Endless(io.RawIOBase):
-    """The same byte for ever."""
+    """The same byte forever."""
 
     def __init__(self, byte: bytes = b"x") -> None:
         self.byte = byte
@@ -53,11 +53,11 @@ def client(monkeypatch: pytest.MonkeyPatch, body: Any, **more: Any) -> HubClient
 
 
 class ListingHub:
-    """A list of users, page by page, as the test makes them."""
+    """A list of users. The test makes its pages."""
 
     def __init__(self, page: Callable[[int, int], tuple[list[str], int | None, int | None]]) -> None:
         self.page = page
-        """From an offset and the number of pages before: the names, the next offset, and how many there are in all."""
+        """Takes an offset and the number of earlier pages. Returns the names, the next offset, and the total."""
         self.asked = 0
 
     def send(self, request: requests.PreparedRequest, **_more: Any) -> requests.Response:
@@ -96,7 +96,7 @@ def test_a_list_that_never_ends_is_unexpected(page: Any, most: int, monkeypatch:
 
 
 def test_users_who_come_and_go_meanwhile_are_no_surprise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub pages by the order of creation: who is deleted moves the others forward, and who is new comes last."""
+    """A hub sorts by creation. A deleted user moves the others forward, and a new user comes last."""
     users = [f"user{number}" for number in range(1000)]
 
     def page(offset: int, number: int) -> tuple[list[str], int | None, int]:
@@ -105,7 +105,7 @@ def test_users_who_come_and_go_meanwhile_are_no_surprise(monkeypatch: pytest.Mon
         elif number % 3 == 1:
             users.extend(f"new{number}-{each}" for each in range(60))
         else:
-            users[:0] = [f"moved{number}-{each}" for each in range(20)]  # as where a server starts in a list of servers
+            users[:0] = [f"moved{number}-{each}" for each in range(20)]  # as in a list of servers, when one starts
         found = users[offset : offset + 20]
         return found, offset + 20 if offset + 20 < len(users) else None, len(users)
 
@@ -122,7 +122,7 @@ def test_a_list_ends_with_the_time_of_whoever_asks(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_answer_that_never_ends_is_unexpected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(_transport, "_MAX_ANSWER_BYTES", 1 << 20)
     body = Endless(b" ")
     with client(monkeypatch, body) as hub, pytest.raises(UnexpectedAnswer, match="more than 1 MiB"):
         hub.version  # noqa: B018
@@ -130,7 +130,7 @@ def test_an_answer_that_never_ends_is_unexpected(monkeypatch: pytest.MonkeyPatch
 
 
 def test_whoever_sends_too_slowly_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or it would hold a thread and a connection for as long as it likes."""
+    """Otherwise it would occupy a thread and a connection for as long as it likes."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     ended = threading.Event()
 
@@ -171,7 +171,7 @@ def test_an_endless_line_of_a_stream_is_not_read_beyond_the_deadline(monkeypatch
 
 
 def test_a_long_line_of_a_stream_takes_a_time_that_grows_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy of all that has come for each of its bytes were 400 GB."""
+    """To copy the whole line at each byte would copy 400 GB."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     pieces = [b'data: {"message": "', *[b"x" * 1000] * 900, b'"}\n\ndata: {"progress"', b": 1}", b""]
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)

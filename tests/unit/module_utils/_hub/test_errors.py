@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_errors: the codes that playbooks compare, and the shape of a failed task."""
+"""errors: the codes that playbooks compare, and the result of a failed task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_documentation_lists_exactly_these_codes() -> None:
 def test_a_failure_as_a_task_s_result(failure: type[HubError]) -> None:
     error = failure(
         "It broke.",
-        "Mend it.",
+        "Fix it.",
         status=500,
         method="GET",
         url="https://hub/",
@@ -49,14 +49,14 @@ def test_a_failure_as_a_task_s_result(failure: type[HubError]) -> None:
     assert error.as_result() == {
         "servers": [],
         "failed": True,
-        "msg": "It broke. Mend it.",
+        "msg": "It broke. Fix it.",
         "failure": {
             "code": failure.code,
             "message": "It broke.",
             "status": 500,
             "method": "GET",
             "url": "https://hub/",
-            "hint": "Mend it.",
+            "hint": "Fix it.",
         },
     }
 

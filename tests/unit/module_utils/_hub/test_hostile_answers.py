@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever a hub answers, each module ends in its result or in a failure that names what is wrong.
+"""Whatever a hub answers, each module ends with its result or with a failure that says what is wrong.
 
 The answers of a sound hub, in which something generated stands in the place of something else. `make test` tries some;
-`HUBOPS_EXAMPLES=100000 pytest tests/unit/test_hostile_answers.py` tries as many as are asked for.
+`HUBOPS_EXAMPLES=100000 pytest tests/unit/module_utils/_hub/test_hostile_answers.py` tries as many as are asked for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SOUND: list[tuple[str, str, Any]] = [
     ("POST", r"hub/api/groups/\w+/users", GROUP),
     ("PATCH", r"hub/api/users/\w+", USER),
 ]
-"""What a sound hub answers to which request below its address."""
+"""The answers of a working hub, by method and by the path below its address."""
 
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("hub_info", {"gather": ["users", "servers", "groups", "services", "routes", "tokens"]}),
@@ -95,7 +95,7 @@ CHANGES = st.one_of(
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
-    """Each place in it, as what holds it and its key."""
+    """Return each place in the value, as its container and its key."""
     pairs = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
@@ -103,7 +103,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 
 
 class HostileHub:
-    """Answers as a sound hub does, but for those of its answers that are changed, by their number."""
+    """Answers as a working hub does, except for the answers in ``changes``, by their number."""
 
     def __init__(self, changes: dict[int, tuple[Any, ...]]) -> None:
         self.changes = changes
@@ -145,7 +145,7 @@ class HostileHub:
 
 
 def perform(module: str, options: dict[str, Any]) -> dict[str, Any]:
-    program = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}").PROGRAM
+    program = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}").MODULE
     options = {
         "hub_url": "http://hub.example.org/",
         "api_token": "a-token-of-a-test",

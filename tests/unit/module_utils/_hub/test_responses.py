@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_answers: what an answer, or the lack of one, means."""
+"""responses: what an answer, or the lack of one, means."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import requests
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.responses import (
-    failure_of,
-    json_of,
-    no_answer,
-    reason_of,
-    request_of,
-    unexpected,
+    connection_failed,
+    describe_request,
+    find_reason,
+    parse_json,
+    request_failed,
+    unexpected_answer,
 )
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError, ReadTimeoutError
@@ -47,7 +47,7 @@ def answer(status: int, body: Any = None, *, url: str = URL, method: str = "GET"
     ],
 )  # fmt: skip
 def test_what_a_status_means(status: int, code: str) -> None:
-    error = failure_of(answer(status, {"message": "so it is"}, Location="/hub/login"), "user 'alice'")
+    error = request_failed(answer(status, {"message": "so it is"}, Location="/hub/login"), "user 'alice'")
     assert (error.code, error.status, error.method, error.url) == (code, status, "GET", URL)
     assert error.reason == "so it is"
     assert error.hint.endswith(".")
@@ -57,8 +57,8 @@ def test_what_a_status_means(status: int, code: str) -> None:
 
 
 def test_a_page_that_is_not_found_is_a_proxy_s_word_and_not_the_hub_s() -> None:
-    """As long as a hub starts, its proxy knows of nothing: no user is missing for that."""
-    error = failure_of(answer(404, "<html><title>404 Not Found</title>"), "user 'alice'")
+    """While a hub starts, its proxy returns 404 for all paths. That says nothing about a user."""
+    error = request_failed(answer(404, "<html><title>404 Not Found</title>"), "user 'alice'")
     assert (error.code, error.status, error.reason) == ("unreachable", 404, "404 Not Found")
     assert "user" not in error.message
 
@@ -68,7 +68,7 @@ def test_a_page_that_is_not_found_is_a_proxy_s_word_and_not_the_hub_s() -> None:
     [
         ({"status": 400, "message": "Already running."}, "Already running"),
         ({"message": "two\n  lines"}, "two lines"),
-        # JupyterHub 6.1 sends null where there is nothing to say.
+        # JupyterHub 6.1 sends null if it has no message.
         ({"status": 404, "message": None}, "the status line's word"),
         ({"message": ""}, "the status line's word"),
         ({"no": "message"}, "the status line's word"),
@@ -81,37 +81,37 @@ def test_a_page_that_is_not_found_is_a_proxy_s_word_and_not_the_hub_s() -> None:
     ],
 )
 def test_the_reason_is_the_hub_s_word_or_a_page_s_title(body: Any, reason: str) -> None:
-    assert reason_of(answer(400, body)) == reason
+    assert find_reason(answer(400, body)) == reason
 
 
 def test_an_answer_without_any_words_has_its_status_for_a_reason() -> None:
     silent = answer(599, "")
     silent.reason = ""
-    assert reason_of(silent) == "599"
+    assert find_reason(silent) == "599"
 
 
 def test_a_redirect_names_both_addresses_without_their_queries() -> None:
     location = f"/hub/login?next=%2Fhub%2Fapi&token={SECRET}"
-    error = failure_of(answer(302, "", url=f"{URL}?token={SECRET}", Location=location), "user 'alice'")
+    error = request_failed(answer(302, "", url=f"{URL}?token={SECRET}", Location=location), "user 'alice'")
     assert error.message.startswith(f"{URL} redirects to https://hub.example.org/hub/login;")
     assert SECRET not in str(error.as_result())
 
 
 def test_no_failure_shows_a_query() -> None:
     response = answer(200, "<html>", url=f"{URL}?token={SECRET}", Content_Type="text/html; charset=utf-8")
-    assert request_of(response)["url"] == URL
-    assert SECRET not in str(unexpected(response).as_result())
-    assert "200 text/html that no JupyterHub gives" in unexpected(response).message
+    assert describe_request(response)["url"] == URL
+    assert SECRET not in str(unexpected_answer(response).as_result())
+    assert "200 text/html that no JupyterHub gives" in unexpected_answer(response).message
 
 
 def test_rate_limits_say_when_to_come_back() -> None:
-    assert "30 s" in failure_of(answer(429, {}, Retry_After="30"), "server").hint
+    assert "30 s" in request_failed(answer(429, {}, Retry_After="30"), "server").hint
     soon = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1))
-    assert re.search(r"in 3\d\d\d s", failure_of(answer(429, {}, Retry_After=soon), "server").hint)
+    assert re.search(r"in 3\d\d\d s", request_failed(answer(429, {}, Retry_After=soon), "server").hint)
     for none in ("9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT", "Fri, 31 Dec 9999999999999999 23:59:59 GMT", "x"):
-        assert "fewer servers" in failure_of(answer(429, {}, Retry_After=none), "server").hint
-    # active_server_limit sends no Retry-After: there is no telling.
-    assert "fewer servers" in failure_of(answer(429, {}), "server").hint
+        assert "fewer servers" in request_failed(answer(429, {}, Retry_After=none), "server").hint
+    # active_server_limit sends no Retry-After, so the time is unknown.
+    assert "fewer servers" in request_failed(answer(429, {}), "server").hint
 
 
 POOL = HTTPConnectionPool("hub.example.org")
@@ -130,7 +130,7 @@ POOL = HTTPConnectionPool("hub.example.org")
          "unreachable", "Connection reset by peer"),
         (requests.exceptions.ConnectTimeout("slow"), "unreachable", "slow"),
         (requests.exceptions.ReadTimeout("Read timed out."), "timeout", "within 30 s"),
-        # A GET is tried again, and what comes out in the end is dressed up as a failed connection.
+        # The library repeats a GET, and raises the last timeout as a failed connection.
         (requests.ConnectionError(MaxRetryError(POOL, "/", ReadTimeoutError(POOL, "/", "Read timed out."))),
          "timeout", "within 30 s"),
         (requests.exceptions.SSLError("certificate verify failed: self-signed certificate"), "tls", "self-signed"),
@@ -141,17 +141,17 @@ POOL = HTTPConnectionPool("hub.example.org")
     ],
 )  # fmt: skip
 def test_why_there_was_no_answer(error: requests.RequestException, code: str, words: str) -> None:
-    failure = no_answer(error, "GET", URL, 30.0)
+    failure = connection_failed(error, "GET", URL, 30.0)
     assert (failure.code, failure.status, failure.method, failure.url) == (code, None, "GET", URL)
     assert words in failure.message
-    # What people read is neither a library's class nor an object's address.
+    # A message contains neither a library's class nor an object's address.
     assert " object at 0x" not in failure.message
     assert "Pool(" not in failure.message
 
 
 def test_tls_hints_tell_a_private_ca_from_no_tls_at_all() -> None:
     def hint(text: str) -> str:
-        return no_answer(requests.exceptions.SSLError(text), "GET", URL, 1).hint
+        return connection_failed(requests.exceptions.SSLError(text), "GET", URL, 1).hint
 
     assert "ca_path" in hint("certificate verify failed: unable to get local issuer certificate")
     assert "http://" in hint("[SSL: WRONG_VERSION_NUMBER] wrong version number")
@@ -163,15 +163,15 @@ def test_tls_hints_tell_a_private_ca_from_no_tls_at_all() -> None:
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "[" * 5000, "{", "", "9" * 5000])
 def test_what_json_cannot_say_again_is_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        json_of(text)
+        parse_json(text)
     with pytest.raises(ValueError, match=r"."):
-        json_of(text.encode())
+        parse_json(text.encode())
 
 
 @pytest.mark.parametrize("text", [r'"a\ud800b"', r'{"\uDC00": ["\ud83d"]}', r'"\ud83d\ude00 \ud800"'])
 def test_half_a_character_can_be_written(text: str) -> None:
-    found = json_of(text)
-    assert json_of(text.encode()) == found
+    found = parse_json(text)
+    assert parse_json(text.encode()) == found
     assert "\ufffd" in str(found)
     json.dumps(found, ensure_ascii=False).encode()
 
@@ -180,10 +180,10 @@ def test_half_a_character_can_be_written(text: str) -> None:
     "content", [b'"\xed\xa0\x80"', b'{"a": "\xff"}', '"\ud800"'.encode("utf-16", "surrogatepass"), b'"\xc3"']
 )
 def test_what_is_no_utf_8_says_nothing(content: bytes) -> None:
-    """The library takes half characters in bytes for whole ones."""
+    """`json.loads` accepts half characters in bytes."""
     with pytest.raises(ValueError, match=r"decode"):
-        json_of(content)
+        parse_json(content)
 
 
 def test_whole_characters_stay() -> None:
-    assert json_of(r'["\ud83d\ude00", "\u00e9", 1.5, 10, null, true]') == ["\U0001f600", "\xe9", 1.5, 10, None, True]
+    assert parse_json(r'["\ud83d\ude00", "\u00e9", 1.5, 10, null, true]') == ["\U0001f600", "\xe9", 1.5, 10, None, True]

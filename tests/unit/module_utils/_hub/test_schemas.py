@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_shapes: what passes for a model of a hub, and where something does not."""
+"""schemas: which values are models of a hub, and which field of a value is not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.schemas imp
     TOKENS,
     USER,
     ListOf,
-    Shape,
+    Schema,
 )
 
 LAB = {"name": "lab", "ready": True, "pending": None, "url": "/user/alice/lab/", "user_options": {}}
@@ -33,8 +33,8 @@ LAB = {"name": "lab", "ready": True, "pending": None, "url": "/user/alice/lab/",
         (ListOf(USER), []),
     ],
 )
-def test_what_a_hub_gives(shape: Shape, value: Any) -> None:
-    assert shape.misfit(value) is None
+def test_what_a_hub_gives(shape: Schema, value: Any) -> None:
+    assert shape.find_mismatch(value) is None
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_what_a_hub_gives(shape: Shape, value: Any) -> None:
         (ListOf(USER), {"0": {"name": "a"}}, ""),
     ],
 )
-def test_where_something_is_otherwise(shape: Shape, value: Any, place: str) -> None:
-    assert shape.misfit(value) == place
+def test_where_something_is_otherwise(shape: Schema, value: Any, place: str) -> None:
+    assert shape.find_mismatch(value) == place

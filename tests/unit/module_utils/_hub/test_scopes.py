@@ -1,15 +1,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_scopes: whether what a token holds covers what a task needs."""
+"""scopes: whether a token's scopes cover those that a task needs."""
 
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, missing, split
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import (
+    expand_self,
+    find_missing,
+    split_scope,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-# A machine that is busy with other things is no reason to fail.
+# A busy machine must not make a test fail.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 words = st.text("abcdefgh:", min_size=1)
@@ -32,7 +36,7 @@ scopes = st.builds(
     ],
 )
 def test_split(scope: str, parts: tuple[str, str, str]) -> None:
-    assert split(scope) == parts
+    assert split_scope(scope) == parts
 
 
 def test_own_writes_the_shorthand_out_and_nothing_else() -> None:
@@ -56,28 +60,28 @@ def test_own_writes_the_shorthand_out_and_nothing_else() -> None:
         ("read:servers!server=alice/", "read:servers!server=alice/gpu", False),
         # Only the hub knows who is in a group.
         ("read:servers!group=class", "read:servers!user=alice", True),
-        # A scope's parts do not cover each other: the hub expands, and this compares.
+        # A scope does not cover the scopes that it includes: the hub expands them, and the code compares.
         ("servers", "read:servers", False),
         ("read:servers", "servers", False),
     ],
 )
 def test_covered(held: str, needed: str, covered: bool) -> None:
-    assert missing([needed], [held]) == ([] if covered else [needed])
+    assert find_missing([needed], [held]) == ([] if covered else [needed])
 
 
 def test_missing_keeps_the_order_of_what_is_needed() -> None:
-    assert missing(["c", "a", "b"], ["a"]) == ["c", "b"]
+    assert find_missing(["c", "a", "b"], ["a"]) == ["c", "b"]
 
 
 @UNHURRIED
 @given(st.lists(scopes), st.lists(scopes))
 def test_more_scopes_never_miss_more(needed: list[str], held: list[str]) -> None:
-    assert missing(needed, needed) == []
-    assert missing(needed, []) == needed
-    assert set(missing(needed, held + needed[:1])) <= set(missing(needed, held))
+    assert find_missing(needed, needed) == []
+    assert find_missing(needed, []) == needed
+    assert set(find_missing(needed, held + needed[:1])) <= set(find_missing(needed, held))
 
 
 @UNHURRIED
 @given(st.lists(scopes), st.lists(scopes))
 def test_what_is_held_may_be_read_once(needed: list[str], held: list[str]) -> None:
-    assert missing(needed, iter(held)) == missing(needed, held)
+    assert find_missing(needed, iter(held)) == find_missing(needed, held)

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads that work beside the caller."""
+"""threads: work beside the caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads imp
 from support.fakes.scripted_hub import Clock
 
 HANG = 60.0
-"""Seconds, by which a hang ends in a failure."""
+"""Seconds after which a hang becomes a failure."""
 
 
 def test_the_answer_is_there_when_the_work_is_done() -> None:

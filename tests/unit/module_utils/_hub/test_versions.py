@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_dialects: how each version of JupyterHub wants things said."""
+"""versions: the API of each version of JupyterHub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import dialect_of, mints_by_kind
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import find_dialect, has_service_mint_bug
 
 WRAPPED, FLAT = {"user_options": {"a": 1}}, {"a": 1}
 
@@ -25,14 +25,14 @@ WRAPPED, FLAT = {"user_options": {"a": 1}}, {"a": 1}
         ("4.1.6", {"a": 1}, "flat", FLAT),
         # No body at all: the options of the last start.
         *((version, None, form, None) for version in ("6.1.1", "5.5.4") for form in ("auto", "wrapped", "flat")),
-        # None, whatever the format: a bare {} would mean the last ones to JupyterHub 6, and a wrapped one an option of
-        # that name to those before it.
+        # Empty options, whatever the format: JupyterHub 6 takes a bare {} for the options of the last start, and older
+        # hubs take a wrapped one for an option named user_options.
         *(("6.1.1", {}, form, {"user_options": {}}) for form in ("auto", "wrapped", "flat")),
         *(("5.5.4", {}, form, {}) for form in ("auto", "wrapped", "flat")),
     ],
 )
 def test_the_body_that_starts_a_server(version: str, options: Any, options_format: str, body: Any) -> None:
-    assert dialect_of(version).body(options, options_format) == body
+    assert find_dialect(version).build_start_body(options, options_format) == body
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_body_that_starts_a_server(version: str, options: Any, options_forma
     ],
 )
 def test_what_the_hub_then_shows_of_the_options(version: str, options: Any, options_format: str, kept: Any) -> None:
-    assert dialect_of(version).kept(options, options_format) == kept
+    assert find_dialect(version).predict_user_options(options, options_format) == kept
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_what_the_hub_then_shows_of_the_options(version: str, options: Any, opti
     ],
 )
 def test_scopes_are_said_in_the_hub_s_words(version: str, said: str) -> None:
-    assert dialect_of(version).scope("start:servers!user") == said
-    assert dialect_of(version).scope("delete:servers") == "delete:servers"
+    assert find_dialect(version).translate_scope("start:servers!user") == said
+    assert find_dialect(version).translate_scope("delete:servers") == "delete:servers"
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,18 @@ def test_scopes_are_said_in_the_hub_s_words(version: str, said: str) -> None:
     [("4.1.6", True), ("5.5.2", True), ("5.5.3", False), ("5.6.0", False), ("6.0.3", True), ("6.1.0", False)],
 )
 def test_whether_a_user_is_looked_for_among_services(version: str, does: bool) -> None:
-    assert mints_by_kind(version) is does
+    assert has_service_mint_bug(version) is does
 
 
 @pytest.mark.parametrize("version", ["2.3.1", "1.5", "0.9", "", "of no number"])
 def test_a_hub_that_is_too_old(version: str) -> None:
     with pytest.raises(Invalid, match="JupyterHub") as error:
-        dialect_of(version)
+        find_dialect(version)
     assert "4.1" in error.value.hint
 
 
 def test_a_number_that_no_version_has_is_no_surprise() -> None:
     with pytest.raises(Invalid) as error:
-        dialect_of("9" * 5000)
+        find_dialect("9" * 5000)
     assert "hub_url" in error.value.hint
-    assert dialect_of("6.0." + "1" * 5000).version == (6, 0)
+    assert find_dialect("6.0." + "1" * 5000).version == (6, 0)

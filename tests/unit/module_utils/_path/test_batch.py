@@ -18,7 +18,7 @@ PLAN = Plan((ACTION,), before={"state": "absent"}, after={"state": "present"}, p
 
 
 class ItemOf(Item):
-    """Fails where it is told to."""
+    """Fails in ``plan`` or in ``apply``, if the test says so."""
 
     def __init__(self, name: str, plan: Plan, planning: Exception | None = None, applying: Exception | None = None):
         self._plan = plan
@@ -41,7 +41,7 @@ class ItemOf(Item):
 
 
 EMPTY = Plan((), {"state": "present"}, {"state": "present"}, predicted={"user": "as predicted"})
-NO = Invalid("No.", "Mend it.")
+NO = Invalid("No.", "Fix it.")
 
 
 def test_many_are_worked_and_answered_in_their_order() -> None:
@@ -61,7 +61,7 @@ def test_one_that_cannot_be_planned_ends_no_other(check_mode: bool) -> None:
     assert [user["user"] for user in result["users"]][::2] == ["as predicted" if check_mode else "as it is"] * 2
     assert result["users"][1] == {"changed": False, "user": None, "failure": NO.as_failure()}
     assert (result["failed"], result["failure"]["code"], result["changed"]) == (True, "invalid", True)
-    assert result["msg"] == "1 of 3 users failed. The first, two: No. Mend it."
+    assert result["msg"] == "1 of 3 users failed. The first, two: No. Fix it."
     assert len(result["actions"]) == 2
 
 
@@ -74,9 +74,9 @@ def test_one_that_cannot_be_applied_ends_no_other(error: Exception, code: str) -
 
 
 def test_a_single_one_fails_in_its_own_words_with_what_it_did() -> None:
-    error = Invalid("No.", "Mend it.", result={"changed": True, "user": "half"})
+    error = Invalid("No.", "Fix it.", result={"changed": True, "user": "half"})
     result = run(Batch("users", [ItemOf("one", PLAN, applying=error)], 1), check_mode=False)
-    assert (result["msg"], result["changed"], result["users"][0]["user"]) == ("No. Mend it.", True, "half")
+    assert (result["msg"], result["changed"], result["users"][0]["user"]) == ("No. Fix it.", True, "half")
 
 
 def test_none_at_all() -> None:

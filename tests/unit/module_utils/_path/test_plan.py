@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one path. Check mode is the same code without `apply`."""
+"""plan: the path of every task. Check mode is the same code without `apply`."""
 
 from __future__ import annotations
 

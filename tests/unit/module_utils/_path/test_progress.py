@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_counting: a line on many things."""
+"""progress: a line on the work on many items."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_is_done_failed_and_under_way_is_counted() -> None:
             assert counter.line == "0/5 ready, 1 failed, 2 pending"
         with pytest.raises(ValueError, match="no room"), counter.count_one():
             raise ValueError("no room")
-    # The last line is said in any case, and once.
+    # The last line is reported in any case, and once.
     assert lines == ["2/5 ready, 2 failed, 0 pending"]
 
 
@@ -37,7 +37,7 @@ def test_a_line_every_few_seconds_and_none_afterwards() -> None:
 
     with Counter(report, 1, "stopped", seconds=0.01) as counter, counter.count_one():
         assert third.wait(60)
-    # How many lines come before it begins, and after it has ended, is the machine's business.
+    # The number of lines before the work starts and after it has ended depends on the machine.
     assert lines == sorted(lines, key=[before, meanwhile, after].index)
     assert lines[-1] == after
     assert not counter._thread.is_alive()

@@ -15,12 +15,12 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.workers im
 from support.fakes.scripted_hub import Clock
 
 HANG = 60.0
-"""Seconds, by which a hang ends in a failure."""
+"""Seconds after which a hang becomes a failure."""
 
 
 def test_each_is_worked_within_the_limit_and_the_results_are_in_order() -> None:
     running, most, lock = 0, 0, threading.Lock()
-    four = threading.Barrier(4, timeout=HANG)  # nobody ends before as many work as may
+    four = threading.Barrier(4, timeout=HANG)  # no item ends before four work at the same time
 
     def work(item: int) -> int:
         nonlocal running, most
@@ -67,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def moments(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When each item has begun, by a clock that goes on while somebody waits for his moment."""
+    """When each item has started, by a clock that moves on while a worker waits for its start."""
     moments: list[float] = []
 
     class Condition(threading.Condition):
@@ -82,16 +82,16 @@ def moments(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
                 moments.append(self._last_start)
             return may_start
 
-    own = SimpleNamespace(Condition=Condition, Thread=threading.Thread, Event=threading.Event)
-    monkeypatch.setattr(workers, "threading", own)
+    fake_threading = SimpleNamespace(Condition=Condition, Thread=threading.Thread, Event=threading.Event)
+    monkeypatch.setattr(workers, "threading", fake_threading)
     monkeypatch.setattr(workers, "_Pace", Pace)
     return moments
 
 
 def let_begin(clock: Clock, items: int) -> None:
-    """Work on them, 4 at a time, with 0.4 s for those to begin.
+    """Work on this many items, 4 at a time, of which the first 4 start within 0.4 s.
 
-    Those that work at the same time end at the same time, as those of a hub do that has much to do.
+    Items that run at the same time end at the same time, as requests to a busy hub do.
     """
     together = threading.Barrier(4, timeout=HANG)
 

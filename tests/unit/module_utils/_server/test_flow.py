@@ -894,7 +894,7 @@ def test_a_spawn_that_has_ended_with_a_hub_that_was_started_again_is_asked_for_a
 
     def looked() -> None:
         if hub.looks == 5:  # a proxy says for a while that the hub is away
-            hub.missed += 3
+            hub.proxy_answers += 3
             hub.set_server(None)
 
     hub.on_write, hub.on_look = written, looked

@@ -335,7 +335,7 @@ def test_a_start_that_runs_into_its_timeout_is_not_asked_for_again(state: str, m
     answers(hub, starting(2), starting(2), None)
 
     def told() -> None:
-        hub.missed += missed
+        hub.proxy_answers += missed
 
     hub.last_stream = [told, failed("Spawn failed: ")]
     item, code = perform(hub, state)

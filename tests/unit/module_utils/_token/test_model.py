@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import moment, stamp
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import format_time, parse_time
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.model import (
     RenewBefore,
     Token,
@@ -22,7 +22,7 @@ NOW = 1_800_000_000.0
 
 
 def iso(seconds: float) -> str:
-    return stamp(seconds).replace(" UTC", "Z").replace(" ", "T")
+    return format_time(seconds).replace(" UTC", "Z").replace(" ", "T")
 
 
 def wanted(**more: Any) -> TokenSpec:
@@ -57,7 +57,7 @@ def token(number: str = "a1", *, age: float = 0, left: float | None = None, note
     ],
 )
 def test_the_hub_s_times(text: object, seconds: float | None) -> None:
-    assert moment(text) == pytest.approx(seconds)
+    assert parse_time(text) == pytest.approx(seconds)
 
 
 # The mark in the note
@@ -164,7 +164,7 @@ def test_due(early: RenewBefore, left: float | None, due: bool) -> None:
         (token(), {"rotate": True}, "a new one is asked for"),
         (token(note="ci"), {}, "it was not minted by this module"),
         (token(), {"scopes": ("list:users",)}, "it was declared otherwise"),
-        (token(age=100, left=10), {"renew_before": RenewBefore(10)}, f"it expires at {stamp(NOW + 10)}"),
+        (token(age=100, left=10), {"renew_before": RenewBefore(10)}, f"it expires at {format_time(NOW + 10)}"),
     ],
 )
 def test_what_is_wrong_with_a_token_that_works(found: Token, more: dict[str, Any], why: str) -> None:

@@ -24,7 +24,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, missing
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, find_missing
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
@@ -77,7 +77,7 @@ class HubOfTokens(StandInHub):
         return SimpleNamespace(
             owner=Owner.from_model(found),
             held_scopes=held,
-            missing_scopes=lambda needed: missing([expand_self(scope, "alice") for scope in needed], held),
+            missing_scopes=lambda needed: find_missing([expand_self(scope, "alice") for scope in needed], held),
         )
 
     def _write(self, method: str, path: str, body: Model | None) -> Model | None:

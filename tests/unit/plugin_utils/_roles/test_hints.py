@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import PROGRAM as CULL
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_exec import PROGRAM as EXEC
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_info import PROGRAM as INFO
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import PROGRAM as SERVER
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import PROGRAM as TOKEN
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import PROGRAM as USER
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import MODULE as CULL
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_exec import MODULE as EXEC
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_info import MODULE as INFO
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import MODULE as SERVER
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE as TOKEN
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import MODULE as USER
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.hints import VARIABLES, named_in
 
 ROLES = Path(__file__).resolve().parents[4] / "roles"

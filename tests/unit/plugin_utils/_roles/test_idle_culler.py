@@ -164,7 +164,7 @@ def test_admins_matter_to_users_only() -> None:
 
 def test_the_options_are_those_of_the_module() -> None:
     """Each is a variable of the role with the same default, and so are the keys of a rule."""
-    spec = hub_cull.PROGRAM.options
+    spec = hub_cull.MODULE.options
     defaults = {name: option.get("default", "") for name, option in spec.items()}
     assert defaults == POLICY
     assert {name: option.get("default") for name, option in spec["rules"]["options"].items()} == RULE
