@@ -64,6 +64,7 @@ class HubAction(ActionBase):
             os.environ.update(before)
 
     def _in_process(self) -> dict[str, Any]:
+        """Run the module's flow in this process and return the task's result."""
         module, task = self.module, self._task
         checked = ArgumentSpecValidator(module.argument_spec, **module.rules).validate(task.args)
         options = checked.validated_parameters

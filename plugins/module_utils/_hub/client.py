@@ -187,7 +187,7 @@ class HubClient(Transport):
     # Requests
 
     def get(self, *path: str, scope: str, what: str, schema: Schema = OBJECT, **params: str) -> dict[str, Any]:
-        """Return one object of this shape.
+        """Return one object of this schema.
 
         ``scope`` is the scope that the request needs and ``what`` the object's name in a sentence, both for failures.
         """
@@ -205,7 +205,7 @@ class HubClient(Transport):
     def pages(
         self, *path: str, scope: str, what: str, schema: Schema = OBJECT, page_size: int = PAGE_SIZE, **filters: str
     ) -> Iterator[Any]:
-        """Yield all items of a list, each of this shape, page by page. If the list is a mapping, yields its values."""
+        """Yield all items of a list, each of this schema, page by page. If the list is a mapping, yields its values."""
         offset, pages_without_news, seen = 0, 0, set[str]()
         for _number in range(_MOST_PAGES):
             params = {**filters, "offset": str(offset), "limit": str(page_size)}

@@ -257,6 +257,7 @@ def _describe_cause(error: BaseException) -> str:
 
 
 def find_content_type(response: requests.Response) -> str:
+    """Return the answer's media type, or "without content" if it has none."""
     return response.headers.get("Content-Type", "").partition(";")[0] or "without content"
 
 
@@ -282,7 +283,7 @@ def check_schema(answer: Any, schema: Schema, response: requests.Response) -> An
 
 
 def unexpected_answer(response: requests.Response, field: str = "") -> UnexpectedAnswer:
-    """The answer is none that a JupyterHub gives, as a whole or in this ``field``."""
+    """The answer is not one that a JupyterHub gives, as a whole or in this ``field``."""
     request = describe_request(response)
     whole = f"{request['url']} answered {response.status_code} {find_content_type(response)}"
     return UnexpectedAnswer(

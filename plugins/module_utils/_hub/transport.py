@@ -263,7 +263,7 @@ class Transport:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _mark_cut_short(self, failure: HubError, timeout: float) -> HubError:
-        """Return the failure with ``is_cut_short``: whether it is because the deadline left too short a ``timeout``."""
+        """Return the failure with ``is_cut_short``. It is true if the deadline is why the ``timeout`` was so short."""
         patience = min(self.connection.request_timeout, _BUSY_HUB_TIMEOUT)
         return failure.with_cut_short(isinstance(failure, Timeout) and timeout < patience)
 
@@ -286,6 +286,7 @@ class Transport:
         return min(patience, max(self.deadline - time.monotonic(), _LAST_TIMEOUT))
 
     def _send_within(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
+        """Send one request. Raises `FutureTimeout` if its whole answer does not arrive within ``timeout`` seconds."""
         # The HTTP library's timeout starts again at each byte and at each repetition. An answer that arrives slowly
         # would never end.
         opened: list[requests.Response] = []

@@ -15,17 +15,17 @@ from .errors import Invalid
 
 @dataclass(frozen=True)
 class Dialect:
-    """The API of hubs from ``version`` on."""
+    """What is particular to hubs from ``version`` on."""
 
     version: tuple[int, int]
     has_wrapped_options: bool
-    """The body that starts a server is ``{"user_options": {...}}``. In older hubs, the options are the whole body."""
+    """Whether the body that starts a server is ``{"user_options": {...}}``. For older hubs it is the options alone."""
     scopes: dict[str, str] = field(default_factory=dict)
     """The names that these hubs have for scopes of the newest hubs, by the newest names."""
     has_token_id: bool = True
-    """``GET /user`` returns the id of the token that the request carries."""
+    """Whether ``GET /user`` returns the id of the token that the request carries."""
     may_cancel_starts: bool = True
-    """DELETE cancels the start of a server. Older hubs refuse it until the server has started."""
+    """Whether DELETE cancels the start of a server. Older hubs refuse it until the start is over."""
 
     def build_start_body(
         self, user_options: dict[str, Any] | None, options_format: str = "auto"
@@ -100,7 +100,7 @@ def find_missing_mint_scope(version: str, kind: str, scopes: Iterable[str], user
 
 
 def find_dialect(version: str) -> Dialect:
-    """Return the API of hubs of this version. Raises `Invalid` if the version is too old, or is not a version."""
+    """Return what is particular to hubs of this version. Raises `Invalid` if it is too old, or not a version."""
     number = parse_version(version)
     for dialect in DIALECTS:
         if number >= dialect.version:

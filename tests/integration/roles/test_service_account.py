@@ -235,7 +235,7 @@ def test_the_readme_s_service_can_do_all_that_is_needed(any_place: Place) -> Non
 
 
 def test_the_readme_s_service_on_jupyterhub_4(tmp_path: Path) -> None:
-    """Which looks for the user among services, see `mints_by_kind`: without that scope, the task says what it takes."""
+    """The hub takes the user for a service, see `has_service_mint_bug`. Without the scope, the task names it."""
     scope = '"tokens!service=verify-bot",'
     for without, status in (("", 0), (scope, 2)):
         folder = tmp_path / str(status)
