@@ -343,29 +343,29 @@ failure:
 from typing import Any
 
 from ..module_utils._ansible import HubModule, run_module
-from ..module_utils._cull.flow import CullFlow, Pass
-from ..module_utils._cull.policy import Limits, Policy, Rule, Share
+from ..module_utils._cull.flow import CullFlow, CullOptions
+from ..module_utils._cull.policy import Limits, MaxCulls, Policy, Rule
 from ..module_utils._hub.client import HubClient
 from ..module_utils._hub.connection import parse_duration
 from ..module_utils._path.plan import Report
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:
-    limits = Limits.of(options)
+    limits = Limits.from_options(options)
     policy = Policy(
         limits=limits,
-        rules=[Rule.of(number, rule, limits) for number, rule in enumerate(options["rules"], start=1)],
+        rules=[Rule.from_options(number, rule, limits) for number, rule in enumerate(options["rules"], start=1)],
         **{name: options[name] for name in ("exclude_users", *_SWITCHES)},
     )
-    how = Pass(
-        max_culls=None if options["max_culls"] is None else Share.of(options["max_culls"]),
+    cull_options = CullOptions(
+        max_culls=None if options["max_culls"] is None else MaxCulls.parse(options["max_culls"]),
         stop_timeout=parse_duration(options["stop_timeout"], "stop_timeout"),
         **{
             name: options[name]
             for name in ("cull_users", "remove_named_servers", "recheck", "concurrency", "page_size")
         },
     )
-    return CullFlow(hub, policy, how, report)
+    return CullFlow(hub, policy, cull_options, report)
 
 
 _SWITCHES = ("cull_default_servers", "cull_named_servers", "cull_admin_users")

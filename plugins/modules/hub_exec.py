@@ -166,7 +166,7 @@ from ..module_utils._path.plan import Report
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> ExecFlow:
     wanted = ExecSpec(
         user=options["user"],
-        name=options["server_name"],
+        server_name=options["server_name"],
         code=options["code"],
         timeout=parse_duration(options["timeout"], "timeout"),
     )

@@ -21,7 +21,7 @@ from .._hub.errors import (
     printable,
     quoted,
 )
-from .._hub.models import Model, Owner
+from .._hub.models import Owner, User
 from .._hub.polling import is_hub_away
 from .._hub.scopes import READ_SERVERS, STOP, split_scope
 from .._path.plan import Action, Flow, Plan, Report, Result
@@ -29,19 +29,19 @@ from .._path.progress import Counter
 from .._path.workers import SPREAD, catch_failures, map_concurrently
 from .._server import stop
 from .._server.model import server_path, server_title
-from .policy import KEPT, Decision, Policy, Share
+from .policy import KEEP_CODES, Decision, MaxCulls, Policy
 
 _DELETE, _ADMIN = "delete:users", "admin:users"
 
 
 @dataclass(frozen=True)
-class Pass:
-    """How one pass goes, whatever its policy. ``stop_timeout`` is in seconds."""
+class CullOptions:
+    """How a pass works, apart from its policy. ``stop_timeout`` is in seconds. Raises `Invalid`."""
 
     cull_users: bool = False
     remove_named_servers: bool = False
     recheck: bool = True
-    max_culls: Share | None = None
+    max_culls: MaxCulls | None = None
     stop_timeout: float = 120.0
     concurrency: int = 10
     page_size: int = PAGE_SIZE
@@ -49,23 +49,24 @@ class Pass:
     def __post_init__(self) -> None:
         for option in ("concurrency", "page_size"):
             if getattr(self, option) < 1:
-                raise Invalid(f"{option} must be 1 or more.", "Leave it out for what the documentation says.")
+                raise Invalid(f"{option} must be 1 or more.", "Leave it out to use its default.")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one thing. ``error`` is why it could not be as its fate says."""
+    """What has happened to a server or a user. ``error`` is why the decision could not be carried out."""
 
     decision: Decision
     error: HubError | None = None
 
     @property
-    def went(self) -> bool:
-        return self.decision.goes and self.error is None
+    def is_culled(self) -> bool:
+        """Whether the server was stopped, or the user was deleted."""
+        return self.decision.has_to_go and self.error is None
 
 
 @dataclass(frozen=True)
-class _Decided:
+class _Decisions:
     """What the plan of a pass has decided."""
 
     servers: Sequence[Decision]
@@ -73,12 +74,12 @@ class _Decided:
 
 
 class CullFlow(Flow):
-    """One pass: read who has servers, decide, look again at each object that is to go, and end it."""
+    """One pass: reads who has servers, decides, looks again at each object that has to go, and stops or deletes it."""
 
-    def __init__(self, hub: HubClient, policy: Policy, how: Pass, report: Report) -> None:
+    def __init__(self, hub: HubClient, policy: Policy, options: CullOptions, report: Report) -> None:
         self._hub = hub
         self._policy = policy
-        self._how = how
+        self._options = options
         self._report = report
         self._start_time = time.monotonic()
         self._users_stopped: set[str] = set()
@@ -86,180 +87,195 @@ class CullFlow(Flow):
         self._requested: set[tuple[str, str | None]] = set()
         """Servers and users that the hub has been told to stop or delete."""
         self._active_again: dict[str, Decision] = {}
-        """Users who have been active since they were listed."""
+        """The decisions to keep users who have been active since they were listed, by the users' names."""
 
     def plan(self) -> Plan:
         self._start_time = time.monotonic()
-        servers, users = self._decide(self._read().values(), time.time())
-        owner = self._read_owner() if any(decision.goes for decision in (*servers, *users)) else None
-        users = [_unless_own(decision, owner) for decision in users]
-        foreseen = [Outcome(decision) for decision in servers], [Outcome(decision) for decision in users]
+        servers, users = self._decide(self._read_users(), time.time())
+        owner = self._read_owner() if any(decision.has_to_go for decision in (*servers, *users)) else None
+        users = [_keep_token_owner(decision, owner) for decision in users]
+        predicted = [Outcome(decision) for decision in servers], [Outcome(decision) for decision in users]
         before = {"servers": len(servers), "users": len(users)}
-        result = self._result(*foreseen, "would be ")
+        result = self._make_result(*predicted, "would be ")
         plan = Plan(
             result.actions,
             before,
-            {"servers": before["servers"] - _went(foreseen[0]), "users": before["users"] - _went(foreseen[1])},
+            {
+                "servers": before["servers"] - _count_culled(predicted[0]),
+                "users": before["users"] - _count_culled(predicted[1]),
+            },
             predicted={**result.answer, "changed": result.changed},
-            context=_Decided(servers, users),
+            context=_Decisions(servers, users),
             details="".join(f"{_line(decision)}\n" for decision in (*servers, *users)),
         )
-        refusal = self._too_many(plan) or _missing_scope(plan, owner)
+        refusal = self._find_excess(plan) or _find_missing_scope(plan, owner)
         if refusal:
             raise refusal.with_result({**plan.predicted, "changed": False, "diff": plan.diff}, plan.actions)
         return plan
 
     def apply(self, plan: Plan) -> Result:
-        decided: _Decided = plan.context
-        servers = self._end(decided.servers, self._end_server, "culled")
-        # If a server has gone meanwhile, a look at its user tells whether that was the user's last server.
-        looked = ("gone",) if self._how.recheck else ()
-        kept = [outcome.decision for outcome in servers if not outcome.went]
-        stay = {decision.user for decision in kept if decision.kept not in looked}
-        users = self._end([_unless(decision, stay) for decision in decided.users], self._end_user, "deleted")
-        return self._result(servers, users, "")
+        decisions: _Decisions = plan.context
+        servers = self._cull_all(decisions.servers, self._cull_server, "culled")
+        # If somebody else has ended a server, another look at its user shows whether that was the user's last server.
+        harmless = ("gone",) if self._options.recheck else ()
+        kept = [outcome.decision for outcome in servers if not outcome.is_culled]
+        users_with_servers = {decision.user for decision in kept if decision.keep_code not in harmless}
+        users = self._cull_all(
+            [_keep_with_servers(decision, users_with_servers) for decision in decisions.users],
+            self._delete_user,
+            "deleted",
+        )
+        return self._make_result(servers, users, "")
 
-    # What there is
+    # Reading and deciding
 
-    def _read(self) -> dict[str, Model]:
-        """Return all users who may have something to cull, by name, in as few requests as possible."""
+    def _read_users(self) -> list[User]:
+        """Return all users who may have something to cull, in as few requests as possible."""
         # A hub makes pages of `ready` as of `active`, and leaves out the users who have a pending server only.
-        states = ("inactive", "active") if self._how.cull_users else ("active",)
+        states = ("inactive", "active") if self._options.cull_users else ("active",)
         # A user who has started a server in between is in both lists, and the later one is right.
-        listed = {
-            user.name: user.model
+        users = {
+            user.name: user
             for state in states
-            for user in self._hub.list_users(page_size=self._how.page_size, state=state)
+            for user in self._hub.list_users(page_size=self._options.page_size, state=state)
         }
-        if not self._policy.asks_auth_state:
-            return listed
-        models = map_concurrently(self._read_model, list(listed), self._how.concurrency)
-        return {name: model for name, model in zip(listed, models, strict=True) if model is not None}
+        if not self._policy.needs_auth_state:
+            return list(users.values())
+        found = map_concurrently(self._read_user, list(users), self._options.concurrency)
+        return [user for user in found if user is not None]
 
     def _read_owner(self) -> Owner | None:
-        """Return the token's owner, or None if the hub does not tell: a pass does not depend on it."""
+        """Return the token's owner, or None if the hub does not show it: a pass does not depend on it."""
         try:
             return self._hub.read_owner()
         except HubError:
             return None
 
-    def _decide(self, models: Iterable[Model], now: float) -> tuple[list[Decision], list[Decision]]:
-        """Return what is to happen to the servers, and to the users."""
-        of_servers, of_users = list[Decision](), list[Decision]()
+    def _decide(self, users: Iterable[User], now: float) -> tuple[list[Decision], list[Decision]]:
+        """Return the decisions on the servers, and those on the users."""
+        on_servers, on_users = list[Decision](), list[Decision]()
         hidden = []
-        for model in models:
-            servers = model.get("servers")
-            if servers is None:
+        for user in users:
+            if user.servers is None:
                 # The hub leaves out what a token may not read. An empty mapping would mean that there are no servers.
-                hidden.append(model["name"])
-                decisions = [Decision(model["name"], "", None, None, None, "hidden", "the token may not read it")]
+                hidden.append(user.name)
+                decisions = [Decision(user.name, "", None, None, None, "hidden", "the token may not read it")]
             else:
-                decisions = [self._policy.decide_server(model, name, server, now) for name, server in servers.items()]
-            of_servers += decisions
-            if self._how.cull_users:
-                stay = {model["name"]} if any(not decision.goes for decision in decisions) else set()
-                of_users.append(_unless(self._policy.decide_user(model, now), stay))
-        if hidden and len(hidden) == len(of_servers):
+                decisions = [self._policy.decide_server(user, server, now) for server in user.servers.values()]
+            on_servers += decisions
+            if self._options.cull_users:
+                has_servers = any(not decision.has_to_go for decision in decisions)
+                decision = self._policy.decide_user(user, now)
+                on_users.append(_keep_with_servers(decision, {user.name} if has_servers else set()))
+        if hidden and len(hidden) == len(on_servers):
             raise MissingScope(
                 f"The token may not read the servers of user {quoted(hidden[0])}, or of any other.",
                 f"Mint it with {READ_SERVERS}.",
             )
-        return of_servers, of_users
+        return on_servers, on_users
 
-    def _too_many(self, plan: Plan) -> HubError | None:
-        allowed = self._how.max_culls
-        for noun, number in plan.before.items():
-            going = number - plan.after[noun]
-            if allowed is not None and not allowed.allows(going, number):
+    def _find_excess(self, plan: Plan) -> HubError | None:
+        """Return the failure of a plan that culls more than ``max_culls`` allows, or None."""
+        limit = self._options.max_culls
+        for noun, total in plan.before.items():
+            number = total - plan.after[noun]
+            if limit is not None and not limit.allows(number, total):
                 return Conflict(
-                    f"{going} of {number} {noun} would be culled, more than max_culls ({allowed.text}) allows. "
+                    f"{number} of {total} {noun} would be culled, more than max_culls ({limit.text}) allows. "
                     "Nothing has been done.",
                     "Look at the policy, at the clocks and at what culled says; raise max_culls if all is right.",
                 )
         return None
 
-    # What is done
+    # Stopping and deleting
 
-    def _end(self, decisions: Sequence[Decision], end: Callable[[Decision], Decision], word: str) -> list[Outcome]:
-        doomed = [decision for decision in decisions if decision.goes]
-        with Counter(self._report if len(doomed) > 1 else None, len(doomed), word) as counter:
+    def _cull_all(
+        self, decisions: Sequence[Decision], cull: Callable[[Decision], Decision], verb: str
+    ) -> list[Outcome]:
+        """Carry out the decisions with ``cull``, and report the progress with ``verb``, such as "deleted".
+
+        ``cull`` stops or deletes one object. It returns the decision that holds in the end.
+        """
+        todo = [decision for decision in decisions if decision.has_to_go]
+        with Counter(self._report if len(todo) > 1 else None, len(todo), verb) as counter:
 
             def work(decision: Decision) -> Decision:
                 with counter.count_one():
-                    return end(decision)
+                    return cull(decision)
 
-            ended = iter(map_concurrently(catch_failures(work), doomed, self._how.concurrency, SPREAD))
-            return [_outcome(decision, next(ended) if decision.goes else decision) for decision in decisions]
+            results = iter(map_concurrently(catch_failures(work), todo, self._options.concurrency, SPREAD))
+            return [_outcome(decision, next(results) if decision.has_to_go else decision) for decision in decisions]
 
-    def _end_server(self, decision: Decision) -> Decision:
-        """Stop it, unless it has been used since it was listed. Returns what its fate was."""
+    def _cull_server(self, decision: Decision) -> Decision:
+        """Stop a server, unless it has been used since it was listed. Returns the decision that holds in the end."""
         name = str(decision.server_name)
         title = server_title(decision.user, name)
-        if self._how.recheck:
-            decision = self._look_again(decision, name)
-            if not decision.goes:
+        if self._options.recheck:
+            decision = self._recheck_server(decision, name)
+            if not decision.has_to_go:
                 return decision
-        body = {"remove": True} if name and self._how.remove_named_servers else None
+        body = {"remove": True} if name and self._options.remove_named_servers else None
         path = server_path(decision.user, name)
         self._users_stopped.add(decision.user)
         try:
-            with self._request(decision):
+            with self._record_request(decision):
                 status, _answer = self._hub.write("DELETE", *path, scope=STOP, what=title, body=body)
         except NotFound:
-            return _gone(decision)
+            return _keep_as_gone(decision)
         except HubError as error:
-            # A hub holds its answer for as long as its slow_stop_timeout, or has gone with it: the server tells.
+            # A hub holds its answer back for its slow_stop_timeout, and may go away in that time: look at the server.
             if not is_hub_away(error):
                 raise
             status = 202
         if status == 202:
             try:
-                stop.wait_until_stopped(self._hub, decision.user, name, self._how.stop_timeout, option="stop_timeout")
+                stop.wait_until_stopped(
+                    self._hub, decision.user, name, self._options.stop_timeout, option="stop_timeout"
+                )
             except NotFound:
-                pass  # its user has gone, and it before
+                pass  # the user does not exist any more, so the server does not either
         return decision
 
-    def _look_again(self, decision: Decision, name: str) -> Decision:
-        model = self._read_model(decision.user)
-        if model is None:
-            return _gone(decision)
+    def _recheck_server(self, decision: Decision, name: str) -> Decision:
+        """Read the server again, and return the decision on it now. Notes a user who is active again."""
+        user = self._read_user(decision.user)
+        if user is None:
+            return _keep_as_gone(decision)
         now = time.time()
-        if self._how.cull_users and decision.user not in self._users_stopped:
-            user = self._policy.decide_user(model, now)
-            if not user.goes:
-                self._active_again[decision.user] = user
-        server = (model.get("servers") or {}).get(name)
-        return (
-            _gone(decision)
-            if server is None
-            else _still(decision, self._policy.decide_server(model, name, server, now))
-        )
+        if self._options.cull_users and decision.user not in self._users_stopped:
+            on_user = self._policy.decide_user(user, now)
+            if not on_user.has_to_go:
+                self._active_again[decision.user] = on_user
+        server = (user.servers or {}).get(name)
+        if server is None:
+            return _keep_as_gone(decision)
+        return _recheck(decision, self._policy.decide_server(user, server, now))
 
-    def _end_user(self, decision: Decision) -> Decision:
-        """Delete the user, unless there was an activity since the user was listed. Returns what the fate was."""
+    def _delete_user(self, decision: Decision) -> Decision:
+        """Delete a user, unless the user has been active since the list. Returns the decision that holds in the end."""
         if decision.user in self._active_again:
-            return _still(decision, self._active_again[decision.user])
-        if self._how.recheck:
-            model = self._read_model(decision.user)
-            if model is None:
-                return _gone(decision)
-            if model.get("servers"):
+            return _recheck(decision, self._active_again[decision.user])
+        if self._options.recheck:
+            user = self._read_user(decision.user)
+            if user is None:
+                return _keep_as_gone(decision)
+            if user.servers:
                 # A hub half-deletes a user whose server runs: its authenticator forgets the user, and it fails then.
-                return replace(decision, kept="used", reason="the user has started a server meanwhile")
+                return replace(decision, keep_code="used", reason="the user has started a server meanwhile")
             if decision.user not in self._users_stopped:
-                decision = _still(decision, self._policy.decide_user(model, time.time()))
-                if not decision.goes:
+                decision = _recheck(decision, self._policy.decide_user(user, time.time()))
+                if not decision.has_to_go:
                     return decision
         try:
-            with self._request(decision):
+            with self._record_request(decision):
                 self._hub.write("DELETE", "users", decision.user, scope=_DELETE, what=_title(decision))
         except NotFound:
-            return _gone(decision)
+            return _keep_as_gone(decision)
         return decision
 
     @contextmanager
-    def _request(self, decision: Decision) -> Iterator[None]:
-        """The request within the block may change something, unless the hub refuses it."""
+    def _record_request(self, decision: Decision) -> Iterator[None]:
+        """Record that the request within the block may change something, unless the hub refuses it."""
         try:
             yield
         except HubError as error:
@@ -268,38 +284,38 @@ class CullFlow(Flow):
             raise
         self._requested.add((decision.user, decision.server_name))
 
-    def _read_model(self, user: str) -> Model | None:
-        """The user as the hub has it now, None where it is no longer there."""
+    def _read_user(self, name: str) -> User | None:
+        """Return the user as the hub has it now, or None if the user does not exist any more."""
         try:
-            return self._hub.read_user(user, scope=READ_SERVERS).model
+            return self._hub.read_user(name, scope=READ_SERVERS)
         except NotFound:
             return None
 
-    # What is told
+    # The result
 
-    def _action(self, decision: Decision) -> Action:
+    def _make_action(self, decision: Decision) -> Action:
         if decision.server_name is None:
             return Action("delete", _title(decision), decision.reason)
-        verb = "remove" if decision.server_name and self._how.remove_named_servers else "stop"
+        verb = "remove" if decision.server_name and self._options.remove_named_servers else "stop"
         return Action(verb, _title(decision), decision.reason)
 
-    def _result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str) -> Result:
-        """Return the result of a pass. ``would`` stands before what is foreseen, and is empty for what was done."""
-        everything = (*servers, *users)
-        failed = [(outcome.decision, outcome.error) for outcome in everything if outcome.error]
+    def _make_result(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str) -> Result:
+        """Return the result of a pass. ``would`` is "would be " for a prediction, and empty for what was done."""
+        outcomes = (*servers, *users)
+        failed = [(outcome.decision, outcome.error) for outcome in outcomes if outcome.error]
         seconds = round(time.monotonic() - self._start_time, 3)
-        actions = tuple(self._action(outcome.decision) for outcome in everything if outcome.went)
+        actions = tuple(self._make_action(outcome.decision) for outcome in outcomes if outcome.is_culled)
         answer = {
-            "culled": [outcome.decision.as_item() for outcome in servers if outcome.went],
-            "users_deleted": [outcome.decision.as_item() for outcome in users if outcome.went],
-            "kept_count": _kept(servers),
-            "users_kept_count": _kept(users),
+            "culled": [outcome.decision.as_item() for outcome in servers if outcome.is_culled],
+            "users_deleted": [outcome.decision.as_item() for outcome in users if outcome.is_culled],
+            "kept_count": _count_kept(servers),
+            "users_kept_count": _count_kept(users),
             "failures": [
                 {**decision.as_item(), "server_name": decision.server_name, "failure": error.as_failure()}
                 for decision, error in failed
             ],
             "seconds": seconds,
-            "summary": self._summary(servers, users, would, seconds),
+            "summary": self._summarise(servers, users, would, seconds),
         }
         if failed:
             decision, first = failed[0]
@@ -308,36 +324,39 @@ class CullFlow(Flow):
                     f"{len(failed)} could not be culled. The first, {_title(decision)}: {first.message}"
                 )
             answer = {**first.with_result({}).as_result(), **answer}
-        return Result(answer, actions, any(outcome.went or self._was_requested(outcome) for outcome in everything))
+        is_changed = any(outcome.is_culled or self._was_requested(outcome.decision) for outcome in outcomes)
+        return Result(answer, actions, is_changed)
 
-    def _was_requested(self, outcome: Outcome) -> bool:
-        decision = outcome.decision
-        return decision.goes and (decision.user, decision.server_name) in self._requested
+    def _was_requested(self, decision: Decision) -> bool:
+        return decision.has_to_go and (decision.user, decision.server_name) in self._requested
 
-    def _summary(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, seconds: float) -> str:
-        parts = [f"{_went(servers)} of {len(servers)} servers {would}culled"]
-        if self._how.cull_users:
-            parts.append(f"{_went(users)} of {len(users)} users {would}deleted")
-        kept = sum(_kept(servers).values())
-        parts += [f"{kept} server{'' if kept == 1 else 's'} kept", f"{_failed(servers) + _failed(users)} failed"]
+    def _summarise(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, seconds: float) -> str:
+        parts = [f"{_count_culled(servers)} of {len(servers)} servers {would}culled"]
+        if self._options.cull_users:
+            parts.append(f"{_count_culled(users)} of {len(users)} users {would}deleted")
+        kept = sum(_count_kept(servers).values())
+        parts += [
+            f"{kept} server{'' if kept == 1 else 's'} kept",
+            f"{_count_failed(servers) + _count_failed(users)} failed",
+        ]
         return f"{', '.join(parts)}, in {seconds:.1f} s"
 
 
-def _unless(decision: Decision, stay: set[str]) -> Decision:
-    """A user's fate, which waits for the servers: those who ``stay`` have one that does."""
-    if decision.goes and decision.user in stay:
-        return replace(decision, kept="has_servers", reason="a server of the user stays")
+def _keep_with_servers(decision: Decision, users_with_servers: set[str]) -> Decision:
+    """Return the decision on a user: a user stays as long as a server of the user stays."""
+    if decision.has_to_go and decision.user in users_with_servers:
+        return replace(decision, keep_code="has_servers", reason="a server of the user stays")
     return decision
 
 
-def _unless_own(decision: Decision, owner: Owner | None) -> Decision:
+def _keep_token_owner(decision: Decision, owner: Owner | None) -> Decision:
     """Return the decision on a user. A hub lets no user delete itself."""
-    if decision.goes and owner is not None and (owner.kind, owner.name) == ("user", decision.user):
-        return replace(decision, kept="own", reason="the token is the user's own")
+    if decision.has_to_go and owner is not None and (owner.kind, owner.name) == ("user", decision.user):
+        return replace(decision, keep_code="own", reason="the token is the user's own")
     return decision
 
 
-def _missing_scope(plan: Plan, owner: Owner | None) -> HubError | None:
+def _find_missing_scope(plan: Plan, owner: Owner | None) -> HubError | None:
     """Return the failure for a scope that the plan needs and the token does not hold for anybody, or None.
 
     If the token holds the scope for some users, the hub itself says for whom.
@@ -352,41 +371,44 @@ def _missing_scope(plan: Plan, owner: Owner | None) -> HubError | None:
     return None
 
 
-def _outcome(decision: Decision, ended: Decision | HubError) -> Outcome:
-    return Outcome(decision, ended) if isinstance(ended, HubError) else Outcome(ended)
+def _outcome(decision: Decision, result: Decision | HubError) -> Outcome:
+    return Outcome(decision, result) if isinstance(result, HubError) else Outcome(result)
 
 
-def _still(decision: Decision, again: Decision) -> Decision:
-    """The fate that something keeps after a second look."""
-    return decision if again.goes else replace(again, kept="used" if again.kept == "active" else again.kept)
+def _recheck(decision: Decision, second: Decision) -> Decision:
+    """Return the first decision, unless the ``second`` one, after another look, is to keep the server or the user."""
+    if second.has_to_go:
+        return decision
+    return replace(second, keep_code="used" if second.keep_code == "active" else second.keep_code)
 
 
-def _gone(decision: Decision) -> Decision:
-    return replace(decision, kept="gone", reason="it has gone meanwhile")
+def _keep_as_gone(decision: Decision) -> Decision:
+    """Return the decision on a server or a user that somebody else has stopped or deleted."""
+    return replace(decision, keep_code="gone", reason="it has gone meanwhile")
 
 
 def _title(decision: Decision) -> str:
-    return (
-        f"user {quoted(decision.user)}"
-        if decision.server_name is None
-        else server_title(decision.user, decision.server_name)
-    )
+    """Return the name of the server or the user in a sentence."""
+    if decision.server_name is None:
+        return f"user {quoted(decision.user)}"
+    return server_title(decision.user, decision.server_name)
 
 
 def _line(decision: Decision) -> str:
-    return printable(
-        f"{'-' if decision.goes else ' '} {_title(decision)} {'goes' if decision.goes else 'stays'}: {decision.reason}"
-    )
+    """Return the line of the diff for a server or a user."""
+    sign, verb = ("-", "goes") if decision.has_to_go else (" ", "stays")
+    return printable(f"{sign} {_title(decision)} {verb}: {decision.reason}")
 
 
-def _kept(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    tally = Tally(outcome.decision.kept for outcome in outcomes)
-    return {kept: tally[kept] for kept in KEPT}
+def _count_kept(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Return how many stay, by `KEEP_CODES`."""
+    tally = Tally(outcome.decision.keep_code for outcome in outcomes)
+    return {code: tally[code] for code in KEEP_CODES}
 
 
-def _went(outcomes: Iterable[Outcome]) -> int:
-    return sum(outcome.went for outcome in outcomes)
+def _count_culled(outcomes: Iterable[Outcome]) -> int:
+    return sum(outcome.is_culled for outcome in outcomes)
 
 
-def _failed(outcomes: Iterable[Outcome]) -> int:
+def _count_failed(outcomes: Iterable[Outcome]) -> int:
     return sum(outcome.error is not None for outcome in outcomes)

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Code in a running server: a kernel of its own, one execution, and the kernel is gone again.
+"""`hub_exec`: runs code in a running server, in a kernel that it starts for this and deletes again.
 
 The server's side is Jupyter Server's REST API and the kernel's messages over a websocket, see "Messaging in Jupyter"
 in the documentation of jupyter_client.
-
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ from typing import Any
 
 from .._hub.client import HubClient
 from .._hub.errors import Conflict, HubError, Invalid
+from .._hub.models import Server
 from .._path.plan import Action, Flow, Plan, Report, Result
 from .._server import model as servers
-from .channel import (
+from .kernel_client import KernelClient, KernelRestarted
+from .messages import get_request_id, get_type, new_execute_request
+from .websocket import (
     HAS_WEBSOCKET,
     Channel,
-    ChannelLost,
+    KernelLost,
     OutOfTime,
 )
-from .kernel import Kernels, StartedAgain
-from .messages import execution, kind_of, parent_of
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_DEAD = ("dead", "restarting", "autorestarting")
+_END_STATES = ("dead", "restarting", "autorestarting")
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,32 @@ class ExecSpec:
     """The code to run and the server to run it in. ``timeout`` is in seconds, for all of it."""
 
     user: str
-    name: str
+    server_name: str
     code: str
     timeout: float
 
 
 @dataclass
 class Output:
-    """What an execution has said so far, and how far it is."""
+    """The output of an execution so far, and how far the execution is."""
 
     streams: dict[str, list[str]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
-    """What was written, piece by piece: a long text that grew with each would take its length for each."""
+    """The pieces that were written. One text that grows with each piece would be copied for each piece."""
     result: str | None = None
     error: dict[str, Any] | None = None
-    shown: str | None = None
-    """What was displayed last, which is the result of a kernel that has no other way to say it."""
-    began: bool = False
+    displayed: str | None = None
+    """What was displayed last. It is the result of a kernel that sends no result."""
+    has_begun: bool = False
     """Whether the kernel has taken up the code."""
-    replied: bool = False
-    idle: bool = False
-    lost: str | None = None
-    """Why there will be no end: the kernel's last state."""
+    has_reply: bool = False
+    is_idle: bool = False
+    end_state: str | None = None
+    """The kernel's last state, if the kernel has ended."""
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """A kernel is done when it has replied on one channel and gone idle on the other; which comes first varies."""
-        return self.replied and self.idle
+        return self.has_reply and self.is_idle
 
     @property
     def stdout(self) -> str:
@@ -72,56 +72,61 @@ class Output:
     def stderr(self) -> str:
         return "".join(self.streams["stderr"])
 
-    def take(self, message: dict[str, Any], parent: str) -> None:
-        """Take in one message of the kernel's; those of other requests count only where the kernel itself dies."""
-        kind, content = kind_of(message), message.get("content") or {}
-        if kind == "status" and content.get("execution_state") in _DEAD:
-            self.lost = str(content["execution_state"])
-        if parent_of(message) != parent:
+    def add(self, message: dict[str, Any], request_id: str) -> None:
+        """Add one message of the kernel.
+
+        Messages that do not answer this request are ignored, unless they say that the kernel itself has ended.
+        """
+        message_type, content = get_type(message), message.get("content") or {}
+        if message_type == "status" and content.get("execution_state") in _END_STATES:
+            self.end_state = str(content["execution_state"])
+        if get_request_id(message) != request_id:
             return
-        self.began = True
-        if kind == "stream":
+        self.has_begun = True
+        if message_type == "stream":
             name = "stderr" if content.get("name") == "stderr" else "stdout"
             self.streams[name].append(str(content.get("text", "")))
-        elif kind == "execute_result":
-            self.result = _text_of(content)
-        elif kind == "display_data":
-            self.shown = _text_of(content)
-        elif kind == "error" or (kind == "execute_reply" and content.get("status") == "error"):
-            self.error = _error(content)
-        elif kind == "execute_reply" and content.get("status") != "ok":
+        elif message_type == "execute_result":
+            self.result = _read_text(content)
+        elif message_type == "display_data":
+            self.displayed = _read_text(content)
+        elif message_type == "error" or (message_type == "execute_reply" and content.get("status") == "error"):
+            self.error = _read_error(content)
+        elif message_type == "execute_reply" and content.get("status") != "ok":
             self.error = self.error or {
                 "ename": "Aborted",
                 "evalue": "the kernel did not run the code",
                 "traceback": [],
             }
-        if kind == "execute_reply":
-            self.replied = True
-        elif kind == "status" and content.get("execution_state") == "idle":
-            self.idle = True
+        if message_type == "execute_reply":
+            self.has_reply = True
+        elif message_type == "status" and content.get("execution_state") == "idle":
+            self.is_idle = True
 
     def as_result(self) -> dict[str, Any]:
+        """Return the output as the task's result shows it."""
         stdout, stderr = self.stdout, self.stderr
         return {
             "stdout": stdout,
             "stdout_lines": stdout.splitlines(),
             "stderr": stderr,
             "stderr_lines": stderr.splitlines(),
-            "result": self.shown if self.result is None else self.result,
+            "result": self.displayed if self.result is None else self.result,
             "error": self.error,
-            # Jupyter Server's words, since it has no other way to say so.
+            # Jupyter Server says it in no other way than with these words.
             "truncated": bool(re.search(r"IOPub (data|message) rate exceeded", stderr)),
         }
 
 
-def _text_of(content: dict[str, Any]) -> str | None:
+def _read_text(content: dict[str, Any]) -> str | None:
+    """Return a message's plain text, or None if it has none."""
     data = content.get("data")
     text = data.get("text/plain") if isinstance(data, dict) else None
     return None if text is None else str(text)
 
 
-def _error(content: dict[str, Any]) -> dict[str, Any]:
-    """An exception in the code, without the colours of a terminal."""
+def _read_error(content: dict[str, Any]) -> dict[str, Any]:
+    """Return an exception that the code raised, without the colours of a terminal."""
     lines = content.get("traceback")
     return {
         "ename": str(content.get("ename")),
@@ -131,7 +136,7 @@ def _error(content: dict[str, Any]) -> dict[str, Any]:
 
 
 class ExecFlow(Flow):
-    """`hub_exec`: the plan is always the one execution; nothing tells beforehand what code does."""
+    """`hub_exec`: the plan is always the one execution, because nobody knows beforehand what code does."""
 
     def __init__(self, hub: HubClient, wanted: ExecSpec, report: Report) -> None:
         if not HAS_WEBSOCKET:
@@ -141,71 +146,75 @@ class ExecFlow(Flow):
             )
         self._hub = hub
         self._wanted = wanted
-        self._what = servers.server_title(wanted.user, wanted.name)
-        # The time is for all of it, from the first look at the server on.
-        self._began = time.monotonic()
-        self._deadline = self._began + wanted.timeout
+        self._title = servers.server_title(wanted.user, wanted.server_name)
+        # The time is for the whole task, from its first request on.
+        self._start_time = time.monotonic()
+        self._deadline = self._start_time + wanted.timeout
 
     def plan(self) -> Plan:
         self._hub.connection.check_servers()
-        found = servers.read(self._hub.with_deadline(self._deadline), self._wanted.user, self._wanted.name)
-        picture = {"user": self._wanted.user, "server_name": self._wanted.name}
-        action = Action("execute", f"code in the {self._what}", "a task that runs code runs it every time")
-        # That it must be running by then is not asked yet: in check mode, nothing has started it.
-        before = {**picture, "state": found.state}
+        server = self._read_server()
+        action = Action("execute", f"code in the {self._title}", "a task that runs code runs it every time")
+        # Whether the server runs is not checked yet: in check mode, the task that starts it has not started it.
+        before = {"user": self._wanted.user, "server_name": self._wanted.server_name, "state": server.state}
         return Plan((action,), before, before, predicted={**Output().as_result(), "seconds": 0.0})
 
     def apply(self, plan: Plan) -> Result:
-        wanted, output = self._wanted, Output()
+        output = Output()
         try:
             if plan.before["state"] != "ready":
                 raise Conflict(
-                    f"The {self._what} is {plan.before['state']}, and code needs a running one.",
+                    f"The {self._title} is {plan.before['state']}, and code needs a running one.",
                     "Start it with hub_server first.",
                     result={"changed": False},
                 )
-            url = servers.read(self._hub.with_deadline(self._deadline), wanted.user, wanted.name).url
-            self._execute(Kernels(self._hub, url, self._what, wanted.timeout, self._deadline), output)
+            url = self._read_server().url
+            self._execute(KernelClient(self._hub, url, self._title, self._wanted.timeout, self._deadline), output)
         except HubError as error:
             result = {"changed": True, **output.as_result(), "seconds": self._seconds, **error.result}
             raise error.with_result(result) from None
         return Result({**output.as_result(), "seconds": self._seconds}, plan.actions)
 
+    def _read_server(self) -> Server:
+        return servers.read(self._hub.with_deadline(self._deadline), self._wanted.user, self._wanted.server_name)
+
     @property
     def _seconds(self) -> float:
-        return round(time.monotonic() - self._began, 3)
+        """How long the task has taken so far."""
+        return round(time.monotonic() - self._start_time, 3)
 
-    def _execute(self, kernels: Kernels, output: Output) -> None:
+    def _execute(self, kernels: KernelClient, output: Output) -> None:
+        """Execute the code. If the server restarts the kernel before the code begins, try once more with another."""
         try:
-            self._execute_in(kernels, output, is_last=False)
-        except StartedAgain:
-            self._execute_in(kernels, output, is_last=True)
+            self._execute_in_new_kernel(kernels, output, is_last=False)
+        except KernelRestarted:
+            self._execute_in_new_kernel(kernels, output, is_last=True)
 
-    def _execute_in(self, kernels: Kernels, output: Output, *, is_last: bool) -> None:
-        """Execute the code in one new kernel, and end that."""
+    def _execute_in_new_kernel(self, kernels: KernelClient, output: Output, *, is_last: bool) -> None:
+        """Start a kernel, execute the code in it, and delete it."""
         kernel = kernels.start()
         try:
             with kernels.connect(kernel, is_last=is_last) as channel:
-                self._talk(channel, output)
-            if output.lost:
-                raise ChannelLost(output.lost)
-        except ChannelLost as lost:
-            raise kernels.died(kernel, str(lost), began=output.began) from None
+                self._run_code(channel, output)
+            if output.end_state:
+                raise KernelLost(output.end_state)
+        except KernelLost as loss:
+            raise kernels.explain_loss(kernel, str(loss), has_begun=output.has_begun) from None
         except OutOfTime:
-            raise kernels.late(kernel, began=output.began) from None
+            raise kernels.explain_timeout(kernel, has_begun=output.has_begun) from None
         finally:
-            kernels.end(kernel)
+            kernels.clean_up(kernel)
         if output.error:
-            raised = f"{output.error['ename']}: {output.error['evalue']}".rstrip(".: ")
+            error = f"{output.error['ename']}: {output.error['evalue']}".rstrip(".: ")
             raise Invalid(
-                f"The code raised {raised}.",
-                "Mend the code, or what it needs on the server; error.traceback tells where it happened.",
+                f"The code raised {error}.",
+                "Fix the code, or what it needs on the server; error.traceback says where it happened.",
             )
 
-    def _talk(self, channel: Channel, output: Output) -> None:
-        """Send the code and take in what the kernel says, until it is done or lost."""
-        channel.settle()
-        request = execution(self._wanted.code)
+    def _run_code(self, channel: Channel, output: Output) -> None:
+        """Send the code, and add what the kernel answers to the output, until the kernel is done or has ended."""
+        channel.wait_for_kernel()
+        request = new_execute_request(self._wanted.code)
         channel.send(request)
-        while not (output.done or output.lost):
-            output.take(channel.receive(), request["header"]["msg_id"])
+        while not (output.is_done or output.end_state):
+            output.add(channel.receive(), request["header"]["msg_id"])

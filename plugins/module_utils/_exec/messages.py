@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Messages to and from a kernel, as they travel over a Jupyter Server's websocket.
 
-Source: "Messaging in Jupyter" in the documentation of jupyter_client, and "WebSocket kernel wire protocols" in that of
-jupyter_server. A server that knows ``v1.kernel.websocket.jupyter.org`` takes and sends binary frames; others JSON.
-
+Source: "Messaging in Jupyter" in the documentation of jupyter_client, and "WebSocket kernel wire protocols" in the
+documentation of jupyter_server. A server that knows ``v1.kernel.websocket.jupyter.org`` takes and sends binary frames.
+Other servers take and send JSON.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from typing import Any
 
 from .._hub.responses import parse_json
 
-V1 = "v1.kernel.websocket.jupyter.org"
-"""The subprotocol of binary frames."""
+BINARY_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 _PARTS = ("header", "parent_header", "metadata", "content")
 
 
-def request(kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    """A request to a kernel, on its shell channel, with an id of its own."""
+def new_request(message_type: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Return a request to a kernel, on its shell channel, with a new id."""
     header = {
-        "msg_id": uuid.uuid4().hex, "msg_type": kind, "session": uuid.uuid4().hex, "username": "", "version": "5.3",
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "msg_id": uuid.uuid4().hex, "msg_type": message_type, "session": uuid.uuid4().hex, "username": "",
+        "version": "5.3", "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     return {
         "header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": [],
     }  # fmt: skip
 
 
-def execution(code: str) -> dict[str, Any]:
-    """The request to run code."""
-    return request(
+def new_execute_request(code: str) -> dict[str, Any]:
+    """Return a request to run this code."""
+    return new_request(
         "execute_request",
         {
             "code": code, "silent": False, "store_history": False, "user_expressions": {},
@@ -47,18 +46,18 @@ def execution(code: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def kind_of(message: dict[str, Any]) -> str:
-    """What a message is, such as ``status``."""
+def get_type(message: dict[str, Any]) -> str:
+    """Return the type of a message, such as ``status``. It is empty if the message has none."""
     return str(message.get("msg_type") or (message.get("header") or {}).get("msg_type") or "")
 
 
-def parent_of(message: dict[str, Any]) -> str:
-    """The id of the request that a message answers."""
+def get_request_id(message: dict[str, Any]) -> str:
+    """Return the id of the request that a message answers. It is empty if the message answers none."""
     return str((message.get("parent_header") or {}).get("msg_id") or "")
 
 
-def packed(message: dict[str, Any]) -> bytes:
-    """A message as one binary frame: the number of offsets, the offsets, the channel, and four parts of JSON."""
+def pack(message: dict[str, Any]) -> bytes:
+    """Return a message as one binary frame: the number of offsets, the offsets, the channel, and four parts of JSON."""
     parts = [message["channel"].encode(), *(json.dumps(message[name]).encode() for name in _PARTS)]
     number = len(parts) + 1
     offsets, place = [], 8 * (1 + number)
@@ -68,13 +67,13 @@ def packed(message: dict[str, Any]) -> bytes:
     return struct.pack(f"<{1 + number}Q", number, *offsets, place) + b"".join(parts)
 
 
-def unpacked(frame: bytes) -> dict[str, Any]:
-    """The message in a binary frame, without its buffers. Raises `ValueError` for what is none."""
+def unpack(frame: bytes) -> dict[str, Any]:
+    """Return the message in a binary frame, without its buffers. Raises `ValueError` if the frame is malformed."""
     try:
         (number,) = struct.unpack_from("<Q", frame)
         if not 6 <= number <= len(frame) // 8:
             raise ValueError("it has no such number of parts")
-        # Those of the channel and of the parts that are read, and the end of the last one. Buffers may follow.
+        # The offsets of the channel and of the parts that are read, and the end of the last part. Buffers may follow.
         offsets = struct.unpack_from(f"<{len(_PARTS) + 2}Q", frame, 8)
     except struct.error as error:
         raise ValueError(str(error)) from None
@@ -85,16 +84,19 @@ def unpacked(frame: bytes) -> dict[str, Any]:
     return {"channel": parts[0].decode(), **found}
 
 
-def message_of(frame: str | bytes, binary: bool) -> dict[str, Any] | None:
-    """The message in a frame; None for one that is none. ``binary`` is whether the server has agreed to `V1`.
+def decode(frame: str | bytes, *, is_binary: bool) -> dict[str, Any] | None:
+    """Return the message in a frame, or None if it holds none. ``is_binary``: the server uses `BINARY_SUBPROTOCOL`.
 
-    Without that, a binary frame is a message with buffers, of a widget or a picture, and never one that is waited for.
+    If the server does not use it, a binary frame is a message with buffers, of a widget or a picture. Nothing here
+    waits for such a message.
     """
-    if isinstance(frame, bytes) and not binary:
+    if isinstance(frame, bytes) and not is_binary:
         return None
     try:
-        found = parse_json(frame) if isinstance(frame, str) else unpacked(frame)
+        message = parse_json(frame) if isinstance(frame, str) else unpack(frame)
     except ValueError:
         return None
-    sound = isinstance(found, dict) and all(isinstance(found.get(name, {}), (dict, type(None))) for name in _PARTS)
-    return found if sound else None
+    is_sound = isinstance(message, dict) and all(
+        isinstance(message.get(name, {}), (dict, type(None))) for name in _PARTS
+    )
+    return message if is_sound else None

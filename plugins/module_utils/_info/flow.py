@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a hub is, whom a token belongs to, and what the hub has: reads only."""
+"""`hub_info`: what a hub is, whose token it is, and what the hub has. It only reads."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from .._path.workers import map_concurrently
 from .._token.model import list_of
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
-_LIST, _TOKENS = "list:users", "read:tokens"
-_AT_A_TIME = 10
-"""Users whose tokens are read concurrently: a hub works on one request after the other, and only waits in between."""
+_LIST_USERS, _READ_TOKENS = "list:users", "read:tokens"
+_CONCURRENCY = 10
+"""Users whose tokens are read at the same time. A hub works on one request at a time: this only uses its pauses."""
 
 
 @dataclass(frozen=True)
 class InfoSpec:
-    """What to look up. ``users`` None is all of them, which needs ``list:users``."""
+    """What to read. ``users`` are names; None means all users, which needs ``list:users``."""
 
     gather: tuple[str, ...] = ()
     users: tuple[str, ...] | None = None
     require_scopes: tuple[str, ...] = ()
 
 
-_NOT_TOLD = ("missing_scope", "not_found", "unauthorized")
-"""Failures that mean only that this token is not told."""
+_HIDDEN_CODES = ("missing_scope", "not_found", "unauthorized")
+"""The codes of failures which mean that the hub does not show something to this token."""
 
 
 class InfoFlow(Flow):
-    """`hub_info`: nothing to change, so the plan is empty and all is read in it."""
+    """`hub_info`: there is nothing to change, so the plan has no actions, and it holds all that was read."""
 
     def __init__(self, hub: HubClient, wanted: InfoSpec, report: Report) -> None:
         self._hub = hub
@@ -52,19 +52,19 @@ class InfoFlow(Flow):
 
     def plan(self) -> Plan:
         hub, wanted = self._hub, self._wanted
-        token = self._token()
-        answer: dict[str, Any] = {"hub": self._about(token), "token": token, **dict.fromkeys(GATHER)}
+        token = self._describe_own_token()
+        answer: dict[str, Any] = {"hub": self._describe_hub(token), "token": token, **dict.fromkeys(GATHER)}
         if "tokens" in wanted.gather:
-            self._may_list_tokens()
+            self._check_token_scopes()
         users: list[User] = []
         if {"users", "servers"} & set(wanted.gather) or ("tokens" in wanted.gather and wanted.users is None):
-            users = self._users()
+            users = self._read_users()
             if "users" in wanted.gather:
                 answer["users"] = [user.model for user in users]
             if "servers" in wanted.gather:
-                answer["servers"] = [server for user in users for server in _servers(user)]
+                answer["servers"] = [server for user in users for server in _describe_servers(user)]
         if "tokens" in wanted.gather:
-            answer["tokens"] = self._tokens(users)
+            answer["tokens"] = self._read_tokens(users)
         if "groups" in wanted.gather:
             answer["groups"] = list(hub.pages("groups", scope="list:groups", what="list of groups"))
         if "services" in wanted.gather:
@@ -76,42 +76,45 @@ class InfoFlow(Flow):
     def apply(self, plan: Plan) -> Result:
         return Result(plan.predicted)
 
-    def _about(self, token: dict[str, Any] | None) -> dict[str, Any]:
-        """What the hub is, with what it tells only those who may know."""
+    def _describe_hub(self, token: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the hub's address, version and scope names, and its classes if the token may read them."""
         hub = self._hub
         details: dict[str, Any] = {}
         if token and "read:hub" in token["scopes"]:
             try:
                 details = hub.get("info", scope="read:hub", what="hub's details")
             except HubError as error:
-                if error.code not in _NOT_TOLD:
+                if error.code not in _HIDDEN_CODES:
                     raise
         try:
             names = dict(hub.dialect.scopes)
         except Invalid:
-            names = {}  # of a hub that is too old for anything but to be told so
+            names = {}  # the collection does not support so old a hub, but its version can be shown
         return {
             "url": hub.url,
             "version": hub.version,
-            "authenticator": _class(details.get("authenticator")),
-            "spawner": _class(details.get("spawner")),
+            "authenticator": _describe_class(details.get("authenticator")),
+            "spawner": _describe_class(details.get("spawner")),
             "scope_names": names,
         }
 
-    def _token(self) -> dict[str, Any] | None:
-        """Whom the token belongs to. Without one there is only the hub to tell of."""
+    def _describe_own_token(self) -> dict[str, Any] | None:
+        """Return the token's owner and what the token may do, or None if there is no token and nothing needs one.
+
+        Raises `MissingScope` if the token lacks a scope of ``require_scopes``.
+        """
         hub, wanted = self._hub, self._wanted
         if not hub.connection.api_token and not wanted.gather and not wanted.require_scopes:
             return None
         owner = hub.owner
-        lacking = hub.missing_scopes(wanted.require_scopes)
-        if lacking:
+        missing = hub.missing_scopes(wanted.require_scopes)
+        if missing:
             held = ", ".join(hub.held_scopes) or "none"
             raise MissingScope(
-                f"The token of {owner.title} lacks {', '.join(lacking)}; it holds {held}.",
+                f"The token of {owner.title} lacks {', '.join(missing)}; it holds {held}.",
                 "Mint it with the missing scopes, or have an admin grant them to its owner.",
             )
-        token = self._token_model(owner)
+        token = self._read_own_token(owner)
         return {
             "kind": owner.kind,
             "name": owner.name,
@@ -124,21 +127,25 @@ class InfoFlow(Flow):
             "expiry_known": bool(token),
         }
 
-    def _token_model(self, owner: Owner) -> dict[str, Any]:
-        """What the hub lists of the token itself; empty where it does not tell: of a service's token, before
-        JupyterHub 5.0, and of a token that may not read its owner's tokens."""
+    def _read_own_token(self, owner: Owner) -> dict[str, Any]:
+        """Return what the hub lists of the token itself, or an empty mapping if the hub does not show it.
+
+        The hub shows no service's token, no token before JupyterHub 5.0, and no token that may not read the tokens of
+        its owner.
+        """
         if owner.kind != "user" or not owner.token_id:
             return {}
         try:
             return self._hub.get(
-                "users", owner.name, "tokens", owner.token_id, scope=_TOKENS, what="the token", schema=TOKEN
+                "users", owner.name, "tokens", owner.token_id, scope=_READ_TOKENS, what="the token", schema=TOKEN
             )
         except HubError as error:
-            if error.code in _NOT_TOLD:
+            if error.code in _HIDDEN_CODES:
                 return {}
             raise
 
-    def _users(self) -> list[User]:
+    def _read_users(self) -> list[User]:
+        """Return the named users, or all. Raises `MissingScope` if their servers are needed and hidden."""
         hub, names = self._hub, self._wanted.users
         users = [*hub.list_users()] if names is None else [hub.read_user(name, scope="read:users") for name in names]
         if "servers" in self._wanted.gather and any(user.servers is None for user in users):
@@ -146,44 +153,47 @@ class InfoFlow(Flow):
             raise MissingScope("The token may not read the servers of every user.", f"Mint it with {READ_SERVERS}.")
         return users
 
-    def _may_list_tokens(self) -> None:
-        """Tell all at once what the token lacks, where it holds no such scope for anybody."""
+    def _check_token_scopes(self) -> None:
+        """Raise one `MissingScope` for all scopes that tokens need and that the token does not hold at all."""
         held = self._hub.held_scopes
         names = {split_scope(scope)[0] for scope in held}
-        lacking = [
-            scope for scope in (_TOKENS, *((_LIST,) if self._wanted.users is None else ())) if scope not in names
-        ]
-        if lacking:
+        needed = (_READ_TOKENS, _LIST_USERS) if self._wanted.users is None else (_READ_TOKENS,)
+        missing = [scope for scope in needed if scope not in names]
+        if missing:
             raise MissingScope(
-                f"The token lacks {', '.join(lacking)} for the list of tokens; it holds {', '.join(held) or 'none'}.",
-                f"Mint it with {' and '.join(lacking)}, or have an admin grant them to its owner.",
+                f"The token lacks {', '.join(missing)} for the list of tokens; it holds {', '.join(held) or 'none'}.",
+                f"Mint it with {' and '.join(missing)}, or have an admin grant them to its owner.",
             )
 
-    def _tokens(self, listed: list[User]) -> list[dict[str, Any]]:
-        """The tokens of the named users, or of those whom the hub has ``listed``."""
+    def _read_tokens(self, users: list[User]) -> list[dict[str, Any]]:
+        """Return the tokens of the named users, or of these users if the task names none."""
         named = self._wanted.users
-        unique = list(dict.fromkeys(named if named is not None else (user.name for user in listed)))
+        unique = list(dict.fromkeys(named if named is not None else (user.name for user in users)))
         now = time.time()
-        found = map_concurrently(self._tokens_of, unique, _AT_A_TIME)
-        return [_listed(user, model, now) for user, models in zip(unique, found, strict=True) for model in models]
+        found = map_concurrently(self._read_tokens_of, unique, _CONCURRENCY)
+        return [
+            _describe_token(user, model, now) for user, models in zip(unique, found, strict=True) for model in models
+        ]
 
-    def _tokens_of(self, user: str) -> list[dict[str, Any]]:
+    def _read_tokens_of(self, user: str) -> list[dict[str, Any]]:
+        """Return the hub's models of a user's tokens. Raises `NotFound` for a user whom the task names."""
         what = f"user '{user}'"
         try:
             return list_of(self._hub, user)
         except NotFound:
-            # The hub says the same of users whose tokens the token may not see.
-            if not {_TOKENS, f"{_TOKENS}!user={user}"} & set(self._hub.held_scopes):
+            # The hub answers the same for users whose tokens this token may not see.
+            if not {_READ_TOKENS, f"{_READ_TOKENS}!user={user}"} & set(self._hub.held_scopes):
                 raise MissingScope(
-                    f"The token's scope '{_TOKENS}' does not cover {what}, or there is no such user.",
-                    f"Check the name, or mint the token with {_TOKENS}, or with {_TOKENS}!user={user}.",
+                    f"The token's scope '{_READ_TOKENS}' does not cover {what}, or there is no such user.",
+                    f"Check the name, or mint the token with {_READ_TOKENS}, or with {_READ_TOKENS}!user={user}.",
                 ) from None
             if self._wanted.users is not None:
                 raise
             return []  # deleted since the list was read
 
 
-def _servers(user: User) -> list[dict[str, Any]]:
+def _describe_servers(user: User) -> list[dict[str, Any]]:
+    """Return the user's servers as the result shows them."""
     keys = ("ready", "pending", "url", "started", "last_activity", "user_options")
     return [
         {"user": user.name, "server_name": name, **{key: model.get(key) for key in keys}}
@@ -191,15 +201,19 @@ def _servers(user: User) -> list[dict[str, Any]]:
     ]
 
 
-def _class(model: Any) -> dict[str, Any] | None:
-    """What the hub tells of a class in its configuration. Its word for a version that it does not know is null here."""
+def _describe_class(model: Any) -> dict[str, Any] | None:
+    """Return a class of the hub's configuration, None if the hub does not show it.
+
+    The hub's word for a version that it does not know, "unknown", is None here.
+    """
     if not isinstance(model, dict):
         return None
     version = model.get("version")
     return {"class": model.get("class"), "version": None if version == "unknown" else version}
 
 
-def _listed(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
+def _describe_token(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
+    """Return a token of the user as the result shows it. ``now`` is in seconds since 1970."""
     created, expires, used = (model.get(key) for key in ("created", "expires_at", "last_activity"))
     scopes = model.get("scopes")
     return {
@@ -208,14 +222,17 @@ def _listed(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
         "note": model.get("note"),
         "scopes": sorted(map(str, scopes)) if isinstance(scopes, list) else None,
         "created": created,
-        "age_seconds": _seconds(parse_time(created), now),
+        "age_seconds": _whole_seconds(parse_time(created), now),
         "expires_at": expires,
-        "expires_in_seconds": _seconds(now, parse_time(expires)),
+        "expires_in_seconds": _whole_seconds(now, parse_time(expires)),
         "last_activity": used,
-        "idle_seconds": _seconds(parse_time(used), now),
+        "idle_seconds": _whole_seconds(parse_time(used), now),
     }
 
 
-def _seconds(since: float | None, until: float | None) -> int | None:
-    """Whole seconds, never less than none: the hub's clock may be ahead of this machine's. None where one is none."""
-    return None if since is None or until is None else max(0, int(until - since))
+def _whole_seconds(start: float | None, end: float | None) -> int | None:
+    """Return the whole seconds from ``start`` to ``end``, or None if one of them is None.
+
+    They are never negative: the hub's clock may be ahead of this machine's.
+    """
+    return None if start is None or end is None else max(0, int(end - start))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...module_utils._cull.policy import Limits, Policy, Rule, Share
+from ...module_utils._cull.policy import Limits, MaxCulls, Policy, Rule
 from ...module_utils._hub.connection import normalize_hub_url, parse_duration
 from ...module_utils._hub.errors import Invalid
 from ...module_utils._hub.scopes import CULL, CULL_USERS
@@ -133,9 +133,9 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
     try:
         limits = _limits(policy)
         rules = [{**RULE, **rule, "keep": is_true(rule.get("keep", False))} for rule in policy["rules"]]
-        Policy(limits, [Rule.of(number, rule, limits) for number, rule in enumerate(rules, 1)])
+        Policy(limits, [Rule.from_options(number, rule, limits) for number, rule in enumerate(rules, 1)])
         if policy["max_culls"] not in (None, ""):
-            Share.of(str(policy["max_culls"]))
+            MaxCulls.parse(str(policy["max_culls"]))
     except Invalid as error:
         yield f"{error.message} {error.hint}"
     yield from _of_a_duration("stop_timeout", policy["stop_timeout"])
@@ -174,7 +174,7 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
 
 
 def _limits(policy: Mapping[str, Any]) -> Limits:
-    return Limits.of({**policy, "max_age": policy["max_age"] or "never"}, where="idle_culler_")
+    return Limits.from_options({**policy, "max_age": policy["max_age"] or "never"}, prefix="idle_culler_")
 
 
 def _of_kinds(policy: Mapping[str, Any]) -> tuple[str, ...]:

@@ -284,7 +284,7 @@ def test_the_least_scopes(runner: Runner) -> None:
     assert names(culls(*least, "delete:users", cull_users=True)["users_deleted"]) == [idle]
 
 
-@pytest.mark.parametrize("at", DOORS, indirect=True)
+@pytest.mark.parametrize("runner", DOORS, indirect=True)
 def test_what_is_shown(runner: Runner) -> None:
     """The preview with its reasons, and a line that counts where the door can show one."""
     idle, used = start(runner, runner.new_user()), start(runner, runner.new_user())

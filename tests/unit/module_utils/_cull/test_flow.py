@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_culling: the exact requests of a pass, and what it says when something is not as it was listed."""
+"""_cull.flow: the exact requests of a pass, and its result if something has changed since it was listed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.flow import CullFlow, Pass
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import KEPT, Limits, Policy, Rule, Share
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.flow import CullFlow, CullOptions
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import (
+    KEEP_CODES,
+    Limits,
+    MaxCulls,
+    Policy,
+    Rule,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Conflict, Invalid, MissingScope
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
@@ -44,11 +50,11 @@ def person(name: str, idle: float = 2 * HOUR, **servers: Model) -> Model:
 
 
 IDLE = person("alice", default=server())
-"""A user whose default server is idle, as is she."""
+"""An idle user, whose default server is idle."""
 
 
 SERVICE: Model = {"kind": "service", "name": "culler", "scopes": ["delete:servers", "delete:users", "list:users"]}
-"""The token's owner, whom a pass asks for once something is to go."""
+"""The token's owner. A pass reads the owner if something has to go."""
 
 
 def listed(
@@ -81,20 +87,20 @@ def cull(
     check_mode: bool = False,
     lines: list[str] | None = None,
     owner: Model | None = None,
-    asked: bool = True,
+    reads_owner: bool = True,
     **how: Any,
 ) -> Model:
-    """A pass, with the question for the token's ``owner`` after the lists, unless that is not to be ``asked``."""
+    """Run a pass. After the lists, it reads the token's ``owner``, unless ``reads_owner`` is false."""
     lists = sum("/users?state=" in exchange.url for exchange in script)
-    question = [Exchange("GET", API + "user", owner or SERVICE)] if asked else []
+    question = [Exchange("GET", API + "user", owner or SERVICE)] if reads_owner else []
     report = (lambda line: None) if lines is None else lines.append
     with scripted_hub(*script[:lists], *question, *script[lists:]) as hub:
         policy = Policy(limits or Limits(HOUR))
-        return run(CullFlow(hub, policy, Pass(concurrency=1, **how), report), check_mode=check_mode)
+        return run(CullFlow(hub, policy, CullOptions(concurrency=1, **how), report), check_mode=check_mode)
 
 
 def kept(result: Model, noun: str = "kept_count") -> Model:
-    assert set(result[noun]) == set(KEPT)
+    assert set(result[noun]) == set(KEEP_CODES)
     return {reason: number for reason, number in result[noun].items() if number}
 
 
@@ -103,14 +109,14 @@ def names(items: list[Model]) -> list[str]:
 
 
 def test_a_pass_that_finds_nothing_is_one_request() -> None:
-    result = cull(listed(person("alice", default=server(60))), asked=False)
+    result = cull(listed(person("alice", default=server(60))), reads_owner=False)
     assert result["changed"] is False
     assert (result["culled"], result["failures"], result["actions"]) == ([], [], [])
     assert kept(result) == {"active": 1}
     assert result["summary"].startswith("0 of 1 servers culled, 1 server kept, 0 failed, in 0.")
 
 
-def test_each_server_is_read_again_before_its_stop_and_each_user_before_the_end() -> None:
+def test_servers_and_users_are_read_again_before_they_go() -> None:
     empty = person("alice")
     lines: list[str] = []
     result = cull(
@@ -134,7 +140,7 @@ def test_each_server_is_read_again_before_its_stop_and_each_user_before_the_end(
     assert lines == ["2/2 deleted, 0 failed, 0 pending"]
 
 
-def test_without_a_second_look_it_is_the_list_and_the_ends() -> None:
+def test_without_recheck_only_the_list_is_read() -> None:
     people = person("alice", default=server(), lab=server(60)), person("bob", lab=server())
     script = listed(*people), delete("alice/server"), delete("bob/servers/lab", body={"remove": True})
     result = cull(*script, recheck=False, remove_named_servers=True)
@@ -155,7 +161,7 @@ def test_check_mode_only_lists_and_says_what_would_go() -> None:
 def test_pages_are_read_to_the_end_by_their_offsets() -> None:
     first = listed(person("alice", default=server(60)), limit=2, following=2)
     second = listed(person("bob", default=server(60)), limit=2, offset=2)
-    assert kept(cull(first, second, page_size=2, asked=False)) == {"active": 2}
+    assert kept(cull(first, second, page_size=2, reads_owner=False)) == {"active": 2}
 
 
 @pytest.mark.parametrize(
@@ -167,15 +173,15 @@ def test_pages_are_read_to_the_end_by_their_offsets() -> None:
         (None, "gone"),
     ],
 )
-def test_what_is_no_longer_idle_stays(now: Model | None, reason: str) -> None:
+def test_servers_that_are_no_longer_idle_stay(now: Model | None, reason: str) -> None:
     result = cull(listed(IDLE), read("alice", now))
     assert result["changed"] is False
     assert kept(result) == {reason: 1}
     assert (result["culled"], result["actions"], result["failures"]) == ([], [], [])
 
 
-def test_a_user_who_has_come_back_stays_whose_server_goes() -> None:
-    # She is at the hub's own pages, and not at her server.
+def test_an_active_user_stays_although_the_server_is_stopped() -> None:
+    # She uses the hub's own pages, and not her server.
     back = {**IDLE, "last_activity": ago(5)}
     result = cull(listed(state="inactive"), listed(IDLE), read("alice", back), delete("alice/server"), cull_users=True)
     assert names(result["culled"]) == ["alice/"]
@@ -183,8 +189,8 @@ def test_a_user_who_has_come_back_stays_whose_server_goes() -> None:
     assert kept(result, "users_kept_count") == {"used": 1}
 
 
-def test_a_stop_is_no_activity_of_the_user_s() -> None:
-    # A hub sets it, see the end of `stop` in its user.py.
+def test_a_stop_does_not_count_as_activity_of_the_user() -> None:
+    # A hub sets the user's activity at a stop, see the end of `stop` in its user.py.
     two = person("alice", default=server(), lab=server())
     stopped = {**person("alice", lab=server()), "last_activity": ago(0)}
     script = (
@@ -231,7 +237,7 @@ def test_a_stop_without_an_end_fails_and_its_user_stays() -> None:
     assert result["culled"] == []
 
 
-def test_one_failing_stop_ends_no_other() -> None:
+def test_a_failed_stop_does_not_prevent_others() -> None:
     people = [person(name, default=server()) for name in ("alice", "bob", "carol", "dave")]
     denied = {"message": "no"}
     result = cull(
@@ -248,7 +254,7 @@ def test_one_failing_stop_ends_no_other() -> None:
     assert [action["object"] for action in result["actions"]] == ["server of user 'bob'"]
 
 
-def test_a_pass_that_was_refused_everything_has_changed_nothing() -> None:
+def test_refused_requests_change_nothing() -> None:
     refused = delete("alice/server", 403, answer={"message": "no"})
     scopes = version(), identity("list:users", "read:servers")
     result = cull(
@@ -273,9 +279,9 @@ def test_a_name_that_is_another_resource_is_refused() -> None:
     assert (result["failed"], result["changed"], result["failure"]["code"]) == (True, False, "invalid")
 
 
-def test_who_starts_a_server_between_the_two_lists_counts_once() -> None:
+def test_a_user_in_both_lists_counts_once() -> None:
     result = cull(
-        listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True, asked=False
+        listed(IDLE, state="inactive"), listed(person("alice", default=server(1))), cull_users=True, reads_owner=False
     )
     assert (kept(result), kept(result, "users_kept_count")) == ({"active": 1}, {"has_servers": 1})
 
@@ -283,10 +289,10 @@ def test_who_starts_a_server_between_the_two_lists_counts_once() -> None:
 def test_servers_that_are_not_shown_are_not_taken_for_none() -> None:
     bare = {key: value for key, value in IDLE.items() if key != "servers"}
     with pytest.raises(MissingScope) as refused:
-        cull(listed(bare), asked=False)
+        cull(listed(bare), reads_owner=False)
     assert "read:servers" in refused.value.hint
-    # A token for the servers of some says nothing of the others.
-    result = cull(listed(bare, person("bob", default=server(60))), asked=False)
+    # A token may read the servers of some users only.
+    result = cull(listed(bare, person("bob", default=server(60))), reads_owner=False)
     assert kept(result) == {"hidden": 1, "active": 1}
 
 
@@ -295,14 +301,14 @@ def test_servers_that_are_not_shown_are_not_taken_for_none() -> None:
     [("2", 2, 9, True), ("2", 3, 9, False), ("0", 1, 1, False), ("0", 0, 1, True), ("50%", 2, 4, True),
      ("50%", 2, 3, False), (" 100 %", 3, 3, True), ("0%", 1, 9, False), ("12.5%", 1, 8, True), ("5%", 0, 0, True)],
 )  # fmt: skip
-def test_what_a_share_allows(text: str, going: int, total: int, allowed: bool) -> None:
-    assert Share.of(text).allows(going, total) is allowed
+def test_max_culls_allows(text: str, going: int, total: int, allowed: bool) -> None:
+    assert MaxCulls.parse(text).allows(going, total) is allowed
 
 
 @pytest.mark.parametrize("text", ["", "%", "-1", "101%", "1.5", "a", "1e3", "5%%", "٣", "1.2.3%", "."])
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_invalid_max_culls_are_refused(text: str) -> None:
     with pytest.raises(Invalid) as refused:
-        Share.of(text)
+        MaxCulls.parse(text)
     assert "max_culls" in refused.value.message
 
 
@@ -310,41 +316,41 @@ def test_what_is_no_share_is_refused(text: str) -> None:
 def test_a_pass_that_would_take_too_many_takes_none(check_mode: bool) -> None:
     people = [person(name, default=server()) for name in ("alice", "bob", "carol")]
     with pytest.raises(Conflict) as refused:
-        cull(listed(*people), max_culls=Share.of("50%"), check_mode=check_mode)
+        cull(listed(*people), max_culls=MaxCulls.parse("50%"), check_mode=check_mode)
     assert refused.value.message == (
         "3 of 3 servers would be culled, more than max_culls (50%) allows. Nothing has been done."
     )
-    told = refused.value.as_result()
-    assert told["changed"] is False
-    assert names(told["culled"]) == ["alice/", "bob/", "carol/"]
-    # Users are counted apart.
+    result = refused.value.as_result()
+    assert result["changed"] is False
+    assert names(result["culled"]) == ["alice/", "bob/", "carol/"]
+    # Users and servers are counted separately.
     absent = [person("dave"), person("erin")]
     with pytest.raises(Conflict, match="2 of 2 users"):
-        cull(listed(*absent, state="inactive"), listed(), max_culls=Share.of("1"), cull_users=True)
+        cull(listed(*absent, state="inactive"), listed(), max_culls=MaxCulls.parse("1"), cull_users=True)
 
 
 @pytest.mark.parametrize("option", ["concurrency", "page_size"])
-def test_a_number_that_is_none_is_refused(option: str) -> None:
+def test_numbers_below_one_are_refused(option: str) -> None:
     with pytest.raises(Invalid) as refused:
-        Pass(**{option: 0})
+        CullOptions(**{option: 0})
     assert option in refused.value.message
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 @pytest.mark.parametrize("lacks", ["delete:servers", "delete:users"])
-def test_a_scope_that_is_lacking_is_told_before_anything_is_done(lacks: str, check_mode: bool) -> None:
+def test_a_missing_scope_is_reported_before_anything_is_done(lacks: str, check_mode: bool) -> None:
     owner = {**SERVICE, "scopes": [scope for scope in SERVICE["scopes"] if scope != lacks]}
     with pytest.raises(MissingScope) as refused:
         cull(listed(state="inactive"), listed(IDLE), owner=owner, check_mode=check_mode, cull_users=True)
     assert lacks in refused.value.message
-    told = refused.value.as_result()
-    assert (told["changed"], names(told["culled"])) == (False, ["alice/"])
-    assert told["diff"]["prepared"].startswith("- server of user 'alice' goes: ")
+    result = refused.value.as_result()
+    assert (result["changed"], names(result["culled"])) == (False, ["alice/"])
+    assert result["diff"]["prepared"].startswith("- server of user 'alice' goes: ")
 
 
-def test_a_hub_that_does_not_tell_of_the_owner_is_asked_all_the_same() -> None:
+def test_a_hub_that_does_not_show_the_token_s_owner() -> None:
     unknown = Exchange("GET", API + "user", {"message": "Not Found"}, status=404)
-    result = cull(listed(IDLE), unknown, delete("alice/server"), recheck=False, asked=False)
+    result = cull(listed(IDLE), unknown, delete("alice/server"), recheck=False, reads_owner=False)
     assert names(result["culled"]) == ["alice/"]
 
 
@@ -354,21 +360,21 @@ def test_the_token_s_own_user_is_not_deleted() -> None:
     assert (result["changed"], kept(result, "users_kept_count")) == (False, {"own": 1})
 
 
-def test_a_server_that_the_hub_does_not_know_keeps_its_user_where_nobody_looks() -> None:
+def test_without_recheck_an_unknown_server_keeps_its_user() -> None:
     script = listed(state="inactive"), listed(IDLE), delete("alice/server", 404, answer={"message": "no"})
     result = cull(*script, cull_users=True, recheck=False)
     assert (result["changed"], kept(result, "users_kept_count")) == (False, {"has_servers": 1})
 
 
-def test_a_server_that_somebody_else_has_ended_keeps_no_user() -> None:
-    gone = person("alice")
-    script = listed(state="inactive"), listed(IDLE), read("alice", gone), read("alice", gone), delete("alice")
+def test_a_server_that_somebody_else_has_stopped_keeps_no_user() -> None:
+    stopped = person("alice")
+    script = listed(state="inactive"), listed(IDLE), read("alice", stopped), read("alice", stopped), delete("alice")
     result = cull(*script, cull_users=True)
     assert kept(result) == {"gone": 1}
     assert names(result["users_deleted"]) == ["alice"]
 
 
-def test_a_pass_that_could_not_look_has_changed_nothing() -> None:
+def test_a_failed_recheck_changes_nothing() -> None:
     failing = Exchange("GET", f"{API}users/alice", {"message": "no"}, status=500)
     result = cull(listed(IDLE), failing)
     assert (result["failed"], result["changed"]) == (True, False)
@@ -376,14 +382,14 @@ def test_a_pass_that_could_not_look_has_changed_nothing() -> None:
     assert (sent["failed"], sent["changed"]) == (True, True)
 
 
-def test_auth_state_is_read_of_each_user_for_a_list_does_not_have_it() -> None:
+def test_auth_state_is_read_user_by_user() -> None:
     gold = Rule("gold", Limits(HOUR), keep=True, properties={"auth_state": {"plan": "gold"}})
     people = [{**person(name, default=server()), "auth_state": None} for name in ("alice", "bob", "carol")]
     states = [{**people[0], "auth_state": {"plan": "gold"}}, {**people[1], "auth_state": None}, None]
     reads = [read(model["name"], state) for model, state in zip(people, states, strict=True)]
     lists, stop = listed(*people), delete("bob/server")
     with scripted_hub(lists, *reads, Exchange("GET", API + "user", SERVICE), stop) as hub:
-        flow = CullFlow(hub, Policy(Limits(HOUR), [gold]), Pass(concurrency=1, recheck=False), lambda line: None)
+        flow = CullFlow(hub, Policy(Limits(HOUR), [gold]), CullOptions(concurrency=1, recheck=False), lambda line: None)
         result = run(flow, check_mode=False)
     assert (names(result["culled"]), kept(result)) == (["bob/"], {"rule": 1})
 
@@ -400,7 +406,7 @@ def test_a_name_cannot_write_a_line_of_its_own() -> None:
 
 def test_no_word_of_the_hub_s_forges_a_line_of_the_diff() -> None:
     forged = server(pending="spawn\n- user 'root' goes\x1b[2J\x9b\u202e")
-    result = cull(listed(person("alice", default=forged)), asked=False, check_mode=True)
+    result = cull(listed(person("alice", default=forged)), reads_owner=False, check_mode=True)
     shown = result["diff"]["prepared"]
     assert [shown.count("\n"), shown.replace("\n", "").isprintable()] == [1, True]
     assert "spawn\\n- user 'root' goes\\x1b[2J" in shown

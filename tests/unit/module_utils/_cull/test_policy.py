@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_policy: what is idle, and what a policy cannot mean."""
+"""_cull.policy: what is idle, and which policies are refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import KEPT, Decision, Limits, Policy, Rule
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy import (
+    KEEP_CODES,
+    Decision,
+    Limits,
+    Policy,
+    Rule,
+)
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubError, Invalid, MissingScope
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import User
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.times import format_duration
 
 NOW = 1_800_000_000.0
@@ -32,28 +39,34 @@ def user(name: str = "alice", idle: float | None = 0, age: float | None = None, 
     return model if age is None else {**model, "created": ago(age)}
 
 
+def as_user(model: dict[str, Any]) -> User:
+    return User.from_model(model, str)
+
+
 def rule(number: int = 1, **item: Any) -> Rule:
     nothing = dict.fromkeys(
         ("name", "users", "groups", "servers", "admins", "user_options", "properties", "idle_timeout", "max_age")
     )
-    return Rule.of(number, {**nothing, "keep": False, **item}, Limits(HOUR, 10 * HOUR))
+    return Rule.from_options(number, {**nothing, "keep": False, **item}, Limits(HOUR, 10 * HOUR))
 
 
 def decide_server(policy: Policy, name: str = "", *, owner: dict[str, Any] | None = None, **more: Any) -> Decision:
-    return policy.decide_server(owner or user(), name, server(**more), NOW)
+    model = as_user({**(owner or user()), "servers": {name: server(**more)}})
+    assert model.servers
+    return policy.decide_server(model, model.servers[name], NOW)
 
 
 ONE_HOUR = Policy(Limits(HOUR))
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(-5, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min 59 s"), (3600, "1 h"),
      (11520, "3 h 12 min"), (11525, "3 h 12 min"), (3605, "1 h"), (86400, "1 d"), (90000, "1 d 1 h"),
      (100 * 86400, "100 d")],
 )  # fmt: skip
-def test_a_span_is_said_in_two_units(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_a_span_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -63,13 +76,13 @@ def test_a_span_is_said_in_two_units(seconds: float, said: str) -> None:
         (HOUR - 1, HOUR, Limits(HOUR), "active", "idle 59 min 59 s, limit 1 h"),
         # Without an activity, the time counts from the start.
         (None, HOUR, Limits(HOUR), "", "idle 1 h, limit 1 h"),
-        (None, None, Limits(HOUR), "unknown", "the hub does not tell since when"),
+        (None, None, Limits(HOUR), "unknown", "the hub does not show the time that a limit needs"),
         (None, None, Limits(None), "active", "there is no limit"),
         (0, 2 * HOUR, Limits(HOUR, 2 * HOUR), "", "age 2 h, limit 2 h"),
         (0, 2 * HOUR, Limits(None, 2 * HOUR), "", "age 2 h, limit 2 h"),
         (HOUR, 2 * HOUR, Limits(HOUR, 2 * HOUR), "", "idle 1 h, limit 1 h"),
         (60, 120, Limits(HOUR, 2 * HOUR), "active", "idle 1 min, limit 1 h, age 2 min, limit 2 h"),
-        (60, None, Limits(None, 2 * HOUR), "unknown", "the hub does not tell since when"),
+        (60, None, Limits(None, 2 * HOUR), "unknown", "the hub does not show the time that a limit needs"),
         # A clock that is behind the hub's.
         (-60, 0, Limits(HOUR), "active", "idle 0 s, limit 1 h"),
     ],
@@ -78,8 +91,8 @@ def test_a_server_goes_when_a_limit_is_reached(
     idle: float | None, age: float | None, limits: Limits, kept: str, reason: str
 ) -> None:
     decision = decide_server(Policy(limits), idle=idle, age=age)
-    assert (decision.kept, decision.reason, decision.goes) == (kept, reason, not kept)
-    assert not kept or kept in KEPT
+    assert (decision.keep_code, decision.reason, decision.has_to_go) == (kept, reason, not kept)
+    assert not kept or kept in KEEP_CODES
 
 
 @pytest.mark.parametrize(
@@ -92,16 +105,16 @@ def test_a_server_goes_when_a_limit_is_reached(
         ("", {"cull_default_servers": False}, {}, "switched_off", "default servers are not culled"),
         ("lab", {"cull_default_servers": False}, {}, "", "idle 1 d, limit 1 h"),
         ("lab", {"cull_named_servers": False}, {}, "switched_off", "named servers are not culled"),
-        # Users' switches say nothing of servers.
+        # The switch for users has no effect on servers.
         ("", {"cull_admin_users": False}, {}, "", "idle 1 d, limit 1 h"),
     ],
 )
 def test_some_servers_stay_whatever_the_limits(
     name: str, policy: dict[str, Any], more: dict[str, Any], kept: str, reason: str
 ) -> None:
-    # Both limits are reached: a switch holds for either.
+    # Both limits are reached: a switch applies to both.
     decision = decide_server(Policy(Limits(HOUR, HOUR), **policy), name, idle=24 * HOUR, age=24 * HOUR, **more)
-    assert (decision.kept, decision.reason) == (kept, reason)
+    assert (decision.keep_code, decision.reason) == (kept, reason)
 
 
 ALICE = user(
@@ -126,12 +139,12 @@ OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive":
         ({"user_options": {"profile": ["cpu", "gpu-large"]}}, True),
         ({"user_options": {"profile": "gpu"}}, False),
         ({"user_options": {"nodes": 2, "exclusive": True}}, True),
-        # As templates of Ansible make texts of them.
+        # Ansible's templates turn values into texts.
         ({"user_options": {"nodes": "2", "exclusive": "true"}}, True),
         ({"user_options": {"nodes": 3}}, False),
         ({"user_options": {"nodes": "[1-3]", "exclusive": "True"}}, True),
         ({"user_options": {"exclusive": False}}, False),
-        # As Ansible parts a text at its commas.
+        # Ansible splits a text at its commas and keeps the spaces.
         ({"users": ["bob", " alice"]}, True),
         ({"user_options": {"reservation": ""}}, True),
         ({"user_options": {"reservation": ["", "a"]}}, True),
@@ -145,14 +158,14 @@ OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive":
         ({}, True),
     ],
 )
-def test_a_rule_matches_where_all_that_it_names_does(criteria: dict[str, Any], matches: bool) -> None:
+def test_a_rule_matches_if_all_its_criteria_match(criteria: dict[str, Any], matches: bool) -> None:
     policy = Policy(Limits(HOUR), [rule(name="it", keep=True, **criteria)])
     decision = decide_server(policy, "lab-1", owner=ALICE, idle=2 * HOUR, user_options=OPTIONS)
-    assert (decision.kept, decision.rule) == (("rule", "it") if matches else ("", None))
+    assert (decision.keep_code, decision.rule) == (("rule", "it") if matches else ("", None))
     assert decision.reason == ("rule it keeps it" if matches else "idle 2 h, limit 1 h")
 
 
-def test_the_first_rule_that_matches_decides_and_the_task_completes_its_limits() -> None:
+def test_the_first_matching_rule_decides_with_the_task_s_other_limits() -> None:
     rules = [
         rule(1, name="gpu", servers=["gpu*"], idle_timeout="30m"),
         rule(2, servers=["gpu-*", "big"], max_age="never"),
@@ -161,19 +174,19 @@ def test_the_first_rule_that_matches_decides_and_the_task_completes_its_limits()
     ]
     policy = Policy(Limits(HOUR, 10 * HOUR), rules)
 
-    def told(name: str, idle: float, age: float) -> tuple[str, str | None, str]:
+    def decide(name: str, idle: float, age: float) -> tuple[str, str | None, str]:
         decision = decide_server(policy, name, idle=idle, age=age)
-        return decision.kept, decision.rule, decision.reason
+        return decision.keep_code, decision.rule, decision.reason
 
-    assert told("gpu-1", 1800, 1800) == ("", "gpu", "idle 30 min, limit 30 min, rule gpu")
-    assert told("gpu-1", 0, 11 * HOUR) == ("", "gpu", "age 11 h, limit 10 h, rule gpu")
-    assert told("big", 1800, 11 * HOUR) == ("active", "2", "idle 30 min, limit 1 h, rule 2")
-    assert told("none", 99 * HOUR, 99 * HOUR) == ("active", "none", "there is no limit, rule none")
-    assert told("other", 23 * HOUR, HOUR) == ("active", "4", "idle 23 h, limit 1 d, age 1 h, limit 10 h, rule 4")
+    assert decide("gpu-1", 1800, 1800) == ("", "gpu", "idle 30 min, limit 30 min, rule gpu")
+    assert decide("gpu-1", 0, 11 * HOUR) == ("", "gpu", "age 11 h, limit 10 h, rule gpu")
+    assert decide("big", 1800, 11 * HOUR) == ("active", "2", "idle 30 min, limit 1 h, rule 2")
+    assert decide("none", 99 * HOUR, 99 * HOUR) == ("active", "none", "there is no limit, rule none")
+    assert decide("other", 23 * HOUR, HOUR) == ("active", "4", "idle 23 h, limit 1 d, age 1 h, limit 10 h, rule 4")
 
 
 @pytest.mark.parametrize(
-    ("criteria", "asked", "scope"),
+    ("criteria", "name", "scope"),
     [
         ({"groups": ["a"]}, "groups", "read:users:groups"),
         ({"admins": True}, "admin", "read:users"),
@@ -181,18 +194,15 @@ def test_the_first_rule_that_matches_decides_and_the_task_completes_its_limits()
         ({"properties": {"colour": "red"}}, "colour", "read:users"),
     ],
 )
-def test_what_a_rule_asks_for_must_be_told(criteria: dict[str, Any], asked: str, scope: str) -> None:
+def test_a_property_that_a_rule_needs_must_be_readable(criteria: dict[str, Any], name: str, scope: str) -> None:
     policy = Policy(Limits(HOUR), [rule(name="it", keep=True, **criteria)])
     with pytest.raises(MissingScope) as refused:
         decide_server(policy, owner={"name": "alice"})
-    assert (
-        refused.value.message
-        == f"The hub does not show the property '{asked}' of user 'alice', which rule it asks for."
-    )
+    assert refused.value.message == f"The hub does not show the property '{name}' of user 'alice', which rule it needs."
     assert f"{scope}," in refused.value.hint
 
 
-def test_users_are_decided_on_without_what_speaks_of_servers() -> None:
+def test_rules_for_servers_do_not_match_users() -> None:
     rules = [
         rule(1, servers=["*"], keep=True),
         rule(2, user_options={"a": "b"}, keep=True),
@@ -200,69 +210,69 @@ def test_users_are_decided_on_without_what_speaks_of_servers() -> None:
     ]
     policy = Policy(Limits(HOUR, 10 * HOUR), rules, exclude_users=["root"], cull_admin_users=False)
 
-    def told(model: dict[str, Any]) -> tuple[str, str]:
-        decision = policy.decide_user(model, NOW)
+    def decide(model: dict[str, Any]) -> tuple[str, str]:
+        decision = policy.decide_user(as_user(model), NOW)
         assert decision.server_name is None
-        return decision.kept, decision.reason
+        return decision.keep_code, decision.reason
 
-    assert told(user(idle=HOUR)) == ("", "idle 1 h, limit 1 h")
-    assert told(user(idle=0, age=11 * HOUR)) == ("", "age 11 h, limit 10 h")
-    assert told(user(idle=None, age=HOUR)) == ("", "idle 1 h, limit 1 h")
-    assert told(user(idle=None)) == ("unknown", "the hub does not tell since when")
-    assert told(user(idle=60)) == ("active", "idle 1 min, limit 1 h")
-    assert told(user("bot", idle=HOUR)) == ("rule", "rule 3 keeps it")
-    assert told(user("root", idle=HOUR)) == ("excluded", "the user is excluded")
-    # The switch holds for both limits.
-    assert told(user(idle=0, age=11 * HOUR, admin=True)) == ("admin", "admins are not culled")
-    assert Policy(Limits(HOUR)).decide_user(user(idle=HOUR, admin=True), NOW).goes
+    assert decide(user(idle=HOUR)) == ("", "idle 1 h, limit 1 h")
+    assert decide(user(idle=0, age=11 * HOUR)) == ("", "age 11 h, limit 10 h")
+    assert decide(user(idle=None, age=HOUR)) == ("", "idle 1 h, limit 1 h")
+    assert decide(user(idle=None)) == ("unknown", "the hub does not show the time that a limit needs")
+    assert decide(user(idle=60)) == ("active", "idle 1 min, limit 1 h")
+    assert decide(user("bot", idle=HOUR)) == ("rule", "rule 3 keeps it")
+    assert decide(user("root", idle=HOUR)) == ("excluded", "the user is excluded")
+    # The switch applies to both limits.
+    assert decide(user(idle=0, age=11 * HOUR, admin=True)) == ("admin", "admins are not culled")
+    assert Policy(Limits(HOUR)).decide_user(as_user(user(idle=HOUR, admin=True)), NOW).has_to_go
 
 
 def test_users_cannot_be_decided_on_without_their_activity() -> None:
     with pytest.raises(MissingScope) as refused:
-        ONE_HOUR.decide_user({"name": "alice", "admin": False}, NOW)
+        ONE_HOUR.decide_user(as_user({"name": "alice", "admin": False}), NOW)
     assert "read:users:activity" in refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("item", "says"),
+    ("item", "message"),
     [
-        ({"keep": True, "idle_timeout": "1h"}, "Rule 1 has a limit, and keeps whatever it matches."),
-        ({"keep": True, "max_age": "never"}, "Rule 1 has a limit, and keeps whatever it matches."),
-        ({}, "Rule 1 says nothing."),
-        ({"users": ["a"]}, "Rule 1 says nothing."),
-        ({"name": "gpu", "users": [], "keep": True}, "Rule gpu matches nothing, for its users are empty."),
-        ({"user_options": {}, "keep": True}, "Rule 1 matches nothing, for its user_options are empty."),
+        ({"keep": True, "idle_timeout": "1h"}, "Rule 1 has a limit, but it keeps all that it matches."),
+        ({"keep": True, "max_age": "never"}, "Rule 1 has a limit, but it keeps all that it matches."),
+        ({}, "Rule 1 has neither a limit nor keep."),
+        ({"users": ["a"]}, "Rule 1 has neither a limit nor keep."),
+        ({"name": "gpu", "users": [], "keep": True}, "Rule gpu matches nothing, because its users are empty."),
+        ({"user_options": {}, "keep": True}, "Rule 1 matches nothing, because its user_options are empty."),
         (
             {"properties": {"roles": []}, "keep": True},
-            "Rule 1 matches nothing, for 'roles' of its properties is an empty list.",
+            "Rule 1 matches nothing, because 'roles' of its properties is an empty list.",
         ),
         ({"idle_timeout": "-5"}, "rule 1, idle_timeout: '-5' is not a duration."),
         ({"name": "gpu", "max_age": "soon"}, "rule gpu, max_age: 'soon' is not a duration."),
         ({"idle_timeout": "0"}, "rule 1, idle_timeout: '0' is not a duration."),
     ],
 )
-def test_a_rule_that_cannot_be_meant_is_refused(item: dict[str, Any], says: str) -> None:
+def test_rules_without_effect_are_refused(item: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid) as refused:
         rule(**item)
-    assert refused.value.message == says
+    assert refused.value.message == message
     assert refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("rules", "says"),
+    ("rules", "message"),
     [
         ([{"name": "a", "users": ["x"]}, {"name": "a", "users": ["y"]}], "Two rules have the name 'a'."),
         ([{"name": "2", "users": ["x"]}, {"users": ["y"]}], "Two rules have the name '2'."),
-        ([{}, {"name": "late", "users": ["y"]}], "Rule 1 matches everything, so rule late never does."),
-        ([{"users": ["x", "*"]}, {"users": ["y"]}], "Rule 1 matches everything, so rule 2 never does."),
+        ([{}, {"name": "late", "users": ["y"]}], "Rule 1 matches everything, so rule late never decides."),
+        ([{"users": ["x", "*"]}, {"users": ["y"]}], "Rule 1 matches everything, so rule 2 never decides."),
         (
             [{"users": ["x"]}, {"groups": ["x"]}, {"name": "late", "users": ["x"]}],
             "Rule late matches what rule 1 matches first, so it never decides.",
         ),
     ],
 )
-def test_rules_that_contradict_each_other_are_refused(rules: list[dict[str, Any]], says: str) -> None:
+def test_rules_that_contradict_each_other_are_refused(rules: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(HubError) as refused:
         Policy(Limits(HOUR), [rule(number, keep=True, **item) for number, item in enumerate(rules, start=1)])
     assert isinstance(refused.value, Invalid)
-    assert refused.value.message == says
+    assert refused.value.message == message

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_kernels: what a kernel's messages mean, and that no kernel is left behind."""
+"""_exec.flow: what a kernel's messages mean, and that no kernel is left behind."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import channel as _websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import flow as _kernels
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel as _channels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import flow as exec_flow
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel_client
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import websocket as exec_websocket
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.flow import ExecFlow, ExecSpec, Output
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
@@ -40,7 +40,7 @@ from support.fakes.scripted_hub import HUB, PENDING, READY, Model, StandInHub, h
 from websocket._http import proxy_info
 from websocket._url import get_proxy_info
 
-# A machine that is busy with other things is no reason to fail.
+# A busy machine must not fail these tests.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 OURS = "our request"
@@ -62,7 +62,7 @@ def stream(name: str, text: str, parent: str = OURS) -> Model:
 def output_of(*messages: Model) -> Output:
     output = Output()
     for each in messages:
-        output.take(each, OURS)
+        output.add(each, OURS)
     return output
 
 
@@ -73,26 +73,26 @@ PLAIN = {"ename": "ValueError", "evalue": "no", "traceback": ["File 1", "two"]}
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([REPLY, IDLE, stream("stdout", "42\n")])))
-def test_it_is_done_with_the_reply_and_idle_in_any_order(order: tuple[Model, ...]) -> None:
+def test_reply_and_idle_state_end_an_execution_in_any_order(order: tuple[Model, ...]) -> None:
     for count in range(3):
         so_far = output_of(*order[:count])
-        assert so_far.done is (REPLY in order[:count] and IDLE in order[:count])
+        assert so_far.is_done is (REPLY in order[:count] and IDLE in order[:count])
     whole = output_of(*order)
-    assert (whole.done, whole.stdout, whole.error, whole.lost) == (True, "42\n", None, None)
+    assert (whole.is_done, whole.stdout, whole.error, whole.end_state) == (True, "42\n", None, None)
 
 
 def test_a_long_output_takes_a_time_that_grows_with_it() -> None:
     output, began = Output(), time.monotonic()
     piece = stream("stdout", "x" * 10_000)
-    for _number in range(10_000):  # 100 MB: a copy of all for each piece were 500 GB
-        output.take(piece, OURS)
+    for _number in range(10_000):  # 100 MB. To copy the whole text for each piece would move 500 GB.
+        output.add(piece, OURS)
     assert len(output.stdout) == 100_000_000
     assert time.monotonic() - began < 30
 
 
 @UNHURRIED
 @given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.text()), max_size=8))
-def test_what_is_printed_is_kept_in_order_by_stream(printed: list[tuple[str, str]]) -> None:
+def test_output_keeps_its_order_in_each_stream(printed: list[tuple[str, str]]) -> None:
     output = output_of(*(stream(name, text) for name, text in printed))
     assert output.stdout == "".join(text for name, text in printed if name == "stdout")
     assert output.stderr == "".join(text for name, text in printed if name == "stderr")
@@ -111,19 +111,19 @@ def test_what_is_printed_is_kept_in_order_by_stream(printed: list[tuple[str, str
         {},
     ],
 )
-def test_what_answers_another_request_counts_for_nothing(foreign: Model) -> None:
+def test_answers_to_other_requests_are_ignored(foreign: Model) -> None:
     assert output_of(foreign) == Output()
 
 
 @pytest.mark.parametrize("state", ["busy", "starting"])
 def test_a_kernel_at_work_is_not_done(state: str) -> None:
-    assert output_of(REPLY, status(state)).done is False
+    assert output_of(REPLY, status(state)).is_done is False
 
 
 @pytest.mark.parametrize("state", ["dead", "restarting", "autorestarting"])
 @pytest.mark.parametrize("parent", [OURS, "another", ""])
-def test_a_kernel_that_dies_is_lost_whatever_it_answered(state: str, parent: str) -> None:
-    assert output_of(status(state, parent)).lost == state
+def test_a_status_of_any_request_shows_that_the_kernel_died(state: str, parent: str) -> None:
+    assert output_of(status(state, parent)).end_state == state
 
 
 def test_the_last_expression_s_value() -> None:
@@ -135,7 +135,7 @@ def test_the_last_expression_s_value() -> None:
     "messages",
     [
         [message("error", **RAISED)],
-        [message("execute_reply", status="error", **RAISED)],  # a kernel need not tell it twice
+        [message("execute_reply", status="error", **RAISED)],  # a kernel may send it only once
         [message("error", **RAISED), message("execute_reply", status="error", **RAISED)],
         [message("error", **RAISED), message("execute_reply", status="aborted")],
     ],
@@ -151,14 +151,16 @@ def test_code_that_was_not_run_is_an_error(reply: str | None) -> None:
     assert error["ename"] == "Aborted"
 
 
-# The whole of it, with a scripted kernel behind a scripted websocket
+# The whole flow, with a scripted kernel behind a scripted websocket
 
 KERNEL = HUB + "user/alice/api/kernels/k1"
 
 
 class ScriptedChannel:
-    """A kernel's websocket that answers whether the kernel is ready, and then says what is in its script: messages as
-    they are, or raised. ``deaf`` is how many questions it does not answer."""
+    """A kernel's websocket. It answers whether the kernel is ready, and then sends the messages of its script.
+
+    It raises an exception in the script. It does not answer the first ``deaf`` questions.
+    """
 
     subprotocol = None
 
@@ -166,7 +168,7 @@ class ScriptedChannel:
         self.script = script
         self.deaf = deaf
         self.answers: list[Model] = []
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.closed = False
 
     def settimeout(self, _seconds: float) -> None: ...
@@ -174,10 +176,10 @@ class ScriptedChannel:
     def send(self, text: str) -> None:
         request = json.loads(text)
         kind, number = request["header"]["msg_type"], request["header"]["msg_id"]
-        self.asked.append(kind)
+        self.requested.append(kind)
         assert request["channel"] == "shell"
         if kind == "kernel_info_request":
-            if self.asked.count(kind) > self.deaf:
+            if self.requested.count(kind) > self.deaf:
                 self.answers += [message("kernel_info_reply", number), status("idle", number)]
             return
         self.parent = number
@@ -186,25 +188,25 @@ class ScriptedChannel:
     def recv(self) -> Any:
         if self.answers:
             return json.dumps(self.answers.pop(0))
-        if self.asked[-1] == "kernel_info_request" and not (self.script and self.script[0] == BEFORE):
+        if self.requested[-1] == "kernel_info_request" and not (self.script and self.script[0] == BEFORE):
             raise websocket.WebSocketTimeoutException
-        said = self.script.pop(0)
-        if said == BEFORE:
-            said = self.script.pop(0)
-        if isinstance(said, BaseException):
-            raise said
-        if isinstance(said, dict):
-            if said.get("parent_header", {}).get("msg_id") == OURS:
-                said = {**said, "parent_header": {"msg_id": self.parent}}
-            return json.dumps(said)
-        return said
+        item = self.script.pop(0)
+        if item == BEFORE:
+            item = self.script.pop(0)
+        if isinstance(item, BaseException):
+            raise item
+        if isinstance(item, dict):
+            if item.get("parent_header", {}).get("msg_id") == OURS:
+                item = {**item, "parent_header": {"msg_id": self.parent}}
+            return json.dumps(item)
+        return item
 
     def close(self, timeout: float) -> None:
         self.closed = True
 
 
 class ScriptedEvents:
-    """A server's stream of events, which ends with the last one."""
+    """A server's stream of events. It ends after the last event."""
 
     def __init__(self, events: Sequence[Any]) -> None:
         self.events = list(events)
@@ -219,22 +221,22 @@ class ScriptedEvents:
     def close(self) -> None: ...
 
 
-BEFORE = "said before the kernel has answered"
+BEFORE = "sent before the kernel has answered"
 
 
 class HubWithKernel(StandInHub):
     def __init__(self) -> None:
         super().__init__(hub_with(READY).model)
         self.kernels: set[str] = set()
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.answers_to_delete: list[HubError] = []
         self.answer_to_post: HubError | None = None
         self.takes_ids: bool | None = None
-        """Whether a kernel whose answer is lost has the id that was asked for; None: there is none."""
+        """Whether a kernel whose answer is lost has the requested id. None means that there is no such kernel."""
         self.models: dict[str, Model] = {}
-        """What the server says of a kernel besides."""
+        """What the server shows of a kernel apart from its state."""
         self.comes_after = 0
-        """How many times the kernels are listed until one is there whose answer was lost."""
+        """How often the kernels are listed before the kernel appears whose answer was lost."""
         self.coming: set[str] = set()
         self.specs: Any = {"default": "python3", "kernelspecs": {"python3": {"spec": {"argv": ["python", "-m", "k"]}}}}
 
@@ -245,7 +247,7 @@ class HubWithKernel(StandInHub):
         return url
 
     def ask_server(self, method: str, url: str, *, what: str, body: Model | None = None) -> Any:
-        self.asked.append((method, url))
+        self.requests.append((method, url))
         if method == "GET" and url.endswith("/api/kernels"):
             if self.coming:
                 self.comes_after -= 1
@@ -290,10 +292,10 @@ def execute(
     handshakes: Sequence[Any] = (),
     events: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """Run code. Before the websocket opens, its handshakes end with ``handshakes``; ``math.inf`` is one that hangs."""
+    """Run code. The websocket's first handshakes end with ``handshakes``, of which ``math.inf`` hangs."""
     channel, before = ScriptedChannel(list(script), deaf), list(handshakes)
 
-    def handshake(_kernels: Any, url: str, _timeout: float) -> Any:
+    def handshake(_client: Any, url: str, _timeout: float) -> Any:
         if url.endswith("/api/events/subscribe"):
             return ScriptedEvents(events)
         assert url in {kernel + "/channels" for kernel in hub.kernels}  # type: ignore[attr-defined]
@@ -306,22 +308,22 @@ def execute(
             raise end
         return channel
 
-    monkeypatch.setattr(_channels.Kernels, "_handshake", handshake)
-    for name in ("_PAUSE", "_LOOK", "_MOMENT", "_SENT"):
-        monkeypatch.setattr(_channels, name, 0.02)
+    monkeypatch.setattr(kernel_client.KernelClient, "_try_handshake", handshake)
+    for name in ("_PAUSE", "_LOOK_PAUSE", "_LAST_QUERY_TIMEOUT", "_SEND_TIME"):
+        monkeypatch.setattr(kernel_client, name, 0.02)
     monkeypatch.setattr(polling, "PAUSE", 0.001)
-    monkeypatch.setattr(_websocket, "_NUDGE", 0.001)
+    monkeypatch.setattr(exec_websocket, "_REPEAT_AFTER", 0.001)
     flow = ExecFlow(hub, ExecSpec("alice", "", "6 * 7", timeout=timeout), lambda line: None)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
 
-def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_run_and_its_kernel_is_deleted(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     value = message("execute_result", data={"text/plain": "42"})
     # A binary frame carries buffers, of a picture or a widget.
     result = execute(hub, monkeypatch, status("busy"), b"\x00buffers", stream("stdout", "hi\n"), value, REPLY, IDLE)
     expected = {"changed": True, "stdout": "hi\n", "stdout_lines": ["hi"], "stderr": "", "result": "42", "error": None}
     assert {key: result[key] for key in expected} == expected
-    assert ("POST", HUB + "user/alice/api/kernels") in hub.asked
+    assert ("POST", HUB + "user/alice/api/kernels") in hub.requests
     assert hub.kernels == set()
 
 
@@ -334,7 +336,7 @@ def test_code_is_run_and_its_kernel_is_gone(hub: HubWithKernel, monkeypatch: pyt
         ([stream("stdout", "so far"), OSError("reset")], KernelFailed, "connection broke: reset"),
     ],
 )
-def test_each_end_that_is_none_is_a_failure_with_the_output_so_far_and_no_kernel_left(
+def test_failures_hold_the_output_so_far_and_leave_no_kernel(
     script: list[Any], kind: type[HubError], words: str, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(kind, match=words) as error:
@@ -367,30 +369,30 @@ def test_code_needs_a_running_server(server: Model | None, state: str, monkeypat
     with pytest.raises(Conflict, match=state) as error:
         execute(hub_with(server), monkeypatch)
     assert (error.value.result["changed"], error.value.result["stdout"]) == (False, "")
-    # In check mode the task that would start it has not.
+    # In check mode, the task that starts the server has not started it.
     assert execute(hub_with(server), monkeypatch, check_mode=True)["changed"] is True
 
 
-def test_output_that_the_server_left_out_is_told(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = stream("stderr", "IOPub data rate exceeded.\nThe Jupyter server will ...")
-    assert execute(hub, monkeypatch, said, REPLY, IDLE)["truncated"] is True
+def test_truncated_output_is_reported(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    warning = stream("stderr", "IOPub data rate exceeded.\nThe Jupyter server will ...")
+    assert execute(hub, monkeypatch, warning, REPLY, IDLE)["truncated"] is True
     assert execute(hub, monkeypatch, REPLY, IDLE)["truncated"] is False
 
 
 def test_check_mode_runs_nothing(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = execute(hub, monkeypatch, check_mode=True)
-    assert hub.asked == []
+    assert hub.requests == []
     assert (checked["changed"], checked["actions"][0]["verb"]) == (True, "execute")
     assert checked.keys() == execute(hub, monkeypatch, REPLY, IDLE).keys()
 
 
-def test_without_the_websocket_library_there_is_a_sentence(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_kernels, "HAS_WEBSOCKET", False)
+def test_a_missing_websocket_library_is_reported(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exec_flow, "HAS_WEBSOCKET", False)
     with pytest.raises(Invalid, match="websocket-client is not installed"):
         execute(hub, monkeypatch)
 
 
-# A kernel that never comes to be
+# A kernel that never gets ready
 
 
 def test_a_kernel_whose_first_answer_is_lost_is_asked_again(
@@ -411,9 +413,9 @@ RESTART = {"action": "restart", "kernel_id": "k1"}
 
 
 @pytest.mark.parametrize(
-    ("state", "argv", "events", "says", "look"),
+    ("state", "argv", "events", "words", "hint"),
     [
-        ({}, ["sleep"], [], "hangs before it is ready", "what the kernel's process said and waits for"),
+        ({}, ["sleep"], [], "hangs before it is ready", "for what the process waits for"),
         ({}, ["false"], [RESTART], "process of the kernel in the server of user 'alice' ends as soon", "own log"),
         ({}, ["python", "-m", "ipykernel_launcher"], [RESTART], "no ipykernel for that Python", "Install ipykernel"),
         ({}, ["sleep"], [{**RESTART, "kernel_id": "k2"}, {**RESTART, "action": "start"}], "hangs before", "own log"),
@@ -425,22 +427,20 @@ def test_a_kernel_that_is_not_ready_in_time(
     state: Model,
     argv: list[str],
     events: list[Model],
-    says: str,
-    look: str,
+    words: str,
+    hint: str,
     hub: HubWithKernel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hub.models, hub.specs = {"all": state}, {"default": "x", "kernelspecs": {"x": {"spec": {"argv": argv}}}}
     with pytest.raises(KernelFailed) as error:
         execute(hub, monkeypatch, timeout=1.0 if events else 0.3, handshakes=[math.inf], events=events)
-    assert says in error.value.message
-    assert look in error.value.hint
+    assert words in error.value.message
+    assert hint in error.value.hint
     assert error.value.result["seconds"] < 20
 
 
-def test_a_kernel_that_ends_again_and_again_is_not_waited_for(
-    hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kernel_that_restarts_repeatedly_is_given_up(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KernelFailed, match="the server has started it 3 times"):
         execute(hub, monkeypatch, handshakes=[math.inf], events=[RESTART, RESTART])
     assert hub.kernels == set()
@@ -473,7 +473,7 @@ def test_a_handshake_is_repeated(passing: Exception, hub: HubWithKernel, monkeyp
 
 
 @pytest.mark.parametrize("passing", [PASSING[1], PASSING[-1]], ids=repr)
-def test_a_handshake_that_never_succeeds_is_the_proxy_s(
+def test_a_handshake_that_never_succeeds_is_blamed_on_a_proxy(
     passing: Exception, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises((HubFailure, Unreachable), match="websocket") as error:
@@ -485,7 +485,7 @@ def test_a_handshake_that_never_succeeds_is_the_proxy_s(
 @pytest.mark.parametrize(
     "final", [ssl.SSLCertVerificationError("not trusted"), websocket.WebSocketException("Redirect limit exhausted")]
 )
-def test_what_time_does_not_mend_is_told_at_once(
+def test_permanent_errors_are_reported_at_once(
     final: Exception, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unreachable, match="no connection to the kernel's websocket") as error:
@@ -500,32 +500,32 @@ def test_a_handshake_that_a_dead_kernel_ends(
     status: int, state: Model | None, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.models = {"all": state or {}}
-    ask = hub.ask_server
+    original = hub.ask_server
 
-    def asked(method: str, url: str, **more: Any) -> Any:
+    def answer(method: str, url: str, **more: Any) -> Any:
         if state is None and url == KERNEL:
             hub.kernels.clear()
-        return ask(method, url, **more)
+        return original(method, url, **more)
 
-    monkeypatch.setattr(hub, "ask_server", asked)
+    monkeypatch.setattr(hub, "ask_server", answer)
     with pytest.raises(KernelFailed, match="ends as soon as it is started"):
         execute(hub, monkeypatch, handshakes=[refused(status)])
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
 def test_a_redirect_is_no_websocket(status: int) -> None:
-    """Whatever the library's version makes of it."""
+    """Some versions of the library take it for a connection."""
     head = f"HTTP/1.1 {status} Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
     with (
         misbehaving_server(head) as server,
         HubClient(Connection(server.url)) as client,
         pytest.raises(websocket.WebSocketException),
     ):
-        _websocket.opened(client, server.url, 10.0)
+        exec_websocket.open_websocket(client, server.url, 10.0)
 
 
 @pytest.mark.parametrize(
-    ("specs", "says"),
+    ("specs", "words"),
     [
         ({"default": "python3", "kernelspecs": {}}, "has no kernel spec at all"),
         ({"default": "python3", "kernelspecs": {"ir": {}}}, "default kernel spec 'python3' is not there; it has 'ir'"),
@@ -537,14 +537,14 @@ def test_a_redirect_is_no_websocket(status: int) -> None:
     ],
 )
 def test_why_a_server_starts_no_kernel(
-    specs: Model, says: str, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
+    specs: Model, words: str, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = "No such file or directory: '/old/python'"
     hub.answer_to_post = HubFailure("The hub failed with 500.", "x", status=500, method="POST", reason=reason)
     hub.specs = specs
     with pytest.raises(KernelFailed) as error:
         execute(hub, monkeypatch)
-    assert says in error.value.message
+    assert words in error.value.message
     assert error.value.status == 500
 
 
@@ -553,26 +553,26 @@ def test_a_server_that_does_not_answer_for_its_kernels(
     hangs: bool, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.answer_to_post = TimedOut("The hub did not answer POST.", "x", method="POST")
-    asked = hub.ask_server
+    original = hub.ask_server
 
-    def ask(method: str, url: str, **more: Any) -> Any:
+    def answer(method: str, url: str, **more: Any) -> Any:
         if url.endswith("/api/kernels") and method == "GET":
             if hangs:
                 raise TimedOut("The hub did not answer GET.", "x", method="GET")
             return []
-        return asked(method, url, **more)
+        return original(method, url, **more)
 
-    monkeypatch.setattr(hub, "ask_server", ask)
-    says = "kernels API of the server of user 'alice' does not answer" if hangs else "has not started a kernel within"
-    with pytest.raises(KernelFailed, match=says) as error:
+    monkeypatch.setattr(hub, "ask_server", answer)
+    words = "kernels API of the server of user 'alice' does not answer" if hangs else "has not started a kernel within"
+    with pytest.raises(KernelFailed, match=words) as error:
         execute(hub, monkeypatch, timeout=0.2)
-    posted = ("POST", HUB + "user/alice/api/kernels") in hub.asked
+    posted = ("POST", HUB + "user/alice/api/kernels") in hub.requests
     assert posted is not hangs
-    assert ("may still come" in error.value.hint) is posted
+    assert ("may still start" in error.value.hint) is posted
     assert "hub" not in (error.value.message + error.value.hint).lower()
 
 
-def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None:
+def test_displayed_data_is_the_result_if_there_is_no_other() -> None:
     shown = message("display_data", data={"text/plain": "[1] 42"})
     assert output_of(shown).as_result()["result"] == "[1] 42"
     assert output_of(shown, message("execute_result", data={"text/plain": "7"})).as_result()["result"] == "7"
@@ -592,27 +592,27 @@ def test_what_is_displayed_is_the_result_of_a_kernel_that_has_no_other() -> None
 def test_the_websocket_goes_through_the_proxy_of_the_requests(
     proxy: str, host: str, port: int, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = _websocket.through(proxy)
+    options = exec_websocket.proxy_options(proxy)
     assert (options["http_proxy_host"], options["http_proxy_port"], options["proxy_type"]) == (host, port, kind)
-    # As requests read them.
+    # The library requests reads a proxy's user and password in the same way.
     assert options["http_proxy_auth"] == (("us@er", "w/rd") if "@" in proxy else None)
-    # The library itself says what it makes of that.
+    # The library shows how it reads these options.
     monkeypatch.setenv("http_proxy", "http://of-the-environment:3128")
     monkeypatch.setenv("NO_PROXY", "hub.example.org")
-    for said, goes in ((options, host), (_websocket.through(None), None)):
-        info = proxy_info(**said)
-        asked = (info.proxy_host, info.proxy_port, info.auth, info.no_proxy, info.proxy_protocol)
-        assert get_proxy_info("hub.example.org", False, *asked)[0] == goes
+    for proxy_settings, expected in ((options, host), (exec_websocket.proxy_options(None), None)):
+        info = proxy_info(**proxy_settings)
+        settings_read = (info.proxy_host, info.proxy_port, info.auth, info.no_proxy, info.proxy_protocol)
+        assert get_proxy_info("hub.example.org", False, *settings_read)[0] == expected
 
 
 @pytest.mark.parametrize(("proxy", "port"), [("https://user:word@proxy", 443), ("https://proxy:3129", 3129)])
-def test_a_proxy_that_takes_tls_is_told_as_such(proxy: str, port: int) -> None:
+def test_a_proxy_with_tls_is_refused(proxy: str, port: int) -> None:
     with pytest.raises(Invalid, match=f"the proxy https://proxy:{port}, .* no TLS") as error:
-        _websocket.through(proxy)
+        exec_websocket.proxy_options(proxy)
     assert "word" not in error.value.message
 
 
-# A request for a kernel whose answer is lost, or a proxy's
+# A request for a kernel whose answer is lost, or comes from a proxy
 
 LOST = [
     Unreachable("No answer.", "x", method="POST"),
@@ -626,7 +626,7 @@ LOST = [
 def test_a_kernel_whose_id_was_lost_with_the_answer_is_found_and_used(
     takes_ids: bool, lost: HubError, hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
+    monkeypatch.setattr(kernel_client, "_CLAIM_TIME", 0.001)
     theirs = KERNEL.replace("k1", "k5")
     hub.kernels, hub.takes_ids, hub.answer_to_post, hub.comes_after = {theirs}, takes_ids, lost, 3
     assert execute(hub, monkeypatch, REPLY, IDLE)["error"] is None
@@ -640,8 +640,8 @@ def test_a_kernel_that_does_not_come_in_time_may_come_later(
     hub.answer_to_post = lost
     with pytest.raises(KernelFailed, match="has not started a kernel within") as error:
         execute(hub, monkeypatch, timeout=0.2)
-    number = next(url.rpartition("/")[2] for method, url in hub.asked if method == "DELETE")
-    assert f"The kernel {number} may still come" in error.value.hint
+    number = next(url.rpartition("/")[2] for method, url in hub.requests if method == "DELETE")
+    assert f"The kernel {number} may still start" in error.value.hint
     assert "cull_idle_timeout" in error.value.hint
     assert (error.value.status, "504 (Gateway Time-out)" in error.value.message) == (lost.status, lost.status == 504)
 
@@ -650,54 +650,54 @@ def test_a_kernel_that_comes_with_the_end_of_the_time_is_deleted(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.takes_ids, hub.answer_to_post = True, LOST[0]
-    ask = hub.ask_server
+    original = hub.ask_server
 
-    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+    def answer(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         if method == "POST":
             time.sleep(0.3)
-        return ask(method, url, what=what, body=body)
+        return original(method, url, what=what, body=body)
 
-    monkeypatch.setattr(hub, "ask_server", asked)
+    monkeypatch.setattr(hub, "ask_server", answer)
     with pytest.raises(KernelFailed, match="has not started a kernel within") as error:
         execute(hub, monkeypatch, timeout=0.2)
-    assert "may still come" not in error.value.hint
+    assert "may still start" not in error.value.hint
     assert hub.kernels == set()
 
 
-def test_a_server_without_room_is_asked_again(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_limited_start_is_repeated(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = [RateLimited("no room", "x", status=429), RateLimited("no room", "x", status=429)]
-    ask = hub.ask_server
+    original = hub.ask_server
 
-    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+    def answer(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         if method == "POST" and limited:
             raise limited.pop()
-        return ask(method, url, what=what, body=body)
+        return original(method, url, what=what, body=body)
 
-    monkeypatch.setattr(hub, "ask_server", asked)
+    monkeypatch.setattr(hub, "ask_server", answer)
     assert execute(hub, monkeypatch, REPLY, IDLE)["error"] is None
 
 
-def test_kernels_that_may_be_somebody_else_s_are_left(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_channels, "_CLAIMED", 0.001)
+def test_kernels_of_other_clients_are_left_alone(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_client, "_CLAIM_TIME", 0.001)
     hub.takes_ids, hub.answer_to_post = False, LOST[0]
     other = KERNEL.replace("k1", "k6")
-    ask = hub.ask_server
+    original = hub.ask_server
 
-    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+    def answer(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         if method == "POST":
             hub.kernels.add(other)  # started by a person at the same moment
-        return ask(method, url, what=what, body=body)
+        return original(method, url, what=what, body=body)
 
-    monkeypatch.setattr(hub, "ask_server", asked)
+    monkeypatch.setattr(hub, "ask_server", answer)
     with pytest.raises(KernelFailed, match="No answer"):
         execute(hub, monkeypatch, timeout=0.2)
     assert hub.kernels == {other, KERNEL.replace("k1", "k7")}
 
 
-# The time is for all of it
+# The timeout is for the whole task
 
 
-def test_the_first_look_at_the_server_is_within_the_time(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_request_counts_for_the_timeout(hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     deadlines: list[float] = []
 
     def with_deadline(deadline: float) -> HubWithKernel:
@@ -710,18 +710,18 @@ def test_the_first_look_at_the_server_is_within_the_time(hub: HubWithKernel, mon
     assert deadlines == [flow._deadline]
 
 
-def test_once_the_time_is_over_nobody_waits_for_a_server_that_hangs(
+def test_after_the_deadline_a_hanging_server_is_not_waited_for(
     hub: HubWithKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs, ask = threading.Event(), hub.ask_server
+    hangs, original = threading.Event(), hub.ask_server
 
-    def asked(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
+    def answer(method: str, url: str, *, what: str, body: Model | None = None) -> Any:
         if method == "DELETE" or url.endswith("/api/kernelspecs"):
             hangs.wait(60)
-        return ask(method, url, what=what, body=body)
+        return original(method, url, what=what, body=body)
 
-    monkeypatch.setattr(hub, "ask_server", asked)
-    with pytest.raises(KernelFailed, match=r"hangs before it is ready\. The server does not tell its kernel specs"):
+    monkeypatch.setattr(hub, "ask_server", answer)
+    with pytest.raises(KernelFailed, match=r"hangs before it is ready\. The server does not show its kernel specs"):
         execute(hub, monkeypatch, timeout=0.2, handshakes=[math.inf])
-    assert ("DELETE", KERNEL) not in hub.asked  # it was sent, and has not been answered
+    assert ("DELETE", KERNEL) not in hub.requests  # the request was sent, and the server has not answered it
     hangs.set()

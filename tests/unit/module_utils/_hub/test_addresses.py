@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import websocket
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.kernel import Kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.kernel_client import KernelClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubError
@@ -78,7 +78,7 @@ def request_in_all_ways(hub: HubClient, url: str) -> None:
         list(hub._read_stream(url))
 
     def channel() -> None:
-        Kernels(hub, url, "server of user 'bob'", 5.0, time.monotonic() + 5)._handshake(url, 5.0).close()
+        KernelClient(hub, url, "server of user 'bob'", 5.0, time.monotonic() + 5)._try_handshake(url, 5.0).close()
 
     for request_once in (request, stream, channel, lambda: hub.server(url, "server").answers()):
         # A refusal is a `HubError`. The websocket's library has exceptions of its own, which its caller catches.

@@ -15,8 +15,8 @@ import pytest
 import requests
 import websocket
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.flow import CullFlow
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel as _channels
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.kernel import Kernels
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec import kernel_client
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._exec.kernel_client import KernelClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import transport as _transport
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
@@ -112,8 +112,8 @@ class EdgeHub:
 
 def client(hub: EdgeHub, monkeypatch: pytest.MonkeyPatch) -> HubClient:
     monkeypatch.setattr(HTTPAdapter, "send", hub.send)
-    for name in ("_PAUSE", "_LOOK"):
-        monkeypatch.setattr(_channels, name, 0.01)
+    for name in ("_PAUSE", "_LOOK_PAUSE"):
+        monkeypatch.setattr(kernel_client, name, 0.01)
     for module in (polling, _transport):
         monkeypatch.setattr(module, "PAUSE", 0.005)
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
@@ -183,7 +183,7 @@ def test_no_kernel_is_lost_by_it(
 ) -> None:
     hub = EdgeHub(status, runs=True)
     hub.opens = opens
-    kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
+    kernels = KernelClient(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
     kernel = kernels.start()
     assert len(hub.kernels) == 1
     assert kernels.delete(kernel)
@@ -196,7 +196,7 @@ def test_no_kernel_is_lost_that_was_asked_for(status: int, monkeypatch: pytest.M
     """The edge answers in place of the server that starts the kernel, and then the GETs for the kernel."""
     hub = EdgeHub(status, runs=True)
     hub.opens, hub.turns_away_posts = lambda method, path: method == "POST", True
-    kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
+    kernels = KernelClient(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
     kernel = kernels.start()
     assert hub.kernels == {kernel.rpartition("/")[2]}
     assert kernels.delete(kernel)
@@ -208,14 +208,14 @@ def test_no_handshake_of_a_kernel_ends_with_it(status: int, monkeypatch: pytest.
     hub = EdgeHub(status, runs=True)
     asked: list[str] = []
 
-    def handshake(_kernels: Kernels, url: str, _timeout: float) -> str:
+    def handshake(_client: KernelClient, url: str, _timeout: float) -> str:
         asked.append(url)
         if len(asked) <= AWAY:
             raise websocket.WebSocketBadStatusException("Handshake status", status)
         return "the websocket"
 
-    monkeypatch.setattr(Kernels, "_handshake", handshake)
-    kernels = Kernels(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
+    monkeypatch.setattr(KernelClient, "_try_handshake", handshake)
+    kernels = KernelClient(client(hub, monkeypatch), f"{HUB}user/alice/", "server", 60.0, time.monotonic() + 60)
     kernel = kernels.start()
-    assert kernels._connected(kernel) == "the websocket"
+    assert kernels._open_websocket(kernel) == "the websocket"
     assert f"{kernel}/channels" in asked

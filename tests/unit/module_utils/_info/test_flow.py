@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_info: what the hub and the token are, and what is there, in exact requests."""
+"""_info.flow: the exact requests for the hub, the token, and what the hub has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Unauthorized,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import flow as _info
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import flow as info_flow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info.flow import GATHER, InfoFlow, InfoSpec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from support.fakes.scripted_hub import API, HUB, TOKEN, Exchange, Model, StandInHub, scripted_hub, user, version
@@ -62,14 +62,12 @@ def test_the_hub_and_whose_token_it_is() -> None:
         ({"token_id": "a1"}, [Exchange("GET", API + "users/alice/tokens/a1", {"message": None}, 404)]),
     ],
 )
-def test_what_the_hub_does_not_tell_of_a_token_is_unknown_and_not_for_ever(
-    identity: Model, script: list[Exchange]
-) -> None:
+def test_a_hidden_expiry_is_unknown(identity: Model, script: list[Exchange]) -> None:
     token = perform(version(), user("self", **identity), *script)["token"]
     assert (token["name"], token["expires_at"], token["expiry_known"]) == ("alice", None, False)
 
 
-def test_without_a_token_there_is_the_version_alone() -> None:
+def test_without_a_token_only_the_version_is_read() -> None:
     assert perform(version(), token="")["token"] is None
     with pytest.raises(Unauthorized):
         perform(version(), token="", gather=("users",))
@@ -128,7 +126,7 @@ def info(answer: Any, status: int = 200) -> Exchange:
     return Exchange("GET", API + "info", answer, status)
 
 
-def test_what_only_those_who_may_read_the_hub_are_told() -> None:
+def test_details_of_the_hub_need_a_scope() -> None:
     answer = {
         "version": "6.1.1", "python": "3.13", "sys_executable": "/secret/path",
         "authenticator": {"class": "a.B", "version": "1.2"}, "spawner": {"class": "c.D", "version": "unknown"},
@@ -142,18 +140,18 @@ def test_what_only_those_who_may_read_the_hub_are_told() -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        [user("self")],  # it does not hold the scope, so it is not asked
+        [user("self")],  # the token lacks the scope, so there is no request
         [user("read:hub"), info({"message": "no"}, 403), user("read:hub")],
         [user("read:hub"), info({"message": "no"}, 404)],
         [user("read:hub"), info({"version": "6.1.1", "authenticator": "a.B", "spawner": None})],
     ],
 )
-def test_what_is_not_told_is_no_failure(script: list[Exchange]) -> None:
+def test_hidden_details_are_no_failure(script: list[Exchange]) -> None:
     hub = perform(version(), *script)["hub"]
     assert (hub["authenticator"], hub["spawner"]) == (None, None)
 
 
-def test_a_hub_that_fails_over_its_details_has_failed() -> None:
+def test_a_failed_request_for_details_is_a_failure() -> None:
     with pytest.raises(HubFailure):
         perform(version(), user("read:hub"), info({"message": "broken"}, 500))
 
@@ -173,7 +171,7 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, 500000, tzinfo=timezone.utc)
 
 @pytest.fixture
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_info.time, "time", NOW.timestamp)
+    monkeypatch.setattr(info_flow.time, "time", NOW.timestamp)
 
 
 def tokens(name: str, *items: Any) -> Exchange:
@@ -188,7 +186,7 @@ def test_the_tokens_of_named_users() -> None:
         "last_activity": "2026-11-24T11:59:00.500000Z", "session_id": None, "oauth_client": "JupyterHub",
     }  # fmt: skip
     never = {**used, "id": "a2", "expires_at": None, "last_activity": None}
-    # Named twice, read once; and no list of users is asked for.
+    # A user who is named twice is read once, and there is no request for a list of users.
     result = perform(
         version(), user("read:tokens"), tokens("alice", used, never), gather=("tokens",), users=("alice", "alice")
     )
@@ -223,7 +221,7 @@ def test_ages(stamp: Any, age: int | None) -> None:
     assert (token["note"], token["scopes"]) == (None, None)
 
 
-def test_an_expiry_that_has_passed_is_not_below_none() -> None:
+def test_a_past_expiry_is_zero_seconds_away() -> None:
     then = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
     past = {"id": "a1", "expires_at": then}
     result = perform(version(), user("read:tokens"), tokens("alice", past), gather=("tokens",), users=("alice",))
@@ -231,13 +229,13 @@ def test_an_expiry_that_has_passed_is_not_below_none() -> None:
 
 
 def test_the_tokens_of_all_users_in_their_order() -> None:
-    """A token lists the users whom it may see; each is then asked for, at any time before the others."""
+    """The token lists the users whom it may see. Then it reads the tokens of several users at the same time."""
     names = [f"user{number}" for number in range(25)]
 
     class Hub(StandInHub):
         working = most = 0
         lock = threading.Lock()
-        five = threading.Barrier(5, timeout=60)  # nobody has an answer before five have asked
+        five = threading.Barrier(5, timeout=60)  # no request is answered before five have come
 
         held_scopes = ("list:users", "read:tokens")
 
@@ -266,7 +264,7 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "users", "says"),
+    ("held", "users", "message"),
     [
         (["read:users"], None, "lacks read:tokens, list:users for the list of tokens; it holds read:users"),
         (["read:tokens"], None, "lacks list:users for"),
@@ -275,8 +273,8 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
         ([], (), "lacks read:tokens for the list of tokens; it holds none"),
     ],
 )
-def test_scopes_that_the_tokens_need(held: list[str], users: tuple[str, ...] | None, says: str) -> None:
-    with pytest.raises(MissingScope, match=says):
+def test_scopes_that_the_tokens_need(held: list[str], users: tuple[str, ...] | None, message: str) -> None:
+    with pytest.raises(MissingScope, match=message):
         perform(version(), user(*held), gather=("tokens",), users=users)
 
 
