@@ -331,12 +331,14 @@ from ..module_utils._server.model import ServerSpec
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> Batch:
+    """Return the flow for the module's validated ``options``. Raises `Invalid`."""
     servers = options["servers"]
     items = [options] if servers is None else [inherit_options(item, options, _SHARED) for item in servers]
-    return server_batch(hub, [_wanted(item) for item in items], report, concurrency=options["concurrency"])
+    return server_batch(hub, [_spec(item) for item in items], report, concurrency=options["concurrency"])
 
 
-def _wanted(options: dict[str, Any]) -> ServerSpec:
+def _spec(options: dict[str, Any]) -> ServerSpec:
+    """Return the desired state of one server. Raises `Invalid`."""
     return ServerSpec(
         user=options["user"],
         name=options["server_name"] or "",
@@ -360,7 +362,7 @@ _SERVER: dict[str, dict[str, Any]] = {
     "on_timeout": {"type": "str", "choices": ["stop", "leave"]},
 }
 _SHARED = tuple(_SERVER)
-"""What the items of ``servers`` take from the task where they leave it out."""
+"""The options that an item of ``servers`` takes from the task if it leaves them out."""
 _DEFAULTS = {
     "state": "started",
     "options_format": "auto",

@@ -161,6 +161,7 @@ from ..module_utils._user.flow import UserFlow, UserSpec
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> UserFlow:
+    """Return the flow for the module's validated ``options``. Raises `Invalid`."""
     wanted = UserSpec(
         user=options["user"],
         state=options["state"],

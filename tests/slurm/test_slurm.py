@@ -183,7 +183,7 @@ def test_somebody_stops_what_is_waited_for(server: Server) -> None:
     with server.waited_for(user_options=CLOSED) as answer:
         job = server.job()
         server.stop()
-        failed(answer.result(), "spawn_failed", "it stopped while it was waited for")
+        failed(answer.result(), "spawn_failed", "it stopped while the task waited for it")
     assert server.finds(job) == "CANCELLED"
 
 

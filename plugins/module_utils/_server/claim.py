@@ -1,139 +1,173 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the start of a server that is seen is the one that a task has asked for. Nothing is asked of the hub here."""
+"""Whether the start of a server that the hub shows is the one that a task has asked for. Sends no requests."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import Any
 
 from .._hub.errors import Conflict, HubError
 from .._hub.models import Server
-from .starts import Whose, differing, whose_start
+from .verdict import StartedBy, compare_options, find_starter
 
-_COMING = 0.5
-"""Seconds for the answer to a request whose server is ready: it may be about to come."""
+_ANSWER_GRACE = 0.5
+"""Seconds that the answer to a request gets to arrive after its server is ready."""
+
+
+@dataclass
+class SentRequest:
+    """A request to start a server that the task has sent."""
+
+    answer: Future[int]
+    """The status, or the failure."""
+    was_kept_waiting: bool = False
+    """Whether the hub answered another request while it kept this one waiting."""
 
 
 class Claim:
-    """What one task knows of the starts of its server, from its own requests and from what it has seen since.
+    """A task's claim that it has started its server: its own request, and what the hub has shown since.
 
-    ``options`` are those that it sends, as the hub shows them, and None where any will do. ``asks``: whether the server
-    is to have these in the end. ``ran`` is the server where it ran before the task, which has not stopped it: it is not
-    the task's then, until somebody starts it.
+    ``options`` are those that the task sends, as the hub shows them; None accepts any. ``must_match``: whether the
+    server must have these options in the end. ``ran_before``: whether ``server`` ran before the task, and the task has
+    not stopped it. Such a server is not the task's until somebody starts it.
     """
 
-    def __init__(self, options: dict[str, Any] | None, found: Server, *, asks: bool, ran: bool) -> None:
-        self.posted: Future[int] | None = None
-        """The answer to the request that the present start can be by."""
-        self.lost = False
-        """Whether the answer to an earlier request was lost, which may still come to be the start that is seen."""
-        self.held = False
-        """Whether the hub has answered a look while it kept the request waiting."""
+    def __init__(self, options: dict[str, Any] | None, server: Server, *, must_match: bool, ran_before: bool) -> None:
+        self.sent: SentRequest | None = None
+        """The task's request, if the present start can be that of the request."""
+        self.is_answer_lost = False
+        """Whether the answer to an earlier request was lost. The hub may still begin that start."""
         self._options = options
-        self._asks = asks
-        self._ran = found if ran else None
-        self._before = self._last = found
-        """The server before the request."""
-        self._started = _begun(found)
-        """When the start began that has been seen since."""
-        self._alike: str | None = None
-        """When a start began that has been seen with the task's options."""
-        self._did = False
-        """Whether an earlier request of the task may have started it."""
+        self._must_match = must_match
+        self._running_before = server if ran_before else None
+        self._before_request = self._last_seen = server
+        self._start_time = _pending_start_time(server)
+        """When the start began that was seen since the request."""
+        self._matching_start_time: str | None = None
+        """When a start began that was seen with the task's options."""
+        self._may_have_started_before = False
+        """Whether an earlier request of the task may have started the server."""
 
-    # What is taken note of
+    # What happens
 
-    def ask(self) -> None:
-        """The task is about to ask for a start, unless somebody else has."""
-        self._give_up()
-        self._asks = True
-        self._before, self._started = self._last, _begun(self._last)
+    def begin_request(self) -> None:
+        """Take note that the task is about to ask for a start, unless somebody else has."""
+        self._drop_request()
+        self._must_match = True
+        self._before_request, self._start_time = self._last_seen, _pending_start_time(self._last_seen)
 
-    def see(self, found: Server, waiting: Future[int] | None) -> bool:
-        """Take note of a look, begun while the request was ``waiting``. Whether it shows a start that is new."""
-        self.held = self.held or (waiting is not None and waiting is self.posted and not waiting.done())
-        is_new = found.started not in (None, self._before.started, self._started)
-        if is_new and self._started is not None:  # the request has begun one start at most
-            self._give_up()
-            self.lost = False
-        self._last = found
-        self._started = found.started if is_new else self._started
+    def see(self, server: Server, sent: SentRequest | None) -> bool:
+        """Take note of the server as the hub shows it now. Returns whether a new start has begun.
+
+        ``sent`` is the task's request when the server was read.
+        """
+        if sent is not None and not sent.answer.done():
+            sent.was_kept_waiting = True
+        is_new = server.started not in (None, self._before_request.started, self._start_time)
+        if is_new and self._start_time is not None:  # the request has begun one start at most
+            self._drop_request()
+            self.is_answer_lost = False
+        self._last_seen = server
+        self._start_time = server.started if is_new else self._start_time
         return is_new
 
-    def _give_up(self) -> None:
-        """What is seen from now on is by another request."""
-        self._did = self.did_start
-        self.posted, self.held, self._started = None, False, None
+    def _drop_request(self) -> None:
+        """Take note that the next start that is seen is that of another request."""
+        self._may_have_started_before = self.has_started
+        self.sent, self._start_time = None, None
 
     # What follows from it
 
     @property
-    def did_start(self) -> bool:
-        """Whether it was this task that started it, as far as that can be told."""
-        return self._did or self.whose() is not Whose.ANOTHERS
+    def answer(self) -> Future[int] | None:
+        """The answer to the task's request, if the present start can be that of the request."""
+        return None if self.sent is None else self.sent.answer
 
-    def whose(self) -> Whose:
-        """Whose the start is that was seen last."""
-        if self.posted is None:
-            return Whose.UNKNOWN if self.lost else Whose.ANOTHERS
+    @property
+    def is_answered(self) -> bool:
+        """Whether the task waits for no answer."""
+        return self.sent is None or self.sent.answer.done()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether this task started the server, as far as it can know."""
+        return self._may_have_started_before or self.find_starter() is not StartedBy.ANOTHER
+
+    def find_starter(self) -> StartedBy:
+        """Return who began the start that was seen last."""
+        if self.sent is None:
+            return StartedBy.UNKNOWN if self.is_answer_lost else StartedBy.ANOTHER
         answer: int | HubError | None = None
-        if self.posted.done():
-            error = self.posted.exception()
-            answer = error if isinstance(error, HubError) else None if error else self.posted.result()
-        return whose_start(answer, self._last.state, held=self.held, lost=self.lost)
+        if self.sent.answer.done():
+            error = self.sent.answer.exception()
+            answer = error if isinstance(error, HubError) else None if error else self.sent.answer.result()
+        return find_starter(
+            answer,
+            self._last_seen.state,
+            was_kept_waiting=self.sent.was_kept_waiting,
+            is_answer_lost=self.is_answer_lost,
+        )
 
-    def runs_on(self, found: Server) -> bool:
-        """Whether this is the server that ran before, which nobody has started since."""
-        return self._ran is not None and found.state != "stopped" and found.started == self._ran.started
+    def is_running_since_before(self, server: Server) -> bool:
+        """Return whether this server ran before the task, and nobody has started it since."""
+        before = self._running_before
+        return before is not None and server.state != "stopped" and server.started == before.started
 
-    def shows_options(self, found: Server) -> bool:
-        """Whether the hub shows the options of the present start, and has said whose that is.
+    def shows_current_options(self, server: Server) -> bool:
+        """Return whether the hub shows the options of the present start, and the task knows who began it.
 
-        Early in a start it shows the options of the last one. It sets the time of the start, ``started``, after them
-        (``User.spawn`` of its user.py).
+        Early in a start the hub shows the options of the last one. It sets the time of the start, ``started``, after
+        the options (``User.spawn`` of its user.py).
         """
-        answered = self.posted is None or self.posted.done()
-        return found.state == "ready" or (found.pending == "spawn" and self._started is not None and answered)
+        is_starting = server.pending == "spawn" and self._start_time is not None
+        return server.state == "ready" or (is_starting and self.is_answered)
 
-    def differing(self, found: Server) -> list[str]:
-        """The names of the options in which the server is not what was asked for."""
-        if self._options is None or (found.state != "stopped" and (not self._asks or self.runs_on(found))):
+    def compare_options(self, server: Server) -> list[str]:
+        """Return the names of the options in which the server differs from what the task wants."""
+        may_differ = not self._must_match or self.is_running_since_before(server)
+        if self._options is None or (server.state != "stopped" and may_differ):
             return []
-        alone = self._before.state == "stopped" and self.whose() is not Whose.ANOTHERS
-        return differing(self._options, found.user_options, additions=alone)
+        may_have_additions = self._before_request.state == "stopped" and self.find_starter() is not StartedBy.ANOTHER
+        return compare_options(self._options, server.user_options, may_have_additions=may_have_additions)
 
-    def check(self, found: Server, title: str) -> None:
-        """A start is believed only if it is the task's: raises `Conflict` where the server has other options than were
-        sent, and was not started by this task's request."""
-        differ = self.differing(found)
-        if not differ:
-            self._alike = found.started
+    def check_options(self, server: Server, title: str) -> None:
+        """Check that a start with other options than the task has sent is that of the task's own request.
+
+        ``title`` is the server's name in a sentence. Raises `Conflict` for somebody else's start.
+        """
+        differences = self.compare_options(server)
+        if not differences:
+            self._matching_start_time = server.started
             return
-        if found.started is not None and found.started == self._alike:
-            return  # its spawner has changed them since
-        if self.posted is not None:
-            wait([self.posted], timeout=_COMING)
-        whose = self.whose()
-        if whose is Whose.OURS:
+        if server.started is not None and server.started == self._matching_start_time:
+            return  # the spawner has changed the options since
+        if self.sent is not None:
+            wait([self.sent.answer], timeout=_ANSWER_GRACE)
+        starter = self.find_starter()
+        if starter is StartedBy.THIS_TASK:
             return
-        first = f"another start came first, at {found.started or 'a time that the hub has not tell'}"
-        unless = ", or its spawner has changed them" if whose is Whose.UNKNOWN else ""
+        first = f"another start came first, at {server.started or 'a time that the hub does not show'}"
+        or_spawner = ", or its spawner has changed them" if starter is StartedBy.UNKNOWN else ""
         raise Conflict(
-            f"The {title} was started with other user_options than this task has sent: {first}{unless}. "
-            f"They differ in {', '.join(differ)}.",
+            f"The {title} was started with other user_options than this task has sent: {first}{or_spawner}. "
+            f"They differ in {', '.join(differences)}.",
             "Run this again with on_options_change: restart, or stop the server first.",
         )
 
-    def is_to_stop(self, found: Server) -> bool:
-        """Whether a server that is late is this task's to stop. One that the hub stops or checks was there before."""
-        if found.pending not in (None, "spawn") or self.runs_on(found):
+    def may_stop(self, server: Server) -> bool:
+        """Return whether the task may stop a server that is not ready in time: only one that the task has started.
+
+        A server that the hub stops or checks was there before.
+        """
+        if server.pending not in (None, "spawn") or self.is_running_since_before(server):
             return False
-        whose = self.whose()
-        return whose is Whose.OURS or (whose is Whose.UNKNOWN and not self.differing(found))
+        starter = self.find_starter()
+        return starter is StartedBy.THIS_TASK or (starter is StartedBy.UNKNOWN and not self.compare_options(server))
 
 
-def _begun(found: Server) -> str | None:
-    """When a start began that is under way: the hub shows the time of the last one until then."""
-    return found.started if found.pending == "spawn" else None
+def _pending_start_time(server: Server) -> str | None:
+    """Return when the start began that is under way. If none is, the hub shows the time of the last one."""
+    return server.started if server.pending == "spawn" else None

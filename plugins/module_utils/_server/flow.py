@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_server`: servers to their desired states, many at a time, with the truth about each."""
+"""The flow of `hub_server`: take servers to their desired states, many at a time, and report on each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,17 +27,17 @@ from .._path.plan import Plan, Report, Result, find_duplicate
 from .._path.workers import SPREAD, catch_failures, map_concurrently
 from . import model, stop
 from .claim import Claim
-from .model import ServerSpec
+from .model import ServerSpec, StartOptions
 from .start import Spawn
 
-_DONE = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
-"""The state that a server has in the end, by the one that is asked for."""
+_FINAL_STATES = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
+"""The state that a server has in the end, by the desired state."""
 
 _REFUSALS = (Conflict, Invalid, MissingScope, NotFound, RateLimited)
-"""Failures of a request that has changed nothing."""
+"""Failures that mean that the request has changed nothing."""
 
-_QUICK = 1.0
-"""Seconds. A server that has not answered for longer was given its time."""
+_QUICK_FAILURE = 1.0
+"""Seconds. A probe that fails faster is repeated once: the answer may be that of a proxy that is busy."""
 
 
 class ServerList:
@@ -54,7 +54,7 @@ class ServerList:
 
     def read(self) -> None:
         """Read them. A user's failure is raised by `servers_of`. Raises `Invalid` if no server can be reached."""
-        if any(spec.runs and spec.wait for spec in self._specs):
+        if any(spec.is_to_run and spec.wait for spec in self._specs):
             self._hub.connection.check_servers()
         users = list(dict.fromkeys(spec.user for spec in self._specs))
         try:
@@ -67,10 +67,10 @@ class ServerList:
 
     def servers_of(self, user: str) -> dict[str, Server]:
         """Return the user's servers by name. Raises `HubError`."""
-        found = self._servers[user]
-        if isinstance(found, HubError):
-            raise found
-        return found
+        servers = self._servers[user]
+        if isinstance(servers, HubError):
+            raise servers
+        return servers
 
 
 def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *, concurrency: int) -> Batch:
@@ -82,7 +82,7 @@ def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *,
     if duplicate is not None:
         raise Invalid(f"The {duplicate} is declared twice.", "Declare each server once.")
     present = ServerList(hub, specs, concurrency)
-    words = {_DONE[spec.state] for spec in specs}
+    final_states = {_FINAL_STATES[spec.state] for spec in specs}
     return Batch(
         "servers",
         [ServerFlow(hub, spec, present.servers_of, report if len(specs) == 1 else None) for spec in specs],
@@ -90,23 +90,27 @@ def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *,
         SPREAD,
         prepare=present.read,
         report=report,
-        word=words.pop() if len(words) == 1 else "done",
+        word=final_states.pop() if len(final_states) == 1 else "done",
     )
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the plan of one server has found."""
+class _Context:
+    """What the plan of one server knows, for `ServerFlow.apply`."""
 
     server: Server
-    options: dict[str, Any] | None
-    """The desired user_options as the hub is going to show them."""
+    """The server as the plan has found it."""
+    options: StartOptions
     seconds: float
-    """How long it took to find out, which counts as part of the server's time."""
+    """How long the plan took. That counts as part of the server's time."""
 
 
 class ServerFlow(Item):
-    """One server to its desired state."""
+    """The way of one server to its desired state.
+
+    ``servers_of`` returns the servers of a user by name, and raises `HubError`. ``report`` takes the progress, if the
+    task shows it for this server.
+    """
 
     def __init__(
         self,
@@ -126,127 +130,143 @@ class ServerFlow(Item):
         self.name = wanted.title
 
     def initial_answer(self) -> dict[str, Any]:
-        return self._answer(model.none_of(self._wanted.user, self._wanted.name), state="failed")
+        return self._answer(model.unlisted_server(self._wanted.user, self._wanted.name), state="failed")
 
     def plan(self) -> Plan:
-        """Start what does not run, and stop what runs. What is under way already is only waited for."""
-        wanted, start = self._wanted, time.monotonic()
-        deadline = start + wanted.wait_timeout
-        found = model.none_of(wanted.user, wanted.name)
+        """Start a server that does not run, and stop one that runs. What is pending already is only waited for."""
+        wanted, start_time = self._wanted, time.monotonic()
+        deadline = start_time + wanted.wait_timeout
+        server = model.unlisted_server(wanted.user, wanted.name)
         try:
-            found = self._servers_of(wanted.user).get(wanted.name) or found
-            if found.pending == "check":
-                # A hub that starts checks whether its servers have survived. The plan is for what it finds.
-                stop.checked(self._hub, wanted.user, wanted.name, deadline)
-                found = model.read(self._hub, wanted.user, wanted.name)
-            # The hub's options are compared with the options that it would show after a start with the desired ones.
-            options = self._hub.dialect.predict_user_options(wanted.user_options, wanted.options_format)
-            shown = replace(wanted, user_options=options)
-            must_answer = wanted.state == "started" and found.state == "ready"
-            # Half of the time is left for the start that follows if it does not answer.
-            answers = not must_answer or self._answers(found.url, (time.monotonic() + deadline) / 2)
-            actions = model.steps(shown, found, answers, self._hub.dialect.may_cancel_starts)
+            server = self._servers_of(wanted.user).get(wanted.name) or server
+            if server.pending == "check":
+                # A hub that starts checks whether its servers have survived. The plan depends on the outcome.
+                stop.wait_for_check(self._hub, wanted.user, wanted.name, deadline)
+                server = model.read(self._hub, wanted.user, wanted.name)
+            options = StartOptions.of_spec(wanted, self._hub.dialect)
+            must_answer = wanted.state == "started" and server.state == "ready"
+            # The other half of the time is left for the start that follows if the server does not answer.
+            has_answered = not must_answer or self._answers(server.url, (time.monotonic() + deadline) / 2)
+            actions = model.plan_actions(
+                wanted,
+                server,
+                options.shown,
+                has_answered=has_answered,
+                can_cancel_starts=self._hub.dialect.may_cancel_starts,
+            )
         except HubError as error:
-            raise error.with_result(self._answer(found, state="failed", reason=error.message)) from None
-        after = model.foreseen(shown, found, {action.verb for action in actions})
+            raise error.with_result(self._answer(server, state="failed", reason=error.message)) from None
+        after = model.predict_server(wanted, server, options.shown, actions)
         return Plan(
             actions,
-            self._picture(found),
-            self._picture(after),
+            self._describe(server),
+            self._describe(after),
             predicted=self._answer(after),
-            context=_Found(found, options, time.monotonic() - start),
+            context=_Context(server, options, time.monotonic() - start_time),
         )
 
     def apply(self, plan: Plan) -> Result:
-        found: _Found = plan.context
-        self._start_time = time.monotonic() - found.seconds
-        runs = self._wanted.runs
+        context: _Context = plan.context
+        self._start_time = time.monotonic() - context.seconds
+        is_to_run = self._wanted.is_to_run
         try:
-            server = self._run(plan) if runs else self._end(plan)
+            server = self._run(plan, context) if is_to_run else self._stop_or_remove(plan, context.server)
         except HubError as error:
-            has_acted = self._has_started_or_stopped() if runs else plan.changed
+            has_acted = self._has_started_or_stopped() if is_to_run else plan.changed
             changed = self._has_stopped or (has_acted and not _is_refused(error))
-            last = self._spawn.last if self._spawn is not None else found.server
+            last = self._spawn.server if self._spawn is not None else context.server
             answer = self._answer(
-                last, state=self._state_after(error, found.server), reason=error.reason or error.message
+                last, state=self._state_after(error, context.server), reason=error.reason or error.message
             )
             result = {"changed": changed, **answer, **error.result}
             raise error.with_result(result, plan.actions if result["changed"] else ()) from None
-        changed = self._has_started_or_stopped() if runs else plan.changed
-        # A server that turns out to be in its state already, or that the hub refuses, was planned for in vain.
+        # The plan's actions are not needed if others were first, or if the hub says that the server already runs.
+        changed = self._has_started_or_stopped() if is_to_run else plan.changed
         return Result(self._answer(server), plan.actions if changed else (), changed)
 
     def _answers(self, url: str, deadline: float) -> bool:
-        """Whether the server answers. A quick no, such as a proxy's that is busy, is not believed at once."""
-        server, start = self._hub.with_deadline(deadline).server(url, self.name), time.monotonic()
+        """Return whether the server answers at its address. A probe that fails quickly is repeated once."""
+        server, start_time = self._hub.with_deadline(deadline).server(url, self.name), time.monotonic()
         if server.answers():
             return True
-        if time.monotonic() - start > _QUICK:
+        if time.monotonic() - start_time > _QUICK_FAILURE:
             return False
         time.sleep(polling.PAUSE)
         return server.answers()
 
-    def _run(self, plan: Plan) -> Server:
-        wanted, before = self._wanted, plan.context.server
-        found = self._stop(before) if plan.has("stop") else before
-        # One that starts already is compared, too: whoever began that may have asked for other options.
-        ran = before.state == "ready" and not plan.has("stop")
-        claim = Claim(plan.context.options, found, asks=plan.has("start") or not ran, ran=ran)
-        self._spawn = Spawn(self._hub, wanted, found, self._say, self._start_time, claim)
-        # A restart is done where somebody else has started the server again since.
-        if plan.has("start") and not stop.is_newer(found, before.started):
-            self._spawn.ask()
-        return self._spawn.watch() if wanted.wait else self._spawn.result()
+    def _run(self, plan: Plan, context: _Context) -> Server:
+        """Stop and start the server as planned, and return it as it runs. Raises `HubError`."""
+        wanted, before = self._wanted, context.server
+        server = self._stop(before) if plan.has("stop") else before
+        ran_before = before.state == "ready" and not plan.has("stop")
+        # Somebody else may have begun a start that is pending, with other options. So compare those, too.
+        must_match = plan.has("start") or not ran_before
+        claim = Claim(context.options.shown, server, must_match=must_match, ran_before=ran_before)
+        self._spawn = Spawn(
+            self._hub,
+            wanted,
+            context.options,
+            server,
+            claim,
+            start_time=self._start_time,
+            report=self._report_line,
+        )
+        # A restart is done if somebody else has started the server again since.
+        if plan.has("start") and not stop.is_newer(server, before.started):
+            self._spawn.request()
+        return self._spawn.wait_until_ready() if wanted.wait else self._spawn.read_result()
 
     def _has_started_or_stopped(self) -> bool:
         """Return whether this task has stopped or started the server that is to run."""
-        return self._has_stopped or (self._spawn is not None and self._spawn.did_start)
+        return self._has_stopped or (self._spawn is not None and self._spawn.has_started)
 
-    def _end(self, plan: Plan) -> Server:
-        """Stop or remove it; what is stopping already is only waited for."""
+    def _stop_or_remove(self, plan: Plan, server: Server) -> Server:
+        """Stop or remove the server as planned, and return it. If the hub stops it already, only wait."""
         wanted, hub = self._wanted, self._hub
-        found: Server = plan.context.server
         if wanted.wait and plan.has("stop"):
-            return self._stop(found)
+            return self._stop(server)
         if wanted.wait and plan.has("remove"):
-            self._say("removing")
+            self._report_line("removing")
             return stop.remove(hub, wanted.user, wanted.name, wanted.wait_timeout)
         if plan.changed:
-            return stop.begin_stop(hub, found, wanted.wait_timeout, remove=plan.has("remove"))
-        if wanted.wait and found.state != "stopped":
-            self._say("stopping")
+            return stop.begin_stop(hub, server, wanted.wait_timeout, remove=plan.has("remove"))
+        if wanted.wait and server.state != "stopped":
+            self._report_line("stopping")
             return stop.wait_until_stopped(hub, wanted.user, wanted.name, wanted.wait_timeout)
-        return found
-
-    def _stop(self, found: Server) -> Server:
-        wanted = self._wanted
-        self._say("stopping")
-        since = found.started if wanted.runs else None
-        server = stop.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, since)
-        self._has_stopped = not stop.is_newer(server, since)
         return server
 
-    def _say(self, text: str) -> None:
+    def _stop(self, server: Server) -> Server:
+        """Stop the server and return it. If somebody else has restarted it first, return it as it runs."""
+        wanted = self._wanted
+        self._report_line("stopping")
+        old_start = server.started if wanted.is_to_run else None
+        stopped = stop.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, old_start)
+        self._has_stopped = not stop.is_newer(stopped, old_start)
+        return stopped
+
+    def _report_line(self, text: str) -> None:
         if self._report is not None:
             self._report(f"{self.name}: {text}")
 
-    def _state_after(self, error: HubError, found: Server) -> str:
-        """The state of one that did not come to the desired one."""
-        if self._wanted.runs and not _is_refused(error) and self._spawn is not None:
-            return "pending" if self._spawn.last.pending else "failed"
-        if self._wanted.runs:
+    def _state_after(self, error: HubError, before: Server) -> str:
+        """Return the state of a server that has not come to its desired state. ``before`` is the plan's server."""
+        if self._wanted.is_to_run and not _is_refused(error) and self._spawn is not None:
+            return "pending" if self._spawn.server.pending else "failed"
+        if self._wanted.is_to_run:
             return "failed"
-        # Whatever went wrong later, such as a token that expired, it had been told to stop.
-        return found.state if _is_refused(error) else "pending"
+        # The hub has taken the request to stop, whatever went wrong later, for example a token that expired.
+        return before.state if _is_refused(error) else "pending"
 
     def _state(self, server: Server) -> str:
         return "absent" if self._wanted.state == "absent" and not server.exists else server.state
 
-    def _picture(self, server: Server) -> dict[str, Any]:
-        picture = {"user": server.user, "server_name": server.name, "state": self._state(server)}
-        return picture if self._wanted.user_options is None else {**picture, "user_options": server.user_options}
+    def _describe(self, server: Server) -> dict[str, Any]:
+        """Return the server as the diff shows it."""
+        shown = {"user": server.user, "server_name": server.name, "state": self._state(server)}
+        return shown if self._wanted.user_options is None else {**shown, "user_options": server.user_options}
 
     def _answer(self, server: Server, *, state: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        """Return the server's part of the result. ``state`` replaces the state that the hub shows."""
         state = state or self._state(server)
         return {
             "user": server.user,
@@ -261,5 +281,5 @@ class ServerFlow(Item):
 
 
 def _is_refused(error: HubError) -> bool:
-    """Whether the request to change something has changed nothing. A refused look comes after it, and says nothing."""
+    """Return whether the hub refused a write, so that it has changed nothing. A refused GET proves nothing."""
     return isinstance(error, _REFUSALS) and error.method != "GET"

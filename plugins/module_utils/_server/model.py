@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers of users: the desired state of one, what the hub says of it, and the steps between the two."""
+"""Servers of users: the desired state of a server, its present state on the hub, and the actions between the two."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +15,19 @@ from .._hub.connection import build_api_path
 from .._hub.errors import Conflict, Invalid, MissingScope, quoted
 from .._hub.models import Server
 from .._hub.scopes import READ_SERVERS
+from .._hub.versions import Dialect
 from .._path.plan import Action
 
 BUSY = ("stop", "check")
-"""What a hub may be doing with a server while it refuses to start it. A hub that starts checks all its servers."""
+"""What may be pending while the hub refuses to start a server. A hub that starts checks all its servers."""
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """The desired state of one server. ``wait_timeout`` is in seconds; ``user_options`` None leaves them to the hub."""
+    """The desired state of one server. ``wait_timeout`` is in seconds. ``user_options`` None leaves them to the hub.
+
+    Raises `Invalid` for a name or for options that no request can carry, and for a default server that is to be absent.
+    """
 
     user: str
     name: str
@@ -36,35 +40,56 @@ class ServerSpec:
     on_timeout: str = "stop"
 
     def __post_init__(self) -> None:
-        build_api_path(*server_path(self.user, self.name))  # a name that cannot be is told before anything is asked
+        build_api_path(*server_path(self.user, self.name))  # checks the names before the first request
         try:
             json.dumps(self.user_options, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise Invalid(
-                f"The user_options of the {self.title} cannot travel as JSON: {error}.",
-                "Write them with text, numbers, lists and dictionaries. A date is text when it is quoted.",
+                f"The user_options of the {self.title} cannot be sent as JSON: {error}.",
+                "Use text, numbers, lists and dictionaries only. Quote a date to make it text.",
             ) from None
         if self.state == "absent" and not self.name:
             raise Invalid(
                 f"The {self.title} is a default server, which a hub cannot remove.",
-                "Stop it with state: stopped, or name a server with server_name.",
+                "Stop it with state: stopped, or name another server with server_name.",
             )
 
     @property
     def title(self) -> str:
+        """The server's name in a sentence."""
         return server_title(self.user, self.name)
 
     @property
-    def runs(self) -> bool:
-        """Whether it is to run in the end."""
+    def is_to_run(self) -> bool:
+        """Whether the server is to run in the end."""
         return self.state in ("started", "restarted")
 
 
+@dataclass(frozen=True)
+class StartOptions:
+    """The desired user_options in the two forms that a hub has for them. None leaves them to the hub."""
+
+    body: dict[str, Any] | None
+    """The body of the request to start the server."""
+    shown: dict[str, Any] | None
+    """The options that the hub shows after that request."""
+
+    @staticmethod
+    def of_spec(wanted: ServerSpec, dialect: Dialect) -> StartOptions:
+        """``dialect`` is that of the hub's version."""
+        return StartOptions(
+            dialect.build_start_body(wanted.user_options, wanted.options_format),
+            dialect.predict_user_options(wanted.user_options, wanted.options_format),
+        )
+
+
 def server_title(user: str, name: str) -> str:
+    """Return a server's name in a sentence. The default server's ``name`` is empty."""
     return f"server {quoted(name)} of user {quoted(user)}" if name else f"server of user {quoted(user)}"
 
 
 def server_path(user: str, name: str) -> tuple[str, ...]:
+    """Return the parts of a server's path in the hub's API."""
     # A trailing slash after `servers` would mean the default server, which has an address of its own.
     return ("users", user, "servers", name) if name else ("users", user, "server")
 
@@ -83,79 +108,90 @@ def read_all(hub: HubClient, user: str) -> dict[str, Server]:
     return dict(servers)
 
 
-def none_of(user: str, name: str) -> Server:
-    """What a server is that the hub does not list."""
+def unlisted_server(user: str, name: str) -> Server:
+    """Return the server as one that the hub does not list: it is stopped."""
     return Server(user, name, ready=False, pending=None, url="", exists=False)
 
 
 def read(hub: HubClient, user: str, name: str) -> Server:
-    """One server; one that the hub does not list is stopped."""
-    return read_all(hub, user).get(name) or none_of(user, name)
+    """Return one server, see `unlisted_server`. Raises what `read_all` raises."""
+    return read_all(hub, user).get(name) or unlisted_server(user, name)
 
 
-def running(hub: HubClient, user: str) -> list[str]:
-    """The names of the user's servers that are not stopped."""
+def list_running(hub: HubClient, user: str) -> list[str]:
+    """Return the names of the user's servers that are not stopped. Raises what `read_all` raises."""
     return [name for name, server in read_all(hub, user).items() if server.state != "stopped"]
 
 
-def steps(wanted: ServerSpec, found: Server, answers: bool, cancels: bool = True) -> tuple[Action, ...]:
-    """What it takes to the desired state. ``answers``: whether what the hub calls ready does so at its own URL.
+def plan_actions(
+    wanted: ServerSpec,
+    server: Server,
+    options: dict[str, Any] | None,
+    *,
+    has_answered: bool,
+    can_cancel_starts: bool = True,
+) -> tuple[Action, ...]:
+    """Return the actions that take the server to its desired state.
 
-    ``cancels``: whether the hub can cancel a start. Raises `Conflict` for a server with other options where that is to
-    fail, and for one whose start would have to be waited for where nobody waits.
+    ``options`` are the desired user_options as the hub shows them, see `StartOptions`. ``has_answered``: a server that
+    the hub calls ready answers at its own address. ``can_cancel_starts``: the hub can cancel a start. Raises `Conflict`
+    for a server with other options if the task is to fail then, and for a server whose start has to end first if the
+    task does not wait.
     """
 
-    def step(verb: str, why: str) -> Action:
+    def act(verb: str, why: str) -> Action:
         return Action(verb, wanted.title, why)
 
-    def steps_again(why: str) -> tuple[Action, ...]:
-        return step("stop", why), step("start", why)
+    def restart(why: str) -> tuple[Action, ...]:
+        return act("stop", why), act("start", why)
 
-    if found.pending == "spawn" and not (cancels or wanted.wait or wanted.runs):
+    if server.pending == "spawn" and not (can_cancel_starts or wanted.wait or wanted.is_to_run):
         raise Conflict(
             f"The {wanted.title} is starting, and this hub cannot cancel a start.",
-            "Have its end waited for with wait: true, or try again when it runs.",
+            "Set wait: true to wait until the start is over, or run this again when the server is ready.",
         )
     if wanted.state == "absent":
-        why = "it is stopped, and its state is kept" if found.state == "stopped" else f"it is {found.state}"
-        return (step("remove", why),) if found.exists else ()
-    if found.pending == "stop":
-        return (step("start", "it is stopping"),) if wanted.runs else ()
+        why = "it is stopped, and its state is kept" if server.state == "stopped" else f"it is {server.state}"
+        return (act("remove", why),) if server.exists else ()
+    if server.pending == "stop":
+        return (act("start", "it is stopping"),) if wanted.is_to_run else ()
     if wanted.state == "stopped":
-        return (step("stop", f"it is {found.state}"),) if found.state != "stopped" else ()
-    if found.state == "stopped":
-        return (step("start", "it is not running"),)
+        return (act("stop", f"it is {server.state}"),) if server.state != "stopped" else ()
+    if server.state == "stopped":
+        return (act("start", "it is not running"),)
     if wanted.state == "restarted":
-        return steps_again("a restart is asked for")
-    if _has_others(wanted, found):
+        return restart("a restart is asked for")
+    if options is not None and (server.user_options or {}) != options:
         if wanted.on_options_change == "fail":
             raise Conflict(
-                f"The {wanted.title} is {found.state} with other user_options.",
+                f"The {wanted.title} is {server.state} with other user_options.",
                 "Stop it first, or set on_options_change: restart.",
             )
         if wanted.on_options_change == "restart":
-            return steps_again(f"it is {found.state} with other user_options")
-    if found.state == "ready" and not answers:
-        # A hub that is asked to start a server looks first whether it still runs, and does both right.
-        return (step("start", "the hub says that it is ready, but it does not answer"),)
+            return restart(f"it is {server.state} with other user_options")
+    if server.state == "ready" and not has_answered:
+        # A hub that is asked to start a server checks first whether the server still runs.
+        return (act("start", "the hub says that it is ready, but it does not answer"),)
     return ()
 
 
-def foreseen(wanted: ServerSpec, found: Server, verbs: Set[str]) -> Server:
-    """What the server is after these steps, in the end or, if that is not waited for, when the hub has begun them."""
-    if "start" in verbs:
-        # Left out, the options are those of the last start.
-        options = (found.user_options or {}) if wanted.user_options is None else wanted.user_options
+def predict_server(
+    wanted: ServerSpec, server: Server, options: dict[str, Any] | None, actions: Sequence[Action]
+) -> Server:
+    """Return the server as it is after the actions.
+
+    That is in the end, or when the hub has begun the actions if the task does not wait. ``options`` are the desired
+    user_options as the hub shows them.
+    """
+    if any(action.verb == "start" for action in actions):
+        # The hub uses the options of the last start if the request has none.
+        options = (server.user_options or {}) if options is None else options
         ready, pending = (True, None) if wanted.wait else (False, "spawn")
-        return replace(found, ready=ready, pending=pending, user_options=options, exists=True)
+        return replace(server, ready=ready, pending=pending, user_options=options, exists=True)
     if not wanted.wait:
-        return replace(found, pending="stop") if verbs else found
-    if wanted.runs:
-        return replace(found, ready=True, pending=None)
+        return replace(server, pending="stop") if actions else server
+    if wanted.is_to_run:
+        return replace(server, ready=True, pending=None)
     if wanted.state == "absent":
-        return none_of(found.user, found.name)
-    return replace(found, ready=False, pending=None)
-
-
-def _has_others(wanted: ServerSpec, found: Server) -> bool:
-    return wanted.user_options is not None and (found.user_options or {}) != wanted.user_options
+        return unlisted_server(server.user, server.name)
+    return replace(server, ready=False, pending=None)

@@ -1,20 +1,19 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One start of a server: asked for, followed until it answers or has failed, and judged."""
+"""Start a server: ask the hub, and follow the start until the server itself answers or the start has failed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import replace
 from typing import Any
 
 from .._hub import polling
 from .._hub.client import HubClient
 from .._hub.errors import (
     HubError,
-    HubFailure,
     Invalid,
     RateLimited,
     SpawnFailed,
@@ -27,370 +26,404 @@ from .._hub.scopes import START
 from .._hub.server_client import ServerClient
 from .._hub.threads import hold_lock, in_background
 from . import stop
-from .claim import Claim
-from .model import BUSY, ServerSpec, read, server_path
-from .starts import is_failure, reason_of, words_of
+from .claim import Claim, SentRequest
+from .model import BUSY, ServerSpec, StartOptions, read, server_path
+from .verdict import (
+    ASKS_AGAIN,
+    COUNTS_AS_LOSS,
+    StartRequest,
+    Verdict,
+    explain_failure,
+    extract_message,
+    judge,
+)
 
-_QUICK = 0.5
-"""Seconds within which many a hub has answered the request to start a server, so that no look at it is needed."""
-_LOST_REQUESTS = 3
-"""How many starts may be lost, or ended by others, before this one is given up."""
-_STANDING_IN, _STOOD_IN = 15.0, 2.0
-"""Seconds for which the hub may answer in place of a server that it calls ready: its proxy may be about to know of one
-that has just been started, and knows of one that ran before."""
-_QUEUE = 5.0
-"""Seconds that others on this machine get, which start the same server, until the hub has taken theirs up."""
-_CLEANING = 60.0
-"""Seconds that a cancelled spawn gets to be gone."""
+_LONGEST_REDIRECT, _LONGEST_REDIRECT_BEFORE = 15.0, 2.0
+"""Seconds for which the hub may answer at the address of a server that it calls ready. Its proxy may not have the route
+of a server that was just started yet. It has that of a server that ran before."""
+_LOCK_PATIENCE = 5.0
+"""Seconds that other tasks on this machine which start the same server get until the hub has begun their start."""
+_STOP_TIMEOUT = 60.0
+"""Seconds that a start that was not ready in time gets to be cancelled."""
 _GRACE = 2.0
-"""Seconds that somebody else who has stopped a server gets to start it again."""
+"""Seconds that somebody else who has stopped a server gets to start it again, and the hub to show a start's options."""
+
+
+class EventLog:
+    """The spawner's messages, each once, with the seconds since ``start_time`` (of `time.monotonic`)."""
+
+    def __init__(self, start_time: float, report: Callable[[str], None]) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._seen: set[tuple[Any, str]] = set()
+        self._start_time = start_time
+        self._report = report
+
+    def add(self, progress: Any, message: str) -> None:
+        """Keep and report an event, unless it is known: the hub sends all events again on each new stream."""
+        if (progress, message) in self._seen:
+            return
+        self._seen.add((progress, message))
+        seconds = round(time.monotonic() - self._start_time, 3)
+        self.events.append({"seconds": seconds, "progress": progress, "message": message})
+        self._report(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)
 
 
 class Spawn:
-    """What becomes of one server that is to run, from the request to start it, if there is one, to its own answer.
+    """A server that is to run, from the request to start it, if the task sends one, to the server's own answer.
 
-    Times are those of `time.monotonic`, and count from ``began``. ``events`` are the spawner's messages so far, and
-    ``last`` is what the hub said of the server when it was asked last.
+    ``server`` is the server as the task has read it last, and ``start_time`` when the task began (`time.monotonic`).
+    The server's ``wait_timeout`` counts from then. ``report`` takes one line on the progress.
     """
 
     def __init__(
-        self, hub: HubClient, wanted: ServerSpec, found: Server, say: Callable[[str], None], began: float, claim: Claim
+        self,
+        hub: HubClient,
+        wanted: ServerSpec,
+        options: StartOptions,
+        server: Server,
+        claim: Claim,
+        *,
+        start_time: float,
+        report: Callable[[str], None],
     ) -> None:
+        self.server = server
+        """The server as the hub has shown it last."""
         self._hub = hub
         self._wanted = wanted
-        self._say = say
+        self._options = options
         self._claim = claim
-        self._began = began
-        self._deadline = self._began + wanted.wait_timeout
-        self._looking = hub.with_deadline(self._deadline)
-        self._rounds = 0
-        """How often it has been asked for again."""
-        self._stopping = False
-        """Whether it has been seen stopping or checked since it was asked for: the hub refuses a start then."""
-        self._taken = False
-        """Whether it has been seen starting since it was asked for: what becomes of the request says nothing then."""
-        self._missed = False
-        """Whether the hub was away since it was asked for."""
-        self._absent_since: float | None = None
-        """Since when the hub calls it ready, and it does not answer."""
-        self._reason: str | None = None
-        """What the stream said last of a start that failed."""
-        self._away: HubError | None = None
-        self.events: list[dict[str, Any]] = []
-        self._noted: set[tuple[Any, str]] = set()
-        self.last = found
+        self._report = report
+        self._log = EventLog(start_time, report)
+        self._deadline = start_time + wanted.wait_timeout
+        self._reader = hub.with_deadline(self._deadline)
+        """The client for all requests that only look."""
+        self._request = StartRequest()
+        self._silence_start: float | None = None
+        """Since when the hub calls the server ready, and the server does not answer."""
+        self._hub_failure: HubError | None = None
+        """Why the hub could not be asked the last time, or None."""
 
-    def ask(self) -> None:
-        """Ask the hub to start it, and go on when the hub has taken that up or refused.
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The spawner's messages so far, for the result."""
+        return self._log.events
 
-        Not where somebody else has done so: a hub says "accepted" to each that asks for a start that is under way.
+    @property
+    def has_started(self) -> bool:
+        """Whether this task started the server, as far as it can know."""
+        return self._claim.has_started
+
+    def request(self, losses: int = 0) -> None:
+        """Ask the hub to start the server. Return when the hub has begun the start or refused it.
+
+        Sends no request if somebody else has started the server: a hub answers "accepted" to each request that arrives
+        while a start is pending. ``losses`` are the starts before this one that were lost, or ended by others.
         """
-        if self.last.pending in BUSY:
-            poll_until(lambda: self._look().pending not in BUSY, self._deadline)
-        with hold_lock(f"{self.last.user_created or self._hub.url} {self._wanted.title}", _QUEUE):
-            found = self._glance()
-            self._claim.ask()
-            # What the hub calls ready, and does not answer, it looks after when it is asked to start it.
-            dead = found is not None and found.state == "ready" and self._claim.runs_on(found)
-            if dead and self._server_at(self.last.url).is_hub_answering():
-                return  # the hub would do nothing: there is no way to it from here
-            if found is None or found.state == "stopped" or found.pending in BUSY or dead:
-                self._ask()
+        self._request = StartRequest(losses)
+        if self.server.pending in BUSY:
+            poll_until(lambda: self._read().pending not in BUSY, self._deadline)
+        with hold_lock(f"{self.server.user_created or self._hub.url} {self._wanted.title}", _LOCK_PATIENCE):
+            server = self._try_to_read()
+            self._claim.begin_request()
+            # The hub checks a server that it calls ready, and that does not answer, when it is asked to start it.
+            may_be_dead = server is not None and server.state == "ready" and self._claim.is_running_since_before(server)
+            if may_be_dead and self._server_at(self.server.url).is_hub_answering():
+                return  # the hub would do nothing: this machine cannot reach the server
+            if server is None or server.state == "stopped" or server.pending in BUSY or may_be_dead:
+                self._send_request()
 
-    def _ask(self) -> None:
-        self._say("asked to start")
-        self._reason = None
-        # The hub holds a POST for up to 10 s (its slow_spawn_timeout); the messages are wanted meanwhile.
-        posted = self._claim.posted = in_background(self._post)
-        try:
-            posted.exception(timeout=min(_QUICK, max(0.0, self._deadline - time.monotonic())))
-        except NotInTime:
-            # The stream still tells of an earlier spawn that failed until the hub has taken up this one.
-            poll_until(lambda: posted.done() or self._look().state != "stopped", self._deadline)
+    def _send_request(self) -> None:
+        self._report("asked to start")
+        # The client has a thread of its own for each request, which ends the request in time. This one is for the task:
+        # the hub holds a POST for up to 10 s (its slow_spawn_timeout), while the task reads the server and the stream.
+        # `write` also may send a second request, which reads the token's scopes after a 403.
+        sent = self._claim.sent = SentRequest(in_background(self._post))
+        # Until the hub has begun the start, the stream shows the failure of an earlier one. So do not read it yet.
+        stop.wait_for_answer(sent.answer, lambda: self._read().state != "stopped", self._deadline)
 
-    def result(self) -> Server:
-        """What the hub has made of the request by now, for those who do not wait. Raises what refused it."""
+    def _post(self) -> int:
+        wanted = self._wanted
+        path = server_path(wanted.user, wanted.name)
+        status, _answer = self._hub.write("POST", *path, scope=START, what=wanted.title, body=self._options.body)
+        return status
+
+    def read_result(self) -> Server:
+        """Return what the hub has made of the request by now, for a task that does not wait.
+
+        Raises the failure of a request that the hub has refused, and of a start that has failed.
+        """
         while True:
-            found = self._look()
-            if found.state == "ready" or found.pending == "spawn":
-                return self._with_options(found)
-            posted = self._claim.posted
-            if found.pending is not None if posted is None else not posted.done():
-                return found
-            if not self._asked_again():
-                if posted is None or self._taken:
-                    raise self._failure()
-                self._judge()
-                return found
+            server = self._read()
+            if server.state == "ready" or server.pending == "spawn":
+                return self._wait_for_options(server)
+            sent = self._claim.sent
+            if not self._claim.is_answered or (sent is None and server.pending is not None):
+                return server
+            verdict = self._decide()
+            if verdict is Verdict.REPORT_STATE:
+                return server
+            self._proceed(verdict)
 
-    def _with_options(self, found: Server) -> Server:
-        """What the hub shows when it shows the options of the present start, or does not so for a while."""
+    def _wait_for_options(self, server: Server) -> Server:
+        """Wait a moment until the hub shows the options of the present start, check them, and return the server."""
         claim = self._claim
-        if self._wanted.user_options is not None and not claim.shows_options(found):
-            moment = min(self._deadline, time.monotonic() + _GRACE)
-            poll_until(lambda: claim.shows_options(self._look()) or claim.held or self.last.state == "stopped", moment)
-        if claim.shows_options(self.last):
-            claim.check(self.last, self._wanted.title)
-        return self.last
+        if self._wanted.user_options is not None and not claim.shows_current_options(server):
 
-    def watch(self) -> Server:
-        """Look at the server, and follow the progress stream between two looks, until it answers or has failed.
+            def may_return() -> bool:
+                if claim.shows_current_options(self._read()) or self.server.state == "stopped":
+                    return True
+                return claim.sent is not None and claim.sent.was_kept_waiting
 
-        Nothing but the server itself is believed: a POST's 201 can come while it is still pending (JupyterHub 6), and
-        a stream that a DELETE ended closes with "ready".
+            poll_until(may_return, min(self._deadline, time.monotonic() + _GRACE))
+        if claim.shows_current_options(self.server):
+            claim.check_options(self.server, self._wanted.title)
+        return self.server
+
+    def wait_until_ready(self) -> Server:
+        """Wait until the server itself answers, and return it. Raises the failure of a start that has failed.
+
+        Read the server, and follow the progress stream between two reads. Believe nothing but the server itself: the
+        hub may answer 201 while the start is still pending (JupyterHub 6), and a stream that a DELETE ended closes with
+        "ready".
         """
         pause = 0.0
         while True:
-            found = self._glance()
-            if found is not None and self._claim.shows_options(found):
-                self._claim.check(found, self._wanted.title)
-            if found is not None and found.state == "ready":
-                if self._server_at(found.url).answers():
-                    return found
-                self._check_place(found)
-            elif found is not None:
-                self._absent_since = None
-            posted = self._claim.posted
-            if found is not None and found.state == "stopped" and (posted is None or posted.done()):
-                if self._asked_again():
+            server = self._try_to_read()
+            if server is not None and self._claim.shows_current_options(server):
+                self._claim.check_options(server, self._wanted.title)
+            if server is not None and server.state == "ready":
+                if self._server_at(server.url).answers():
+                    return server
+                self._check_address(server)
+            elif server is not None:
+                self._silence_start = None
+            if server is not None and server.state == "stopped" and self._claim.is_answered:
+                is_own_start = self._claim.sent is not None
+                verdict = self._decide()
+                may_go_on = verdict is Verdict.FOLLOW or verdict in ASKS_AGAIN
+                # At the deadline, the end of somebody else's start is no failure of this task: it is a timeout.
+                if may_go_on or is_own_start or self._seconds_left > 0:
+                    self._proceed(verdict)
                     continue
-                if posted is not None or time.monotonic() < self._deadline:
-                    raise self._failure()
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise self._misplaced(self.last) if self._is_misplaced() else self._timeout()
-            # The first stream needs no pause before it; another one does, or a stream that is cut at once would be
-            # asked for again and again.
-            time.sleep(min(pause, left))
+            if self._seconds_left <= 0:
+                raise self._misplaced() if self._is_misplaced() else self._timeout()
+            # Read the first stream without a pause. Pause before each other one: a stream that ends at once would
+            # otherwise be requested without end.
+            time.sleep(min(pause, max(0.0, self._seconds_left)))
             pause = min(max(pause * 1.5, polling.PAUSE), polling.LONGEST_PAUSE)
-            if self._reason is None:
-                self._reason = self._listen()
+            if self._request.failure_event is None:
+                self._read_failure_event()
 
     @property
-    def did_start(self) -> bool:
-        """Whether it was this task that started it, as far as that can be told."""
-        return self._claim.did_start
+    def _seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
 
-    def _check_place(self, found: Server) -> None:
-        """Raises `Invalid` where the hub stands in for a server that it calls ready, and has for long."""
-        self._absent_since = self._absent_since or time.monotonic()
-        patience = _STOOD_IN if self._claim.runs_on(found) else _STANDING_IN
-        if time.monotonic() - self._absent_since > patience and self._server_at(found.url).is_hub_answering():
-            raise self._misplaced(found)
+    # The server's address
+
+    def _server_at(self, url: str) -> ServerClient:
+        return self._reader.server(url, self._wanted.title)
+
+    def _check_address(self, server: Server) -> None:
+        """Raise `Invalid` if the hub has answered for long at the address of a server that it calls ready."""
+        self._silence_start = self._silence_start or time.monotonic()
+        is_known = self._claim.is_running_since_before(server)
+        longest = _LONGEST_REDIRECT_BEFORE if is_known else _LONGEST_REDIRECT
+        if time.monotonic() - self._silence_start > longest and self._server_at(server.url).is_hub_answering():
+            raise self._misplaced()
 
     def _is_misplaced(self) -> bool:
-        return self.last.state == "ready" and self._away is None and self._server_at(self.last.url).is_hub_answering()
+        is_ready = self.server.state == "ready" and self._hub_failure is None
+        return is_ready and self._server_at(self.server.url).is_hub_answering()
 
-    def _misplaced(self, found: Server) -> Invalid:
+    def _misplaced(self) -> Invalid:
         message = (
-            f"The hub says that the {self._wanted.title} is ready, and answers itself at the server's address "
-            f"{found.url}: there is no way to it from there."
+            f"The hub says that the {self._wanted.title} is ready, but the hub itself answers at the server's address "
+            f"{self.server.url}: the server cannot be reached from here."
         )
         return Invalid(
             message,
             f"{NO_ROUTE_HINT} The server was left as it is.",
-            result={"changed": self.did_start, "state": "ready", "reason": message},
+            result={"changed": self.has_started, "state": "ready", "reason": message},
         )
 
-    # How it is asked for
+    # What to do about a server that does not run
 
-    def _post(self) -> int:
-        wanted, hub = self._wanted, self._hub
-        body = hub.dialect.build_start_body(wanted.user_options, wanted.options_format)
-        path = server_path(wanted.user, wanted.name)
-        return hub.write("POST", *path, scope=START, what=wanted.title, body=body)[0]
+    def _decide(self) -> Verdict:
+        """Return what to do now, see `judge`. Reads the stream, and waits for others, if that decides."""
+        answer, seconds_left, is_stream_read = self._claim.answer, self._seconds_left, False
+        while True:
+            verdict = judge(
+                self._request,
+                None if answer is None else answer.exception(),
+                self._wanted,
+                has_request=answer is not None,
+                seconds_left=seconds_left,
+                is_stream_read=is_stream_read,
+                has_foreign_options=self._claim.sent is None and bool(self._claim.compare_options(self.server)),
+            )
+            if verdict is Verdict.READ_STREAM:
+                self._read_failure_event()
+                is_stream_read = True
+            elif verdict is Verdict.WAIT_FOR_OTHERS:
+                if self._is_started_by_others():
+                    return Verdict.FOLLOW
+                self._request = replace(self._request, has_waited_for_others=True)
+                is_stream_read = False
+            else:
+                return verdict
 
-    def _asked_again(self) -> bool:
-        """Ask once more where the answer says that this can help. To start twice is safe: a hub starts one."""
-        posted = self._claim.posted
-        error = posted.exception() if posted is not None else None
-        left = self._deadline - time.monotonic()
-        waits = self._wanted.wait
-        if waits and isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after < left:
-            self._say(f"the hub has no room, and asks to come back in {error.retry_after:g} s")
-            # Whole seconds are told: 0 is "soon", and not "again and again without a pause".
-            time.sleep(min(max(error.retry_after, polling.LONGEST_PAUSE), left))
-        elif isinstance(error, Invalid) and self._stopping:
-            pass  # somebody else was stopping it
-        elif self._is_undone(error):
-            ours_ended = not (posted is None or self._wanted.state == "restarted" or self._missed)
-            if ours_ended or not self._again(left):
-                return ours_ended and self._is_started_again()
-        elif isinstance(error, HubError) and self._is_lost(error) and self._again(left):
-            self._claim.lost = True
-        else:
-            return False
-        self._reason, self._stopping, self._taken, self._missed = None, False, False, False
-        self.ask()
-        return True
+    def _is_started_by_others(self) -> bool:
+        """Return whether somebody else, who has ended this task's start, begins another one."""
+        poll_until(lambda: self._read().state != "stopped", min(self._deadline, time.monotonic() + _GRACE))
+        return self.server.state != "stopped"
 
-    def _is_undone(self, error: BaseException | None) -> bool:
-        """Whether others have ended the start by what is no failure: another restart, or one of the hub. Nothing tells
-        of a failure then, or only of that of another start, with other options."""
-        if is_failure(None, error):
-            return False
-        self._reason = self._listen() if self._reason is None else self._reason
-        return not is_failure(self._reason) or (self._claim.posted is None and bool(self._claim.differing(self.last)))
+    def _proceed(self, verdict: Verdict) -> None:
+        """Do what the verdict says. Raises the failure that it names."""
+        if verdict is Verdict.FOLLOW:
+            return
+        if verdict not in ASKS_AGAIN:
+            raise self._failure(verdict)
+        if verdict is Verdict.ASK_WHEN_THERE_IS_ROOM:
+            self._wait_for_room()
+        self._claim.is_answer_lost = self._claim.is_answer_lost or verdict is Verdict.ASK_AFTER_LOSS
+        self.request(self._request.losses + (verdict in COUNTS_AS_LOSS))
 
-    def _is_started_again(self) -> bool:
-        """Whether somebody else, who has ended our start, begins another one."""
-        poll_until(lambda: self._look().state != "stopped", min(self._deadline, time.monotonic() + _GRACE))
-        return self.last.state != "stopped"
+    def _wait_for_room(self) -> None:
+        error = None if self._claim.answer is None else self._claim.answer.exception()
+        seconds = (error.retry_after if isinstance(error, RateLimited) else None) or 0.0
+        self._report(f"the hub has no room, and asks to come back in {seconds:g} s")
+        # The hub names whole seconds. Its 0 means "soon", and not "again and again without a pause".
+        time.sleep(min(max(seconds, polling.LONGEST_PAUSE), max(0.0, self._seconds_left)))
 
-    def _again(self, left: float) -> bool:
-        self._rounds += 1
-        return self._rounds <= _LOST_REQUESTS and left > 0
+    # How the start is followed
 
-    def _is_lost(self, error: HubError) -> bool:
-        """Whether the request never came to be a spawn. Nothing is under way when this is asked."""
-        # A spawner may fail with 503 by itself: then the stream says the same.
-        return is_hub_away(error) and not self._taken and not self._is_told(error)
+    def _read(self) -> Server:
+        """Read the server, and take note of what it shows. Raises `HubError`."""
+        proxy_answers, sent = self._reader.proxy_answers, self._claim.sent
+        self.server = read(self._reader, self._wanted.user, self._wanted.name)
+        if self._reader.proxy_answers > proxy_answers:
+            self._note_hub_away()
+        is_new_start = self._claim.see(self.server, sent)
+        request = self._request
+        self._request = replace(
+            request,
+            was_busy=request.was_busy or self.server.pending in BUSY,
+            was_starting=request.was_starting or self.server.pending == "spawn",
+            failure_event=None if is_new_start else request.failure_event,
+        )
+        return self.server
 
-    def _is_told(self, error: HubError) -> bool:
-        """Whether the stream gives the same reason: then it is the spawner's, and not one of the hub to refuse it."""
-        return bool(error.reason) and str(error.reason) in (self._reason or self._listen() or "")
-
-    def _server_at(self, url: str) -> ServerClient:
-        return self._looking.server(url, self._wanted.title)
-
-    # How it is followed
-
-    def _look(self) -> Server:
-        proxy_answers, posted = self._looking.proxy_answers, self._claim.posted
-        self.last = read(self._looking, self._wanted.user, self._wanted.name)
-        if self._looking.proxy_answers > proxy_answers:
-            self._lose_sight()
-        if self._claim.see(self.last, posted):
-            self._reason = None  # it was that of an earlier start
-        self._stopping = self._stopping or self.last.pending in BUSY
-        self._taken = self._taken or self.last.pending == "spawn"
-        return self.last
-
-    def _glance(self) -> Server | None:
-        """A look; None while the hub gives no answer, as it may be back in a moment, and the server with it."""
+    def _try_to_read(self) -> Server | None:
+        """Read the server. Return None if the hub does not answer: it may be back in a moment, and the server too."""
         try:
-            found = self._look()
+            server = self._read()
         except HubError as error:
             if not is_hub_away(error):
                 raise
-            # A look that only the deadline has ended says nothing of the hub.
+            # A request that only the deadline has ended says nothing of the hub.
             if not error.is_cut_short:
-                self._away = error
-                if error.status != 429:  # one that is only asked too often goes on
-                    self._lose_sight()
+                self._hub_failure = error
+                if error.status != 429:  # a hub that is only asked too often goes on
+                    self._note_hub_away()
             return None
-        self._away = None
-        return found
+        self._hub_failure = None
+        return server
 
-    def _lose_sight(self) -> None:
-        """The hub was away: where it was started again, a spawn has ended with it."""
-        self._taken, self._missed = False, True
+    def _note_hub_away(self) -> None:
+        self._request = replace(self._request, was_starting=False, was_hub_away=True)
 
-    def _listen(self) -> str | None:
-        """Take in the stream's events up to its end; the reason where the last one says that the spawn failed."""
+    def _read_failure_event(self) -> None:
+        """Read the stream to its end, and keep its last message if that says that the start failed."""
+        event = self._read_stream()
+        self._request = replace(self._request, failure_event=event)
+
+    def _read_stream(self) -> str | None:
+        """Log the stream's events up to its end. Return the last one's message if it says that the start failed."""
         path = server_path(self._wanted.user, self._wanted.name)
         for event in self._hub.events(*path, "progress", deadline=self._deadline):
             if event is None:
-                # Nothing comes, as where a proxy holds it back: the server tells what the stream does not.
-                found = self._glance()
-                if found is not None and found.state != "pending":
+                # Nothing arrives, for example because a proxy holds the stream back. The server shows how it is.
+                server = self._try_to_read()
+                if server is not None and server.state != "pending":
                     return None
                 continue
-            message = words_of(event)
+            message = extract_message(event)
             if event.get("failed"):
                 return message
-            self._note(event.get("progress"), message)
+            self._log.add(event.get("progress"), message)
             if event.get("ready"):
                 break
         return None
 
-    def _note(self, progress: Any, message: str) -> None:
-        """Keep an event that was not there before: the hub tells the whole story again on each new stream."""
-        if (progress, message) in self._noted:
-            return
-        self._noted.add((progress, message))
-        passed = round(time.monotonic() - self._began, 3)
-        self.events.append({"seconds": passed, "progress": progress, "message": message})
-        self._say(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)
+    # Failures
 
-    # How it is judged
-
-    def _failure(self) -> HubError:
-        """Why it does not run: the POST's own verdict, or the stream's."""
-        try:
-            self._judge()
-        except HubError as error:
+    def _failure(self, verdict: Verdict) -> BaseException:
+        """Return the failure that the verdict names."""
+        error = None if self._claim.answer is None else self._claim.answer.exception()
+        if error is not None and verdict is Verdict.RAISE_ANSWER:
             return error
-        if self._reason is None:
-            self._reason = self._listen()
-        return self._failed(self._reason)
+        cause = error if isinstance(error, HubError) and verdict is not Verdict.FAIL_BY_STREAM else None
+        if cause is not None and verdict is Verdict.FAIL_BY_SPAWNER:
+            # The hub has begun the start.
+            return self._spawn_failed(cause.reason, cause).with_result({"changed": True})
+        if self._request.failure_event is None:
+            self._read_failure_event()
+        event = self._request.failure_event
+        if cause is not None:
+            # Before JupyterHub 6 the answer says no more than "error". The stream has the spawner's message.
+            event = event or cause.reason or ""
+        return self._spawn_failed(event, cause)
 
-    def _judge(self) -> None:
-        """The POST's own verdict: nothing, or a failure in the words of the stream where it has some."""
-        if self._claim.posted is None:
-            return
-        try:
-            self._claim.posted.result()
-        except HubError as error:
-            if is_hub_away(error) and self._taken:
-                return  # only the answer was lost; the server tells the rest
-            if isinstance(error, Timeout) and self._rounds < _LOST_REQUESTS:
-                return  # the hub's slow_spawn_timeout is longer than our patience
-            if isinstance(error, HubFailure):
-                # Before JupyterHub 6 the answer says no more than "error"; the stream has the spawner's words.
-                raise self._failed(self._reason or self._listen() or error.reason or "", error) from None
-            # Refused, or failed at once: then the stream says the same. What else it says is of an earlier start.
-            if self._is_told(error):
-                failed = self._failed(error.reason, error)
-                raise failed.with_result({"changed": True}) from None  # the hub has begun it
-            raise
-
-    def _failed(self, event: str | None, cause: HubError | None = None) -> SpawnFailed:
-        said = reason_of(event)
-        self._say(f"failed: {said}")
+    def _spawn_failed(self, event: str | None, cause: HubError | None) -> SpawnFailed:
+        reason = explain_failure(event)
+        self._report(f"failed: {reason}")
         return SpawnFailed(
-            f"The {self._wanted.title} did not start: {said}.",
-            "Mend what the reason names, or look into the hub's log and the server's own; then start it again.",
-            reason=said,
+            f"The {self._wanted.title} did not start: {reason}.",
+            "Fix what the reason names, or check the hub's log and the server's own. Then start it again.",
+            reason=reason,
             status=cause.status if cause else None,
             method=cause.method if cause else None,
             url=cause.url if cause else None,
         )
 
     def _timeout(self) -> Timeout:
-        """It is late: what it is now, and what has become of it."""
-        told = (
-            "the hub says ready, but it does not answer" if self.last.state == "ready" else f"it is {self.last.state}"
+        """Stop a server that is not ready in time, if the task may, and return the failure."""
+        state = f"it is {self.server.state}"
+        if self.server.state == "ready":
+            state = "the hub says ready, but it does not answer"
+        if self.server.pending == "check":
+            state = stop.CHECKING
+        if self._hub_failure is not None:
+            state = f"the hub does not answer: {self._hub_failure.message.rstrip('.')}"
+        last_message = self.events[-1]["message"] if self.events else "none"
+        outcome, result = self._stop_late_server()
+        message = (
+            f"The {self._wanted.title} was not ready after {self._wanted.wait_timeout:g} s: {state}; "
+            f"last message: {last_message}. {outcome}"
         )
-        if self.last.pending == "check":
-            told = stop.CHECKING
-        if self._away is not None:
-            told = f"the hub does not answer: {self._away.message.rstrip('.')}"
-        last = self.events[-1]["message"] if self.events else "none"
-        begun = f"The {self._wanted.title} was not ready after {self._wanted.wait_timeout:g} s: {told}"
-        hint = "Give it longer with wait_timeout, or look into the hub's log for what it waits for."
-        after, result = self._left()
-        message = f"{begun}; last message: {last}. {after}"
+        hint = "Give it longer with wait_timeout, or check the hub's log for what it waits for."
         return Timeout(message, hint, result={**result, "reason": message})
 
-    def _left(self) -> tuple[str, dict[str, Any]]:
-        """What becomes of a server that is late, in words and for the result."""
-        wanted, posted = self._wanted, self._claim.posted
+    def _stop_late_server(self) -> tuple[str, dict[str, Any]]:
+        """Stop the server if the task has started it. Return a sentence, and a part of the result."""
         left = "It was left as it is."
-        if wanted.on_timeout == "leave" or not self._claim.is_to_stop(self.last):
-            return left, {"state": "pending" if self.last.pending else "failed"}
+        if self._wanted.on_timeout == "leave" or not self._claim.may_stop(self.server):
+            return left, {"state": self._state_of_late_server()}
         try:
-            over = time.monotonic() + _CLEANING
-            self._looking = self._hub.with_deadline(over)
-            if posted is not None:
-                # A request to start that is still on its way would otherwise arrive after the one to stop.
-                poll_until(lambda: posted.done() or self._look().state != "stopped", over)
-                self._look()
-            if not self._claim.is_to_stop(self.last):
-                return left, {"state": "pending" if self.last.pending else "failed"}
-            seconds = max(1.0, round(over - time.monotonic()))
-            self.last = stop.stop(self._hub, wanted.user, wanted.name, seconds)
+            deadline = time.monotonic() + _STOP_TIMEOUT
+            self._reader = self._hub.with_deadline(deadline)
+            answer = self._claim.answer
+            if answer is not None:
+                # A request to start that is still on its way would otherwise arrive after the request to stop.
+                poll_until(lambda: answer.done() or self._read().state != "stopped", deadline)
+                self._read()
+            if not self._claim.may_stop(self.server):
+                return left, {"state": self._state_of_late_server()}
+            seconds = max(1.0, round(deadline - time.monotonic()))
+            self.server = stop.stop(self._hub, self._wanted.user, self._wanted.name, seconds)
         except HubError as error:
-            state = "pending" if self.last.pending else "failed"
-            return f"It could not be stopped: {error.message}", {"state": state}
+            return f"It could not be stopped: {error.message}", {"state": self._state_of_late_server()}
         return "It was stopped.", {"changed": True, "state": "failed"}
+
+    def _state_of_late_server(self) -> str:
+        return "pending" if self.server.pending else "failed"

@@ -1,14 +1,16 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a server is stopped or removed, and seen gone, whoever does the same at the same moment."""
+"""Stop or remove a server, and wait until it has stopped, whatever others do to it at the same time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from functools import partial
+from typing import Any
 
 from .._hub import polling
 from .._hub.client import HubClient
@@ -26,50 +28,52 @@ from .._hub.scopes import STOP
 from .._hub.threads import in_background
 from .._hub.times import parse_time
 from .model import (
-    none_of,
     read,
     server_path,
     server_title,
+    unlisted_server,
 )
 
-CHECKING = "the hub has been restarted, and still checks whether it has outlived that"
-"""What a server is that is pending "check"."""
-_QUICK = 0.5
-"""Seconds within which many a hub has answered a request, so that no look at the server is needed."""
+CHECKING = "the hub was restarted, and still checks whether the server has survived that"
+"""What the hub does with a server that is pending "check"."""
+_ANSWER_WAIT = 0.5
+"""Seconds. Many hubs answer a request within that time, so the server does not have to be read."""
 
 
-def stop(hub: HubClient, user: str, name: str, timeout: float, since: str | None = None) -> Server:
-    """Stop a server, or cancel its start, see it gone, and return it so.
+def stop(hub: HubClient, user: str, name: str, timeout: float, old_start: str | None = None) -> Server:
+    """Stop a server or cancel its start, wait until it is stopped, and return it.
 
-    With ``since``, the start that is to end, a newer one ends the wait, too, and is what is returned: somebody else has
-    stopped the server and started it again. Raises `Timeout` where neither is within ``timeout`` s.
+    ``old_start`` is the time of the start that is to end, as the hub shows it. If somebody else has stopped the server
+    and started it again, that newer start ends the wait, too, and is returned. Raises `Timeout` if the server neither
+    stops nor starts again within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
-    if since is not None:
-        now = read(hub.with_deadline(deadline), user, name)
-        if is_newer(now, since):
-            return now  # to stop that would be to stop what somebody else has just begun
-    send_delete(hub, user, name, deadline, lambda found: _stops(found) or is_newer(found, since))
-    # Both 204 and 202 are looked after: the hub says 204 of stops that it has only begun, too.
-    return wait_until_stopped(hub, user, name, timeout, deadline, since=since)
+    if old_start is not None:
+        server = read(hub.with_deadline(deadline), user, name)
+        if is_newer(server, old_start):
+            return server  # to stop this one would end what somebody else has just started
+    send_delete(hub, user, name, deadline, lambda server: _is_stopping(server) or is_newer(server, old_start))
+    # Wait after a 204 as after a 202: the hub also answers 204 when it has only begun to stop the server.
+    return wait_until_stopped(hub, user, name, timeout, deadline, old_start=old_start)
 
 
-def is_newer(found: Server, since: str | None) -> bool:
-    """Whether the server runs or starts by a later start than that."""
-    began, before = parse_time(found.started), parse_time(since)
-    return found.state != "stopped" and began is not None and before is not None and began > before
+def is_newer(server: Server, old_start: str | None) -> bool:
+    """Return whether the server runs or starts, and that start is later than ``old_start``."""
+    start, before = parse_time(server.started), parse_time(old_start)
+    return server.state != "stopped" and start is not None and before is not None and start > before
 
 
-def begin_stop(hub: HubClient, found: Server, timeout: float, *, remove: bool) -> Server:
-    """Have the hub begin to stop or to remove a server, and return it as it is then. Raises `HubError`."""
+def begin_stop(hub: HubClient, server: Server, timeout: float, *, remove: bool) -> Server:
+    """Have the hub begin to stop or to remove a server, and return the server as it is then. Raises `HubError`."""
     deadline = time.monotonic() + timeout
-    begun = (lambda now: not now.exists) if _stops(found) else _stops
-    send_delete(hub, found.user, found.name, deadline, begun, remove=remove, patient=False)
-    return read(hub.with_deadline(deadline), found.user, found.name)
+    has_begun = (lambda now: not now.exists) if _is_stopping(server) else _is_stopping
+    send_delete(hub, server.user, server.name, deadline, has_begun, remove=remove, is_patient=False)
+    return read(hub.with_deadline(deadline), server.user, server.name)
 
 
-def _stops(found: Server) -> bool:
-    return found.state == "stopped" or found.pending == "stop"
+def _is_stopping(server: Server) -> bool:
+    """Return whether the server is stopped, or the hub stops it."""
+    return server.state == "stopped" or server.pending == "stop"
 
 
 def send_delete(
@@ -77,93 +81,100 @@ def send_delete(
     user: str,
     name: str,
     deadline: float,
-    begun: Callable[[Server], bool],
+    has_begun: Callable[[Server], bool],
     *,
     remove: bool = False,
-    patient: bool = True,
+    is_patient: bool = True,
 ) -> None:
-    """Send a server's DELETE, and go on when the hub has answered, or when a look shows that it has ``begun``.
+    """Send a server's DELETE. Return when the hub has answered, or when it shows the server so that it ``has_begun``.
 
-    One who is ``patient`` waits where it cannot be now, or where the hub is away. Raises `HubError`.
+    If ``is_patient``, wait while the hub cannot stop the server yet, and while it is away. Raises `HubError`.
     """
     hub, what = hub.with_deadline(deadline), server_title(user, name)
     body = {"remove": True} if remove else None
-    ask = partial(hub.write, "DELETE", *server_path(user, name), scope=STOP, what=what, body=body)
+    send = partial(hub.write, "DELETE", *server_path(user, name), scope=STOP, what=what, body=body)
 
     def look() -> Server:
         return read(hub, user, name)
 
-    pause, refused = polling.PAUSE, False
+    pause, was_refused = polling.PAUSE, False
     while True:
         try:
-            # The hub holds its answer for as long as its slow_stop_timeout, 10 s: the server tells sooner.
-            _answered(ask, lambda: begun(look()), deadline)
+            # The hub holds its answer for up to its slow_stop_timeout, 10 s. The server shows sooner that it stops.
+            _send_and_wait(send, lambda: has_begun(look()), deadline)
             return
         except NotFound:
-            return  # a named server that never was, or that went meanwhile
+            return  # a named server that never existed, or that somebody else has removed
         except Invalid:
-            # JupyterHub 4 cannot cancel a start, and says 400 until it is over, one way or the other. By now it may be.
-            found = look() if patient else None
-            if found is None or (refused and found.state != "pending"):
+            # JupyterHub 4 cannot cancel a start. It answers 400 until the start is over, which it may be by now.
+            server = look() if is_patient else None
+            if server is None or (was_refused and server.state != "pending"):
                 raise
-            if begun(found):
+            if has_begun(server):
                 return
-            refused = found.state != "pending"
+            was_refused = server.state != "pending"
             poll_until(lambda: look().state != "pending", deadline)
             if look().state != "ready":
                 return
         except RateLimited as error:
-            # As soon as it says; where it does not say when, ever more slowly.
+            # Ask again when the hub says. If it does not say when, ask with growing pauses.
             pause = max(pause, error.retry_after or 0.0)
-            if not patient or pause > deadline - time.monotonic():
+            if not is_patient or pause > deadline - time.monotonic():
                 raise
         except HubError as error:
-            # No answer, or the hub has gone with it: the server tells whether the request was lost on its way.
             if error.method == "GET":
-                raise  # such a look has been waited for
+                raise  # reading the server has failed, and the client has waited for the hub already
             if not is_hub_away(error):
-                # JupyterHub 5 and 6 answer 500 while they look whether the server has outlived a start of the hub, and
-                # to some of those who stop a server together.
-                found = look() if isinstance(error, HubFailure) else None
-                if found is None or (found.pending is None and not begun(found)):
+                # JupyterHub 5 and 6 answer 500 while they check whether the server has survived a restart of the hub,
+                # and to some of several requests that stop a server at the same time.
+                server = look() if isinstance(error, HubFailure) else None
+                if server is None or (server.pending is None and not has_begun(server)):
                     raise
-                if begun(found):
+                if has_begun(server):
                     return
-                _settle(look, found, deadline)
-            elif begun(poll_until(look, deadline if patient else 0.0)):
+                _wait_until_settled(look, server, deadline)
+            # The hub gave no answer. The server shows whether the request was lost on its way.
+            elif has_begun(poll_until(look, deadline if is_patient else 0.0)):
                 return
-            elif not patient or pause > deadline - time.monotonic():
+            elif not is_patient or pause > deadline - time.monotonic():
                 raise
         time.sleep(pause)
         pause = min(pause * 1.5, polling.LONGEST_PAUSE)
 
 
-def _settle(look: Callable[[], Server], found: Server, deadline: float) -> None:
-    """Wait for the end of what is under way. Raises `Timeout` where the ``deadline`` is first."""
-    if not poll_until(lambda: look().pending != found.pending, deadline):
-        under_way = CHECKING if found.pending == "check" else f"it is still pending {found.pending}"
+def _wait_until_settled(look: Callable[[], Server], server: Server, deadline: float) -> None:
+    """Wait until the hub has done what is pending. Raises `Timeout` at the ``deadline``."""
+    if not poll_until(lambda: look().pending != server.pending, deadline):
+        state = CHECKING if server.pending == "check" else f"it is still pending {server.pending}"
         raise Timeout(
-            f"The {server_title(found.user, found.name)} could not be stopped in time: {under_way}.",
-            "Look into the hub's log, or wait longer with wait_timeout.",
+            f"The {server_title(server.user, server.name)} could not be stopped in time: {state}.",
+            "Check the hub's log, or wait longer with wait_timeout.",
         )
 
 
-def checked(hub: HubClient, user: str, name: str, deadline: float) -> bool:
-    """Wait for the end of the check that a hub makes of its servers when it has been started; whether there was one."""
+def wait_for_check(hub: HubClient, user: str, name: str, deadline: float) -> None:
+    """Wait until the hub has checked the server, if it checks it now. A hub that starts checks all its servers."""
     hub = hub.with_deadline(deadline)
-    if read(hub, user, name).pending != "check":
-        return False
-    return poll_until(lambda: read(hub, user, name).pending != "check", deadline)
+    poll_until(lambda: read(hub, user, name).pending != "check", deadline)
 
 
-def _answered(ask: Callable[[], object], begun: Callable[[], bool], deadline: float) -> None:
-    """Ask in the background, up to the answer or until a look shows that it has ``begun``. Raises what is refused."""
-    answer = in_background(ask)
+def wait_for_answer(answer: Future[Any], has_begun: Callable[[], bool], deadline: float) -> bool:
+    """Wait for the answer to a request that changes a server, or until the server shows that the hub ``has_begun``.
+
+    Returns False if neither happens before the ``deadline`` (of `time.monotonic`).
+    """
     try:
-        answer.exception(timeout=min(_QUICK, max(0.0, deadline - time.monotonic())))
+        answer.exception(timeout=min(_ANSWER_WAIT, max(0.0, deadline - time.monotonic())))
     except NotInTime:
-        if poll_until(lambda: answer.done() or begun(), deadline) and not answer.done():
-            return
+        return poll_until(lambda: answer.done() or has_begun(), deadline)
+    return True
+
+
+def _send_and_wait(send: Callable[[], object], has_begun: Callable[[], bool], deadline: float) -> None:
+    """Send a request, and wait as `wait_for_answer` does. Raises the failure that answers it."""
+    answer = in_background(send)
+    if wait_for_answer(answer, has_begun, deadline) and not answer.done():
+        return
     answer.result()
 
 
@@ -174,41 +185,43 @@ def wait_until_stopped(
     timeout: float,
     deadline: float | None = None,
     option: str = "wait_timeout",
-    since: str | None = None,
+    old_start: str | None = None,
 ) -> Server:
-    """Wait until the server is stopped, or runs by a newer start than ``since``.
+    """Wait until the server is stopped, or runs by a newer start than ``old_start``, and return it.
 
-    Raises `Timeout` where it is not within ``timeout`` s, which ``option`` gave.
-
-    They are over at the ``deadline`` (of `time.monotonic`), where they have begun earlier.
+    ``deadline`` (of `time.monotonic`) is when the ``timeout`` seconds end, if they have begun before this call.
+    ``option`` is the option that set them. Raises `Timeout`.
     """
 
     def look() -> Server | None:
-        found = read(hub, user, name)
-        return found if found.state == "stopped" or is_newer(found, since) else None
+        server = read(hub, user, name)
+        return server if server.state == "stopped" or is_newer(server, old_start) else None
 
     deadline = time.monotonic() + timeout if deadline is None else deadline
     hub = hub.with_deadline(deadline)
-    gone = poll_until(look, deadline)
-    if gone is None:
+    stopped = poll_until(look, deadline)
+    if stopped is None:
         raise Timeout(
             f"The {server_title(user, name)} was told to stop and is still there after {timeout:g} s.",
-            f"Look into the hub's log, or wait longer with {option}.",
+            f"Check the hub's log, or wait longer with {option}.",
         )
-    return gone
+    return stopped
 
 
 def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
-    """Stop a named server and have the hub forget it. Raises `Timeout` where it has not within ``timeout`` s."""
+    """Stop a named server and have the hub forget it. Raises `Timeout` if that takes longer than ``timeout`` seconds.
+
+    Returns the server as one that the hub does not list.
+    """
     deadline = time.monotonic() + timeout
     hub = hub.with_deadline(deadline)
     if read(hub, user, name).state != "stopped":
         stop(hub, user, name, timeout)
-    # Of a stopped server, which every version removes at once.
-    send_delete(hub, user, name, deadline, lambda found: not found.exists, remove=True)
+    # Every version removes a stopped server at once.
+    send_delete(hub, user, name, deadline, lambda server: not server.exists, remove=True)
     if not poll_until(lambda: not read(hub, user, name).exists, deadline):
         raise Timeout(
             f"The {server_title(user, name)} was removed and is still listed after {timeout:g} s.",
-            "Look into the hub's log, or wait longer with wait_timeout.",
+            "Check the hub's log, or wait longer with wait_timeout.",
         )
-    return none_of(user, name)
+    return unlisted_server(user, name)

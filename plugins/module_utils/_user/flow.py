@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Users of the hub: be there, be an admin or not, be in groups, be gone."""
+"""The flow of `hub_user`: create, change and delete a user, and add it to groups."""
 
 from __future__ import annotations
 
@@ -24,201 +24,213 @@ from .._server import model as servers
 from .._server import stop
 
 _READ, _WRITE, _DELETE = "read:users", "admin:users", "delete:users"
-_NAME, _JOIN, _CREATE = "read:groups:name", "groups", "admin:groups"
-_SEES_GROUPS = (_NAME, "read:groups", "read:roles:groups")
-"""Each of them lets a token look at a group."""
+_READ_GROUP, _CHANGE_GROUP, _CREATE_GROUP = "read:groups:name", "groups", "admin:groups"
+_SCOPES_TO_SEE_GROUP = (_READ_GROUP, "read:groups", "read:roles:groups")
+"""Scopes each of which lets a token see a group."""
 
 
 @dataclass(frozen=True)
 class UserSpec:
-    """The desired state of one user. ``admin`` None leaves it alone. ``wait_timeout``: seconds, a server to stop.
-
-    ``groups`` are those that the user is to be a member of, whatever the others are.
-    """
+    """The desired state of one user."""
 
     user: str
     state: str
     admin: bool | None = None
+    """None leaves it alone."""
     wait_timeout: float = 120.0
+    """Seconds that each server of the user gets to stop before the user is deleted."""
     groups: tuple[str, ...] = ()
+    """The groups that the user is to be a member of. Other memberships are left alone."""
     create_groups: bool = False
 
 
 class UserFlow(Flow):
-    """`hub_user`: one user to its desired state."""
+    """The way of one user to its desired state."""
 
     def __init__(self, hub: HubClient, wanted: UserSpec, report: Report) -> None:
         self._hub = hub
         self._wanted = wanted
         self._report = report
-        self._what = f"user '{wanted.user}'"
+        self._title = f"user '{wanted.user}'"
 
     def plan(self) -> Plan:
-        """Create, change, join and delete only what differs. Servers go first: see `apply`."""
+        """Create, change, join and delete only what differs. The servers of a user who is to go stop first."""
         wanted = self._wanted
         for group in wanted.groups:
-            build_api_path("groups", group)  # a name that no hub can have is told before anything else
-        found = self._read()
-        actions = tuple(self._actions(found))
-        before = self._picture(found)
+            build_api_path(
+                "groups", group
+            )  # raises `Invalid` for a name that no hub can have, before the first request
+        user = self._read()
+        actions = tuple(self._plan_actions(user))
+        before = self._describe(user)
         after = before
         if wanted.state == "absent":
-            after = self._picture(None)
+            after = self._describe(None)
         elif actions:
-            kept = found.admin if found else False
-            admin = kept if wanted.admin is None else wanted.admin
-            groups = before["groups"] if found and not wanted.groups else _sorted(before["groups"], wanted.groups)
+            present_admin = user.admin if user else False
+            admin = present_admin if wanted.admin is None else wanted.admin
+            groups = before["groups"] if user and not wanted.groups else _sorted(before["groups"], wanted.groups)
             after = {**before, "state": "present", "admin": admin, "groups": groups}
-        return Plan(actions, before, after, predicted={"user": _answer(found, after)})
+        return Plan(actions, before, after, predicted={"user": _answer(user, after)})
 
-    def _actions(self, found: User | None) -> list[Action]:
+    def _plan_actions(self, user: User | None) -> list[Action]:
         wanted = self._wanted
         if wanted.state == "absent":
-            if not found:
+            if not user:
                 return []
             try:
-                names = servers.running(self._hub, wanted.user)
+                names = servers.list_running(self._hub, wanted.user)
             except NotFound:
-                return []  # somebody else has deleted it meanwhile
-            why = "a hub half-deletes a user whose server runs"
+                return []  # somebody else has deleted the user since
+            why = "a hub deletes only half of a user whose server runs"
             stops = [Action("stop", servers.server_title(wanted.user, name), why, name) for name in names]
-            return [*stops, Action("delete", self._what, "it exists")]
+            return [*stops, Action("delete", self._title, "it exists")]
         actions = []
-        if not found:
-            actions.append(Action("create", self._what, "the hub does not have it"))
-        elif wanted.admin is not None and found.admin is not wanted.admin:
-            if found.admin is None:
+        if not user:
+            actions.append(Action("create", self._title, "the hub does not have it"))
+        elif wanted.admin is not None and user.admin is not wanted.admin:
+            if user.admin is None:
                 raise MissingScope(
-                    f"The token may not read whether {self._what} is an admin.", f"Mint it with {_READ}."
+                    f"The token may not read whether {self._title} is an admin.", f"Mint it with {_READ}."
                 )
             why = "it becomes an admin" if wanted.admin else "it is no longer an admin"
-            actions.append(Action("change", self._what, why))
-        return [*actions, *self._memberships(found)]
+            actions.append(Action("change", self._title, why))
+        return [*actions, *self._plan_memberships(user)]
 
-    def _memberships(self, found: User | None) -> list[Action]:
-        """Create the groups that are not there, and join those that the user is no member of. What the token may not
-        do is told here, before anything is written."""
+    def _plan_memberships(self, user: User | None) -> list[Action]:
+        """Create the groups that do not exist, and join those that the user is not a member of.
+
+        Raises `MissingScope` for what the token may not do, and `NotFound` for a group that the task may not create:
+        before anything is written.
+        """
         wanted = self._wanted
-        if found and wanted.groups and found.groups is None:
-            raise MissingScope(f"The token may not read the groups of {self._what}.", f"Mint it with {_READ}.")
-        joined = (found.groups or ()) if found else ()
-        groups = [group for group in dict.fromkeys(wanted.groups) if group not in joined]
-        there = {group: self._exists(group) for group in groups}
-        for group in groups:
-            if not there[group] and not wanted.create_groups:
-                raise NotFound(
-                    f"The hub has no {_group(group)}.", "Check the name, or let it be created with create_groups."
-                )
-        news = [group for group in groups if not there[group]]
-        self._may(_CREATE, news)
-        self._may(_JOIN, groups)
-        if groups:
-            self._check_case()
+        if user and wanted.groups and user.groups is None:
+            raise MissingScope(f"The token may not read the groups of {self._title}.", f"Mint it with {_READ}.")
+        memberships = (user.groups or ()) if user else ()
+        to_join = [group for group in dict.fromkeys(wanted.groups) if group not in memberships]
+        to_create = [group for group in to_join if not self._has_group(group)]
+        if to_create and not wanted.create_groups:
+            raise NotFound(
+                f"The hub has no {_group_title(to_create[0])}.", "Check the name, or set create_groups to create it."
+            )
+        self._check_scope(_CREATE_GROUP, to_create)
+        self._check_scope(_CHANGE_GROUP, to_join)
+        if to_join:
+            self._check_lower_case()
         return [
-            *(Action("create", _group(group), "the hub does not have it", group) for group in news),
-            *(Action("join", _group(group), f"{self._what} is no member", group) for group in groups),
+            *(Action("create", _group_title(group), "the hub does not have it", group) for group in to_create),
+            *(Action("join", _group_title(group), f"{self._title} is no member", group) for group in to_join),
         ]
 
-    def _exists(self, group: str) -> bool:
+    def _has_group(self, group: str) -> bool:
+        """Return whether the hub has the group. Raises `MissingScope` if the token may not see that."""
         try:
-            self._hub.read_group(group, scope=_NAME)
+            self._hub.read_group(group, scope=_READ_GROUP)
         except NotFound:
-            # The hub says the same of groups that the token may not see.
-            held = self._held()
-            if not any(scope in held or f"{scope}!group={group}" in held for scope in _SEES_GROUPS):
+            # The hub answers the same for a group that the token may not see.
+            if not any(self._has_scope(scope, group) for scope in _SCOPES_TO_SEE_GROUP):
                 raise MissingScope(
-                    f"The token may not see {_group(group)}, so nobody can tell whether there is one.",
-                    f"Mint it with {_NAME}!group={group} and what it is to do, such as {_JOIN}!group={group}.",
+                    f"The token may not see {_group_title(group)}, so the task cannot know whether it exists.",
+                    f"Mint it with {_READ_GROUP}!group={group} and the scopes for the changes, "
+                    f"such as {_CHANGE_GROUP}!group={group}.",
                 ) from None
             return False
         return True
 
-    def _may(self, scope: str, groups: list[str]) -> None:
-        lacking = [group for group in groups if not {scope, f"{scope}!group={group}"} & self._held()]
-        if lacking:
-            names, held = ", ".join(map(_group, lacking)), ", ".join(sorted(self._held()))
+    def _has_scope(self, scope: str, group: str) -> bool:
+        return bool({scope, f"{scope}!group={group}"} & set(self._hub.held_scopes))
+
+    def _check_scope(self, scope: str, groups: list[str]) -> None:
+        """Raise `MissingScope` if the token does not hold the scope for all these groups."""
+        without_scope = [group for group in groups if not self._has_scope(scope, group)]
+        if without_scope:
+            titles, scopes = ", ".join(map(_group_title, without_scope)), ", ".join(self._hub.held_scopes)
             raise MissingScope(
-                f"The token lacks the scope '{scope}' for {names}; it holds {held or 'none'}.",
+                f"The token lacks the scope '{scope}' for {titles}; it holds {scopes or 'none'}.",
                 f"Mint it with {scope}, or have an admin grant that scope to its owner.",
             )
 
-    def _held(self) -> set[str]:
-        return set(self._hub.held_scopes)
+    def _check_lower_case(self) -> None:
+        """Raise `Conflict` if the hub would add another user to the groups.
 
-    def _check_case(self) -> None:
-        """A hub looks up whom it adds to a group by the name in lower case, as most authenticators have it (6.1's
-        ``_usernames_to_users``), and would take that other user in."""
+        A hub changes the names of users that it adds to a group to lower case, as most authenticators have them (6.1's
+        ``_usernames_to_users``).
+        """
         other = self._wanted.user.lower()
         if other != self._wanted.user and self._find(other):
             raise Conflict(
-                f"The hub would put user '{other}' into the groups in place of {self._what}.",
+                f"The hub would put user '{other}' into the groups in place of {self._title}.",
                 "Use names in lower case: a hub's API for groups knows no others.",
             )
 
     def apply(self, plan: Plan) -> Result:
-        """Do it. Others may do the same at the same moment: what they were first to do is done, and not ours."""
+        """Carry out the plan. The result does not list an action that somebody else has carried out first."""
         if not plan.changed:
             return Result(plan.predicted)
         done: list[Action] = []
         for action in plan.actions:
             if action.verb == "stop":
-                continue  # the deletion does, whatever runs by then
+                continue  # `_delete` stops all servers that run by then
             if action.verb == "delete":
-                stopped, deleted = self._delete()
+                stopped, is_done = self._delete()
                 done += [each for each in plan.actions if each.verb == "stop" and each.target in stopped]
-                did = deleted
             elif action.target is None:
-                did = self._create() if action.verb == "create" else self._change()
+                is_done = self._create() if action.verb == "create" else self._change()
             else:
-                did = self._create_group(action.target) if action.verb == "create" else self._join(action.target)
-            if did:
+                is_done = self._create_group(action.target) if action.verb == "create" else self._join(action.target)
+            if is_done:
                 done.append(action)
-        found = self._read()
-        if bool(found) is (self._wanted.state == "absent"):
+        user = self._read()
+        if bool(user) is (self._wanted.state == "absent"):
             raise Conflict(
-                f"The hub did as it was asked, and {self._what} is {'still' if found else 'not'} there.",
-                "Look for another program that manages the hub's users.",
+                f"The hub accepted the change, but {self._title} {'still exists' if user else 'does not exist'}.",
+                "Check whether another program manages the hub's users.",
             )
-        self._check_joined(plan, found)
-        return Result({"user": _answer(found, self._picture(found))}, tuple(done))
+        self._check_joined(plan, user)
+        return Result({"user": _answer(user, self._describe(user))}, tuple(done))
 
     def _delete(self) -> tuple[set[str], bool]:
-        """Stop the user's servers and delete the user; the names of those that were stopped, and whether it was us.
+        """Stop the user's servers and delete the user.
 
-        A hub answers 500 to the deletion of a user with an active server, and half-deletes it all the same: the
+        Return the names of the servers that were stopped, and whether this task has deleted the user.
+
+        A hub answers 500 to the deletion of a user with an active server, and still deletes half of it: its
         authenticator has forgotten the user by then.
         """
         user, stopped = self._wanted.user, set[str]()
         try:
-            for name in servers.running(self._hub, user):
+            for name in servers.list_running(self._hub, user):
                 title = servers.server_title(user, name)
-                self._report(f"{self._what}: stopping the {title}")
+                self._report(f"{self._title}: stopping the {title}")
                 stop.stop(self._hub, user, name, self._wanted.wait_timeout)
                 stopped.add(name)
             self._write("DELETE", scope=_DELETE)
         except NotFound:
             return stopped, False
         except HubError:
-            # Two deletions at once: the hub may fail one of them in any way.
+            # If two tasks delete a user at the same time, the hub may answer one of them with any failure.
             if self._read() is None:
                 return stopped, False
             raise
         return stopped, True
 
     def _change(self) -> bool:
+        """Make the user an admin, or not. Return True."""
         self._write("PATCH", scope=_WRITE, body={"admin": bool(self._wanted.admin)})
         return True
 
     def _create_group(self, group: str) -> bool:
+        """Create the group. Return False if somebody else has created it by now."""
         try:
-            self._write_group(group, scope=_CREATE, what=_group(group))
+            self._write_group(group, scope=_CREATE_GROUP, what=_group_title(group))
         except Conflict:
-            return False  # somebody else, such as the same task for another user, has created it by now
+            return False  # for example the same task for another user
         return True
 
     def _join(self, group: str) -> bool:
-        what = f"{self._what} in {_group(group)}"
-        self._write_group(group, "users", scope=_JOIN, what=what, body={"users": [self._wanted.user]})
+        """Add the user to the group. Return True."""
+        what = f"{self._title} in {_group_title(group)}"
+        self._write_group(group, "users", scope=_CHANGE_GROUP, what=what, body={"users": [self._wanted.user]})
         return True
 
     def _write_group(self, *path: str, scope: str, what: str, body: dict[str, Any] | None = None) -> None:
@@ -226,74 +238,83 @@ class UserFlow(Flow):
             self._hub.write("POST", "groups", *path, scope=scope, what=what, body=body)
         except Invalid as error:
             raise error.with_hint(
-                "Leave groups out where the authenticator manages them; most know names in lower case only."
+                "Leave groups out if the authenticator manages them. Most authenticators know names in lower case only."
             ) from None
 
-    def _check_joined(self, plan: Plan, found: User | None) -> None:
+    def _check_joined(self, plan: Plan, user: User | None) -> None:
+        """Raise `Conflict` if the user is not a member of all its groups after the plan was carried out."""
         if not plan.has("join"):
             return
-        out = [group for group in self._wanted.groups if group not in ((found and found.groups) or ())]
-        if out:
+        missing = [group for group in self._wanted.groups if group not in ((user and user.groups) or ())]
+        if missing:
             raise Conflict(
-                f"The hub did as it was asked, and {self._what} is not in {', '.join(map(_group, out))}.",
-                "Look whether its authenticator manages groups, or maps the name to that of another user.",
+                f"The hub accepted the change, but {self._title} is not in {', '.join(map(_group_title, missing))}.",
+                "Check whether its authenticator manages groups, or maps the name to that of another user.",
             )
 
     def _create(self) -> bool:
-        """Create the user at the address of its own: the list's address would change the name to lower case."""
+        """Create the user. Return whether this task has created or changed it.
+
+        The request goes to the user's own address. That of the list would change the name to lower case.
+        """
         admin = self._wanted.admin
         try:
             self._write("POST", scope=_WRITE, body={"admin": bool(admin)})
         except NotFound:
-            # A hub's way to say that the scope is there, for others only.
+            # The hub answers this if the token holds the scope for other users only.
             raise MissingScope(
-                f"The token's scope '{_WRITE}' does not cover {self._what}.",
+                f"The token's scope '{_WRITE}' does not cover {self._title}.",
                 f"Mint it with {_WRITE}, or with {_WRITE}!user={self._wanted.user}.",
             ) from None
         except Conflict:
-            # Somebody else has created it by now, and not with the same wish, maybe.
-            found = self._read()
-            return bool(found and admin is not None and found.admin is not admin and self._change())
+            # Somebody else has created the user by now, and may not want the same.
+            user = self._read()
+            return bool(user and admin is not None and user.admin is not admin and self._change())
         return True
 
     def _read(self) -> User | None:
         return self._find(self._wanted.user)
 
-    def _find(self, user: str) -> User | None:
-        """Return a user as the hub has it, or None if it is certain that the hub does not have the user."""
+    def _find(self, name: str) -> User | None:
+        """Return a user as the hub has it, or None if it is certain that the hub does not have the user.
+
+        Raises `MissingScope` if the token may not see the user.
+        """
         try:
-            return self._hub.read_user(user, scope=_READ)
+            return self._hub.read_user(name, scope=_READ)
         except NotFound:
-            # The hub says the same of users whom the token may not see.
-            if not self._hub.missing_scopes([f"read:users:name!user={user}"]):
+            # The hub answers the same for a user whom the token may not see.
+            if not self._hub.missing_scopes([f"read:users:name!user={name}"]):
                 return None
         raise MissingScope(
-            f"The token may not see user '{user}', so nobody can tell whether there is one.",
-            f"Mint it with {_READ}!user={user} and what it is to do, such as {_WRITE}!user={user}.",
+            f"The token may not see user '{name}', so the task cannot know whether the user exists.",
+            f"Mint it with {_READ}!user={name} and the scopes for the changes, such as {_WRITE}!user={name}.",
         )
 
     def _write(self, method: str, *, scope: str, body: dict[str, Any] | None = None) -> None:
-        self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._what, body=body)
+        self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._title, body=body)
 
-    def _picture(self, found: User | None) -> dict[str, Any]:
-        groups = found.groups if found else None
+    def _describe(self, user: User | None) -> dict[str, Any]:
+        """Return the user as the diff shows it. None is a user that the hub does not have."""
+        groups = user.groups if user else None
         return {
             "name": self._wanted.user,
-            "state": "present" if found else "absent",
-            "admin": found.admin if found else None,
+            "state": "present" if user else "absent",
+            "admin": user.admin if user else None,
             "groups": None if groups is None else _sorted(groups),
         }
 
 
-def _group(name: str) -> str:
+def _group_title(name: str) -> str:
     return f"group '{name}'"
 
 
 def _sorted(*groups: Iterable[str] | None) -> list[str]:
-    """Names of groups, each once. The order in which a hub lists them is none."""
+    """Return the names of groups, each once. The order in which a hub lists them means nothing."""
     return sorted({name for names in groups for name in names or ()})
 
 
-def _answer(found: User | None, picture: dict[str, Any]) -> dict[str, Any]:
-    times = {"created": found.created, "last_activity": found.last_activity} if found else {}
-    return {**picture, "created": None, "last_activity": None, **times}
+def _answer(user: User | None, description: dict[str, Any]) -> dict[str, Any]:
+    """Return the user as the result shows it: its description, and times that only the hub knows."""
+    times = {"created": user.created, "last_activity": user.last_activity} if user else {}
+    return {**description, "created": None, "last_activity": None, **times}

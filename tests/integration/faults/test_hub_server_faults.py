@@ -455,7 +455,7 @@ def test_somebody_stops_what_is_waited_for(runner: Runner, gate: Path) -> None:
 
         proxy.watch = at_first(under_way, lambda: pool.submit(runner.api, "DELETE", f"users/{user}/server"))
         result = runner.through(proxy.url)("hub_server", user=user, user_options=options, wait_timeout="10m")
-    failed(result, "spawn_failed", "it stopped while it was waited for")
+    failed(result, "spawn_failed", "it stopped while the task waited for it")
     assert item(result)["seconds"] < 60
     assert runner.servers(user) == {}
 

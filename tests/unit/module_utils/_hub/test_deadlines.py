@@ -50,7 +50,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_LAST_TIMEOUT", 0.5)
     monkeypatch.setattr(polling, "PAUSE", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_stopping, "_QUICK", 0.05)
+    monkeypatch.setattr(_stopping, "_ANSWER_WAIT", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -255,7 +255,7 @@ def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch:
     hub, clock = hub_with(READY), Clock()
     monkeypatch.setattr(polling, "time", clock)
     monkeypatch.setattr(_stopping, "time", clock)
-    monkeypatch.setattr(_stopping, "_QUICK", LONG)
+    monkeypatch.setattr(_stopping, "_ANSWER_WAIT", LONG)
     monkeypatch.setattr(polling, "PAUSE", 1.0)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 4.0)
 

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_servers: start, wait, stop, and believe nothing but the server itself."""
+"""_server: start a server, wait for it, stop it. Only the server itself proves that it runs."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _start
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import Server, ServerSpec, read
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.starts import NO_REASON
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import NO_REASON
 from support.fakes.scripted_hub import HUB, PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
 
 URL = HUB + "user/alice/"
 START, DEFAULT = ("POST", "users/alice/server", None), "users/alice/server"
 STOP = ("DELETE", "users/alice/server", None)
 LONG = 120.0
-"""Seconds. What waits where it should not takes longer than that here, and the others far less."""
+"""Seconds. A task that waits although it should not takes longer than that here. The others take far less."""
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "PAUSE", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_spawning, "_GRACE", 0.05)
+    monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False
 
 
 def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
-    """Why a task fails, with its result, and the answer for its one server."""
+    """Run a task that fails. Return its failure, with the whole result, and the answer for its one server."""
     result = perform(hub, state, **more)
     assert result["failed"] is True
     [item] = result["servers"]
@@ -72,7 +72,7 @@ def failed_event(message: str) -> Model:
     return event(100, message, failed=True)
 
 
-def takes_up(hub: StandInHub, server: Model | None = PENDING) -> None:
+def show_after_write(hub: StandInHub, server: Model | None = PENDING) -> None:
     hub.on_write = lambda method, path, body: hub.set_server(server)
 
 
@@ -98,7 +98,7 @@ def test_a_server_that_the_hub_does_not_list_is_stopped() -> None:
     assert read(hub_with(READY, "gpu"), "alice", "gpu").url == URL  # type: ignore[arg-type]
 
 
-def test_a_token_that_may_not_read_servers_is_not_told_that_none_runs() -> None:
+def test_a_token_that_may_not_read_servers_is_a_missing_scope() -> None:
     error, _item = failure(StandInHub({"name": "alice"}))
     assert (error.code, "'alice'" in error.message) == ("missing_scope", True)
     assert "read:servers!user=alice" in error.hint
@@ -110,7 +110,7 @@ def test_an_unknown_user() -> None:
     assert error.result["changed"] is False
 
 
-# The plan, which is all of check mode
+# The plan, which is all that check mode does
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_check_mode_without_a_wait(found: Model | None, predicted: str) -> None:
 
 def test_check_mode_and_the_real_run_have_the_same_keys() -> None:
     hub = hub_with(None)
-    takes_up(hub, READY)
+    show_after_write(hub, READY)
     checked, done = perform(hub, check_mode=True), perform(hub)
     assert checked.keys() == done.keys()
     assert checked["servers"][0].keys() == done["servers"][0].keys()
@@ -155,7 +155,7 @@ def test_check_mode_and_the_real_run_have_the_same_keys() -> None:
 
 def test_a_start_from_the_request_to_the_answering_server() -> None:
     hub, lines = hub_with(None), list[str]()
-    takes_up(hub)
+    show_after_write(hub)
     pulled = event(50, "Pulling image")
     hub.streams = [[event(0, "Server requested"), pulled, lambda: hub.set_server(READY), READY_EVENT]]
     result = perform(hub, lines=lines)
@@ -184,7 +184,9 @@ def test_a_start_from_the_request_to_the_answering_server() -> None:
         ("", {}, 1, "users/alice/server", {}),
     ],
 )
-def test_where_and_how_the_options_travel(name: str, options: Model | None, dialect: int, path: str, body: Any) -> None:
+def test_the_path_and_the_body_of_the_request(
+    name: str, options: Model | None, dialect: int, path: str, body: Any
+) -> None:
     hub = hub_with(None)
     hub.dialect = DIALECTS[dialect]
     hub.on_write = lambda *_request: hub.set_server(READY, name)
@@ -193,14 +195,14 @@ def test_where_and_how_the_options_travel(name: str, options: Model | None, dial
 
 
 @pytest.mark.parametrize("found", [READY, PENDING])
-def test_what_runs_or_starts_already_is_not_started_again(found: Model) -> None:
+def test_a_server_that_runs_or_starts_is_not_started_again(found: Model) -> None:
     hub = hub_with(found)
     hub.streams = [[lambda: hub.set_server(READY), READY_EVENT]]
     result = perform(hub)
     assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
 
 
-def test_what_is_stopping_is_waited_for_and_then_started() -> None:
+def test_a_server_that_is_stopping_is_started_afterwards() -> None:
     hub = hub_with(STOPPING)
     seen: list[Any] = []
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 4 else None
@@ -215,9 +217,9 @@ def test_what_is_stopping_is_waited_for_and_then_started() -> None:
     assert seen == [{}]  # a hub answers 400 "is pending stop" before
 
 
-def test_a_201_while_it_is_pending_is_not_believed() -> None:
+def test_a_201_while_the_start_is_pending_is_not_believed() -> None:
     hub = hub_with(None)
-    takes_up(hub)  # the POST succeeds at once
+    show_after_write(hub)  # the POST succeeds at once
     hub.on_look = lambda: hub.set_server(READY) if hub.looks == 12 else None
     assert perform(hub)["servers"][0]["state"] == "ready"
     assert hub.looks >= 12
@@ -225,7 +227,7 @@ def test_a_201_while_it_is_pending_is_not_believed() -> None:
 
 def test_a_stream_that_says_ready_is_not_believed() -> None:
     hub = hub_with(PENDING)
-    hub.streams = [[READY_EVENT]] * 4  # as it ends where somebody cancels the spawn
+    hub.streams = [[READY_EVENT]] * 4  # a stream ends so if somebody cancels the spawn
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 5 else None
     error, item = failure(hub)
     assert error.code == "spawn_failed"
@@ -244,7 +246,7 @@ def test_a_server_that_does_not_answer_yet_is_not_ready() -> None:
     assert hub.looks >= 8
 
 
-def test_a_ghost_that_is_ready_and_never_answers(clock: Clock) -> None:
+def test_a_server_that_is_ready_and_never_answers(clock: Clock) -> None:
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=15.0, on_timeout="leave")
@@ -261,8 +263,8 @@ def test_an_event_without_progress_and_one_without_message() -> None:
     assert lines[0] == "server of user 'alice': no percent"
 
 
-def test_what_a_spawner_says_is_told_as_it_is() -> None:
-    """And made printable by whoever shows it."""
+def test_the_spawner_s_messages_are_not_changed() -> None:
+    """What shows them makes them printable."""
     hub, lines = hub_with(PENDING), list[str]()
     said, html = event(10, "one\ntwo \x1b[2J"), {"progress": 30, "html_message": "<b>Pulling</b> a &amp; b"}
     hub.streams = [[said, html, lambda: hub.set_server(READY), READY_EVENT]]
@@ -272,15 +274,15 @@ def test_what_a_spawner_says_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("value", [date(2026, 11, 24), float("nan"), {1, 2}])
-def test_options_that_cannot_travel_are_told_before_any_request(value: Any) -> None:
+def test_options_that_cannot_be_sent_fail_before_the_first_request(value: Any) -> None:
     with pytest.raises(Invalid, match="user_options of the server of user 'alice'"):
         ServerSpec("alice", "", "started", user_options={"until": [value]})
 
 
-def test_a_stream_that_begins_again_tells_nothing_twice() -> None:
+def test_events_that_a_new_stream_repeats_are_reported_once() -> None:
     hub, lines = hub_with(PENDING), list[str]()
     first, second = event(0, "Server requested"), event(50, "Pulling image")
-    # Cut after its second event, then told from the beginning; the same percentage with other words is new.
+    # The first stream is cut after its second event. The same percentage with another message is a new event.
     again = event(50, "Pulled image")
     hub.streams = [[first, second], [first, second, again, lambda: hub.set_server(READY), READY_EVENT]]
     events = perform(hub, lines=lines)["servers"][0]["events"]
@@ -288,7 +290,7 @@ def test_a_stream_that_begins_again_tells_nothing_twice() -> None:
     assert len(lines) == len(events) == 4
 
 
-def test_a_server_that_gives_no_answer_once_is_not_started() -> None:
+def test_a_server_that_fails_to_answer_only_once_is_not_started() -> None:
     hub, probes = hub_with(READY), list[str]()
 
     def answers(url: str) -> bool:
@@ -300,7 +302,7 @@ def test_a_server_that_gives_no_answer_once_is_not_started() -> None:
     assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
 
 
-def test_a_server_that_the_hub_refuses_to_start_as_it_runs_is_no_change() -> None:
+def test_a_start_that_the_hub_refuses_because_the_server_runs_is_no_change() -> None:
     hub = hub_with(READY)
     hub.answering = False
 
@@ -314,7 +316,7 @@ def test_a_server_that_the_hub_refuses_to_start_as_it_runs_is_no_change() -> Non
     assert (result["changed"], result["actions"]) == (False, [])
 
 
-def test_options_that_are_sent_otherwise_are_compared_as_the_hub_shows_them() -> None:
+def test_wrapped_options_are_compared_as_the_hub_shows_them() -> None:
     sent = {"user_options": {"a": 1}}
     hub = hub_with({**READY, "user_options": sent})
     hub.dialect = DIALECTS[1]
@@ -324,7 +326,7 @@ def test_options_that_are_sent_otherwise_are_compared_as_the_hub_shows_them() ->
     assert perform(hub, check_mode=True, **wanted)["servers"][0]["user_options"] == sent
 
 
-# Starting that fails
+# A start that fails
 
 
 @pytest.mark.parametrize(
@@ -332,14 +334,14 @@ def test_options_that_are_sent_otherwise_are_compared_as_the_hub_shows_them() ->
     [
         ("Spawn failed: no node with a GPU is free.", "no node with a GPU is free"),
         ("Spawn failed: HTTP 404: no such profile", "HTTP 404: no such profile"),
-        # How a hub tells that its own start_timeout passed.
+        # What a hub says when its own start_timeout has passed.
         ("Spawn failed: ", NO_REASON),
         ("", NO_REASON),
     ],
 )
 def test_a_spawn_that_fails_ends_the_wait_with_the_hub_s_reason(message: str, reason: str) -> None:
     hub, lines = hub_with(None), list[str]()
-    takes_up(hub)
+    show_after_write(hub)
     hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(None), failed_event(message)]]
     hub.last_stream = [failed_event(message)]
     began = time.monotonic()
@@ -366,12 +368,12 @@ def test_a_post_that_fails_at_once_gives_its_own_reason_and_request() -> None:
 
 
 def test_the_failure_of_an_earlier_spawn_is_not_believed() -> None:
-    """Until the hub has taken up a new start, the stream tells how the last one ended."""
+    """Until the hub has begun a new start, the stream shows how the last one ended."""
     hub = hub_with(None)
     hub.last_stream = [failed_event("Spawn failed: the old reason")]
 
     def posted(*_request: Any) -> None:
-        while hub.looks < 3:  # one for the plan, and then as one who waits for our answer
+        while hub.looks < 3:  # one for the plan, the others while the task waits for the answer
             time.sleep(0.005)
         raise Invalid("The hub refuses.", "x", status=400, reason="the new reason")
 
@@ -385,7 +387,7 @@ def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
     hub.last_stream = [failed_event("Spawn failed: the old reason")]
 
     def posted(*_request: Any) -> None:
-        while hub.looks < 3:  # one for the plan, and then as one who waits for our answer
+        while hub.looks < 3:  # one for the plan, the others while the task waits for the answer
             time.sleep(0.005)
         hub.streams = [[event(0, "Server requested"), lambda: hub.set_server(READY), READY_EVENT]]
         hub.set_server(PENDING)
@@ -395,20 +397,20 @@ def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
     assert (item["state"], item["reason"]) == ("ready", None)
 
 
-def test_while_a_failed_spawn_is_cleaned_up_the_hub_is_not_hammered(clock: Clock) -> None:
-    """The stream gives its last event at once, for as long as the hub has not cleared the spawn away."""
+def test_the_stream_of_a_failed_spawn_is_not_read_without_end(clock: Clock) -> None:
+    """The stream sends its last event at once until the hub has removed the failed spawn."""
     hub = hub_with(PENDING)
     hub.last_stream = [failed_event("Spawn failed: no room")]
     cleared = clock.now + 30
     hub.on_look = lambda: hub.set_server(None) if clock.now > cleared else None
     _error, item = failure(hub)
     assert item["reason"] == "no room"
-    # With the pauses of this test there is room for some twenty looks.
+    # With the pauses of this test, about twenty reads fit into the time.
     assert hub.looks < 30
 
 
 @pytest.mark.parametrize("kind", [MissingScope, NotFound])
-def test_a_start_that_is_not_allowed_is_no_failed_spawn(kind: type[HubError]) -> None:
+def test_a_start_that_is_not_allowed_keeps_its_code(kind: type[HubError]) -> None:
     hub = hub_with(None)
 
     def posted(*_request: Any) -> None:
@@ -435,7 +437,7 @@ def test_the_hub_may_hold_the_request_for_longer_than_the_spawn_takes() -> None:
     release.set()
 
 
-def test_a_request_that_outlives_our_patience_does_not_end_the_wait() -> None:
+def test_a_request_that_times_out_does_not_end_the_wait() -> None:
     hub = hub_with(None)
 
     def posted(*_request: Any) -> None:
@@ -447,7 +449,7 @@ def test_a_request_that_outlives_our_patience_does_not_end_the_wait() -> None:
     assert perform(hub)["servers"][0]["state"] == "ready"
 
 
-def test_the_wait_ends_though_the_hub_holds_the_request() -> None:
+def test_the_wait_ends_while_the_hub_holds_the_request() -> None:
     hub, release = hub_with(None), threading.Event()
 
     def posted(method: str, *_request: Any) -> None:
@@ -465,7 +467,7 @@ def test_the_wait_ends_though_the_hub_holds_the_request() -> None:
     release.set()
 
 
-def test_the_wait_ends_though_the_hub_does_not_even_take_the_request_up() -> None:
+def test_the_wait_ends_while_the_hub_ignores_the_request() -> None:
     hub, release = hub_with(None), threading.Event()
     hub.on_write = lambda *_request: release.wait(10 * LONG)
     began = time.monotonic()
@@ -475,18 +477,18 @@ def test_the_wait_ends_though_the_hub_does_not_even_take_the_request_up() -> Non
     release.set()
 
 
-# No wait, or one that is too short
+# Without a wait, or with too short a wait
 
 
 def test_without_a_wait_the_stream_is_not_read() -> None:
     hub = hub_with(None)
-    takes_up(hub)
+    show_after_write(hub)
     hub.streams = [[READY_EVENT]]
     item = perform(hub, wait=False)["servers"][0]
     assert (item["state"], item["url"], item["events"], len(hub.streams)) == ("pending", None, [], 1)
 
 
-def test_without_a_wait_a_request_that_outlives_our_patience_is_no_failure() -> None:
+def test_without_a_wait_a_request_that_times_out_is_no_failure() -> None:
     hub = hub_with(None)
 
     def posted(*_request: Any) -> None:
@@ -497,7 +499,7 @@ def test_without_a_wait_a_request_that_outlives_our_patience_is_no_failure() -> 
     assert perform(hub, wait=False)["servers"][0]["state"] == "pending"
 
 
-def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
+def test_without_a_wait_a_refusal_is_a_failure() -> None:
     hub = hub_with(None)
 
     def posted(*_request: Any) -> None:
@@ -510,8 +512,8 @@ def test_without_a_wait_a_refusal_is_one_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", [Invalid, MissingScope, NotFound, Conflict, RateLimited, UnexpectedAnswer])
-def test_a_refusal_in_the_words_of_the_stream_is_a_spawn_that_failed(kind: type[HubError]) -> None:
-    """A spawner and its hooks may answer with any status by themselves."""
+def test_a_refusal_with_the_stream_s_reason_is_a_failed_spawn(kind: type[HubError]) -> None:
+    """A spawner and its hooks may answer with any status."""
     hub = hub_with(None)
     hub.last_stream = [failed_event("Spawn failed: HTTP 4xx: no such profile")]
 
@@ -557,17 +559,17 @@ def test_a_failed_server_has_the_options_that_the_hub_keeps_of_it() -> None:
     assert (item["state"], item["user_options"]) == ("failed", options)
 
 
-def test_a_server_that_is_late_is_left_alone_if_so_wanted(clock: Clock) -> None:
+def test_a_server_that_is_late_is_left_alone_with_on_timeout_leave(clock: Clock) -> None:
     hub = hub_with(PENDING)
     error, item = failure(hub, wait_timeout=15.0, on_timeout="leave")
     assert error.code == "timeout"
     assert error.message.endswith("last message: none. It was left as it is.")
     assert hub.writes == []
-    assert item["state"] == "pending"  # what it is now, as the module's documentation says
+    assert item["state"] == "pending"  # the state that it has now, as the module's documentation says
 
 
-def test_a_server_that_ran_before_and_does_not_answer_is_not_this_task_s_to_stop(clock: Clock) -> None:
-    """It is asked to start, by which a hub notices that it has ended; here it goes on running."""
+def test_a_server_that_ran_before_and_does_not_answer_is_not_stopped(clock: Clock) -> None:
+    """The task asks for a start, because a hub then notices a server that has died. This one goes on running."""
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=15.0)
@@ -588,7 +590,7 @@ def test_a_server_that_has_died_is_started_again() -> None:
     assert (result["changed"], result["servers"][0]["state"], hub.writes) == (True, "ready", [START])
 
 
-def test_a_request_to_start_that_is_on_its_way_is_not_overtaken_by_the_one_to_stop() -> None:
+def test_the_stop_waits_for_a_start_request_that_is_on_its_way() -> None:
     hub, on_its_way = hub_with(None), threading.Event()
 
     def written(method: str, *_request: Any) -> None:
@@ -607,7 +609,7 @@ def test_a_request_to_start_that_is_on_its_way_is_not_overtaken_by_the_one_to_st
     assert hub.model["servers"] == {}
 
 
-def test_before_jupyterhub_6_the_post_says_error_and_the_stream_says_why() -> None:
+def test_before_jupyterhub_6_only_the_stream_has_the_reason() -> None:
     hub = hub_with(None)
     hub.streams = [[failed_event("Spawn failed: no GPU is free")]]
 
@@ -620,7 +622,7 @@ def test_before_jupyterhub_6_the_post_says_error_and_the_stream_says_why() -> No
 
 
 @pytest.mark.parametrize("becomes", [READY, None])
-def test_where_a_hub_cannot_cancel_a_start_its_end_is_waited_for(becomes: Model | None) -> None:
+def test_a_stop_waits_for_a_start_that_the_hub_cannot_cancel(becomes: Model | None) -> None:
     """JupyterHub 4 answers 400 to the DELETE of a server that is starting."""
     hub = hub_with(PENDING)
 
@@ -638,14 +640,14 @@ def test_where_a_hub_cannot_cancel_a_start_its_end_is_waited_for(becomes: Model 
 
 def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: Clock) -> None:
     hub = hub_with(PENDING)
-    takes_up(hub, None)
+    show_after_write(hub, None)
     error, item = failure(hub, wait_timeout=10.0)
     assert hub.writes == []
     assert (error.result["changed"], item["state"]) == (False, "pending")
     assert error.message.endswith("It was left as it is.")
 
 
-def test_a_late_server_that_cannot_be_stopped_is_told_of(clock: Clock) -> None:
+def test_a_late_server_that_cannot_be_stopped_is_in_the_message(clock: Clock) -> None:
     hub = hub_with(None)
 
     def refuses(method: str, *_request: Any) -> None:
@@ -663,9 +665,9 @@ def test_a_late_server_that_cannot_be_stopped_is_told_of(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("", "users/alice/server"), ("gpu", "users/alice/servers/gpu")])
-def test_a_stop_is_over_when_the_server_is_gone(name: str, path: str) -> None:
+def test_a_stop_is_over_when_the_server_has_stopped(name: str, path: str) -> None:
     hub = hub_with(READY, name)
-    hub.on_write = lambda *_request: hub.set_server(STOPPING, name)  # 202: it will take a while
+    hub.on_write = lambda *_request: hub.set_server(STOPPING, name)  # as after a 202
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 8 else None
     result = perform(hub, "stopped", name=name)
     assert (result["changed"], result["servers"][0]["state"]) == (True, "stopped")
@@ -673,7 +675,7 @@ def test_a_stop_is_over_when_the_server_is_gone(name: str, path: str) -> None:
     assert hub.looks >= 8
 
 
-def test_a_stop_of_what_went_meanwhile() -> None:
+def test_a_stop_of_a_server_that_others_have_removed() -> None:
     hub = hub_with(READY, "gpu")
 
     def gone(*_request: Any) -> None:
@@ -684,9 +686,9 @@ def test_a_stop_of_what_went_meanwhile() -> None:
     assert perform(hub, "stopped", name="gpu")["servers"][0]["state"] == "stopped"
 
 
-def test_a_server_that_does_not_go(clock: Clock) -> None:
+def test_a_server_that_does_not_stop_in_time(clock: Clock) -> None:
     hub = hub_with(READY)
-    takes_up(hub, STOPPING)
+    show_after_write(hub, STOPPING)
     error, item = failure(hub, "stopped", wait_timeout=15.0)
     assert error.code == "timeout"
     assert "still there after 15 s" in error.message
@@ -695,19 +697,19 @@ def test_a_server_that_does_not_go(clock: Clock) -> None:
 
 def test_a_stop_without_a_wait() -> None:
     hub = hub_with(READY)
-    takes_up(hub, STOPPING)
+    show_after_write(hub, STOPPING)
     assert perform(hub, "stopped", wait=False)["servers"][0]["state"] == "pending"
     assert hub.writes == [STOP]
 
 
-def test_what_is_stopped_is_left_alone() -> None:
+def test_a_stopped_server_is_left_alone() -> None:
     hub = hub_with(None)
     assert perform(hub, "stopped")["changed"] is False
     assert hub.writes == []
 
 
-def test_what_is_stopping_already_is_only_waited_for() -> None:
-    """`changed` is "the plan is not empty": with an empty one nothing may be written either."""
+def test_a_server_that_is_stopping_gets_no_second_request() -> None:
+    """The plan is empty, so the task is not changed, and must not write anything."""
     hub = hub_with(STOPPING)
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 6 else None
     result = perform(hub, "stopped")
@@ -715,11 +717,11 @@ def test_what_is_stopping_already_is_only_waited_for() -> None:
     assert hub.writes == []
 
 
-# A hub that was started and looks whether its servers have outlived that
+# A hub that was restarted and checks whether its servers have survived that
 
 
-def checking(found: Model | None, looks: int = 3) -> StandInHub:
-    """A hub that looks at its servers, and has found out at one of ours."""
+def checking_hub(found: Model | None, looks: int = 3) -> StandInHub:
+    """A hub that checks its servers. At the read of this number it has finished, and shows ``found``."""
     hub = hub_with({**READY, "ready": False, "pending": "check"})
 
     def looked() -> None:
@@ -732,8 +734,8 @@ def checking(found: Model | None, looks: int = 3) -> StandInHub:
 
 @pytest.mark.parametrize("state", ["started", "stopped", "restarted"])
 @pytest.mark.parametrize("found", [READY, None])
-def test_the_check_of_a_server_is_waited_for_and_then_planned(found: Model | None, state: str) -> None:
-    hub = checking(found)
+def test_the_plan_waits_for_the_hub_s_check_of_a_server(found: Model | None, state: str) -> None:
+    hub = checking_hub(found)
     hub.on_write = lambda method, *_request: hub.set_server(READY if method == "POST" else None)
     result = perform(hub, state)
     asked = {"started": ["POST"] if found is None else [], "stopped": [] if found is None else ["DELETE"]}
@@ -757,11 +759,11 @@ def test_a_stop_that_the_hub_refuses_during_a_check_is_asked_for_again() -> None
     assert len(hub.writes) == 2
 
 
-# Two who start or restart the same server at the same moment
+# Two tasks that start or restart the same server at the same time
 
 
-def started_by_another(options: Model, status: int = 202) -> StandInHub:
-    """A hub that has taken up somebody else's start when ours comes, and answers it as if it were that."""
+def hub_with_start_by_others(options: Model, status: int = 202) -> StandInHub:
+    """A hub that has begun somebody else's start when the task's request arrives, and accepts that one, too."""
     hub = hub_with(None)
 
     def written(*_request: Any) -> None:
@@ -773,72 +775,74 @@ def started_by_another(options: Model, status: int = 202) -> StandInHub:
 
 def test_a_start_with_other_options_is_not_ours() -> None:
     found, result = failure(
-        started_by_another({"profile": "gpu", "size": 1}), user_options={"profile": "cpu", "size": 1}
+        hub_with_start_by_others({"profile": "gpu", "size": 1}), user_options={"profile": "cpu", "size": 1}
     )
     assert (found.code, result["state"]) == ("conflict", "failed")
     assert "another start came first, at 2026-01-01T00:00:00Z" in found.message
     assert "They differ in profile." in found.message
-    assert perform(started_by_another({"profile": "gpu"}), user_options={"profile": "cpu"})["changed"] is False
+    assert perform(hub_with_start_by_others({"profile": "gpu"}), user_options={"profile": "cpu"})["changed"] is False
 
 
 @pytest.mark.parametrize("more", [{"user_options": {"profile": "gpu"}}, {}])
-def test_one_with_the_same_options_or_with_any_is_as_good_as_ours(more: dict[str, Any]) -> None:
-    assert perform(started_by_another({"profile": "gpu"}), **more)["servers"][0]["state"] == "ready"
+def test_another_start_with_the_same_options_succeeds(more: dict[str, Any]) -> None:
+    assert perform(hub_with_start_by_others({"profile": "gpu"}), **more)["servers"][0]["state"] == "ready"
 
 
-def test_what_a_spawner_adds_to_the_options_is_no_difference() -> None:
-    hub = started_by_another({"profile": "gpu", "added": True})
+def test_options_that_a_spawner_adds_are_no_difference() -> None:
+    hub = hub_with_start_by_others({"profile": "gpu", "added": True})
     assert perform(hub, user_options={"profile": "gpu"})["servers"][0]["state"] == "ready"
-    assert perform(started_by_another({"added": True}), user_options={})["servers"][0]["state"] == "ready"
+    assert perform(hub_with_start_by_others({"added": True}), user_options={})["servers"][0]["state"] == "ready"
 
 
-def test_beside_no_options_at_all_those_of_another_start_are_one() -> None:
+def test_options_of_another_start_differ_from_empty_ones() -> None:
     hub = hub_with(None)
-    hub.on_look = lambda: hub.set_server({**began(1), "user_options": {"added": True}}) if hub.looks == 2 else None
+    hub.on_look = lambda: (
+        hub.set_server({**ready_since(1), "user_options": {"added": True}}) if hub.looks == 2 else None
+    )
     error, _item = failure(hub, user_options={})
     assert (error.code, hub.writes) == ("conflict", [])
 
 
-def test_a_start_that_the_hub_calls_created_is_ours_whatever_its_spawner_makes_of_the_options() -> None:
-    hub = started_by_another({"profile": "small"})
+def test_a_start_with_201_may_have_other_options() -> None:
+    hub = hub_with_start_by_others({"profile": "small"})
     hub.status = 201
     result = perform(hub, user_options={"profile": "default"})
     assert (result["changed"], result["servers"][0]["state"]) == (True, "ready")
 
 
-def test_what_runs_already_may_have_other_options() -> None:
+def test_a_server_that_runs_may_have_other_options() -> None:
     hub = hub_with({**READY, "user_options": {"profile": "gpu"}})
     assert perform(hub, user_options={"profile": "cpu"})["changed"] is False
 
 
-def began(runner: int, options: Model | None = None) -> Model:
-    return {**READY, "started": f"2026-01-01T00:00:{runner:02}Z", "user_options": options}
+def ready_since(second: int, options: Model | None = None) -> Model:
+    return {**READY, "started": f"2026-01-01T00:00:{second:02}Z", "user_options": options}
 
 
-def starting(runner: int, options: Model | None = None) -> Model:
-    return {**began(runner, options), "ready": False, "pending": "spawn"}
+def starting_since(second: int, options: Model | None = None) -> Model:
+    return {**ready_since(second, options), "ready": False, "pending": "spawn"}
 
 
-def test_a_restart_is_done_where_somebody_else_has_restarted_it_before_we_ask() -> None:
-    hub = hub_with(began(1))
-    hub.on_look = lambda: hub.set_server(began(2)) if hub.looks == 2 else None
+def test_a_restart_by_others_before_the_stop_is_enough() -> None:
+    hub = hub_with(ready_since(1))
+    hub.on_look = lambda: hub.set_server(ready_since(2)) if hub.looks == 2 else None
     result = perform(hub, "restarted")
     assert (result["changed"], result["servers"][0]["state"], hub.writes) == (False, "ready", [])
 
 
-def test_and_where_that_comes_between_our_stop_and_our_start() -> None:
-    hub = hub_with(began(1))
-    hub.on_write = lambda method, *_request: hub.set_server(began(2))
+def test_a_restart_by_others_between_the_stop_and_the_start_is_enough() -> None:
+    hub = hub_with(ready_since(1))
+    hub.on_write = lambda method, *_request: hub.set_server(ready_since(2))
     result = perform(hub, "restarted")
     assert (result["servers"][0]["state"], [request[0] for request in hub.writes]) == ("ready", ["DELETE"])
 
 
-def test_a_restart_whose_start_another_restart_has_stopped_is_asked_for_again() -> None:
-    hub = hub_with(began(1))
+def test_a_start_that_another_restart_has_stopped_is_asked_for_again() -> None:
+    hub = hub_with(ready_since(1))
 
     def written(method: str, *_request: Any) -> None:
         number = len(hub.writes)
-        hub.set_server(None if method == "DELETE" or number < 3 else began(number))
+        hub.set_server(None if method == "DELETE" or number < 3 else ready_since(number))
 
     hub.on_write = written
     result = perform(hub, "restarted")
@@ -846,11 +850,11 @@ def test_a_restart_whose_start_another_restart_has_stopped_is_asked_for_again() 
     assert [request[0] for request in hub.writes] == ["DELETE", "POST", "POST"]
 
 
-def test_of_two_that_start_one_server_at_once_one_has_started_it() -> None:
+def test_only_one_of_two_tasks_has_started_a_server() -> None:
     """A hub says "accepted" to both of them."""
     hub, both = hub_with(None), threading.Barrier(2, timeout=LONG)
-    hub.on_look = lambda: both.wait() if hub.looks <= 2 else None  # both have planned to start it
-    takes_up(hub)
+    hub.on_look = lambda: both.wait() if hub.looks <= 2 else None  # until both have planned to start it
+    show_after_write(hub)
     hub.streams = [[lambda: hub.set_server(READY), READY_EVENT]] * 2
     with ThreadPoolExecutor(2) as threads:
         results = list(threads.map(lambda _number: perform(hub), range(2)))
@@ -861,39 +865,41 @@ def test_of_two_that_start_one_server_at_once_one_has_started_it() -> None:
 
 @pytest.mark.parametrize("wait", [True, False])
 @pytest.mark.parametrize(("options", "code"), [({"profile": "gpu"}, None), ({"profile": "cpu"}, "conflict")])
-def test_a_start_that_came_between_the_plan_and_ours_is_looked_after(
-    wait: bool, options: Model, code: str | None
-) -> None:
+def test_a_start_by_others_after_the_plan_is_followed(wait: bool, options: Model, code: str | None) -> None:
     hub, theirs = hub_with(None), {"user_options": {"profile": "gpu"}}
-    hub.on_look = lambda: hub.set_server({**starting(1), **theirs}) if hub.looks == 2 else None
+    hub.on_look = lambda: hub.set_server({**starting_since(1), **theirs}) if hub.looks == 2 else None
     hub.streams = [[lambda: hub.set_server({**READY, **theirs}), READY_EVENT]]
     result = perform(hub, user_options=options, wait=wait)
     assert (result["changed"], (result.get("failure") or {}).get("code"), hub.writes) == (False, code, [])
 
 
-# A proxy that holds the stream back, a hub that is started again, one that stands in for a server
+# A proxy that holds the stream back, a hub that restarts, a hub that answers at a server's address
 
 
-def never() -> None:
-    raise AssertionError("it is not listened to any longer")
+def fail_if_read() -> None:
+    raise AssertionError("nobody reads the stream any longer")
 
 
 @pytest.mark.parametrize(("becomes", "state"), [(READY, "ready"), (None, "failed")])
-def test_where_nothing_comes_on_the_stream_the_server_is_looked_at(becomes: Model | None, state: str) -> None:
+def test_a_silent_stream_makes_the_task_read_the_server(becomes: Model | None, state: str) -> None:
     hub = hub_with(PENDING)
-    hub.streams = [[None, None, lambda: hub.set_server(becomes), None, never], [None, never], [None, never]]
+    hub.streams = [
+        [None, None, lambda: hub.set_server(becomes), None, fail_if_read],
+        [None, fail_if_read],
+        [None, fail_if_read],
+    ]
     result = perform(hub)
     assert result["servers"][0]["state"] == state
 
 
-def test_a_spawn_that_has_ended_with_a_hub_that_was_started_again_is_asked_for_again() -> None:
+def test_a_start_that_a_restart_of_the_hub_ended_is_asked_for_again() -> None:
     hub = hub_with(None)
 
     def written(*_request: Any) -> None:
         hub.set_server(PENDING if len(hub.writes) == 1 else READY)
 
     def looked() -> None:
-        if hub.looks == 5:  # a proxy says for a while that the hub is away
+        if hub.looks == 5:  # for a while a proxy answers that the hub is away
             hub.proxy_answers += 3
             hub.set_server(None)
 
@@ -904,7 +910,7 @@ def test_a_spawn_that_has_ended_with_a_hub_that_was_started_again_is_asked_for_a
 
 def test_a_spawn_that_somebody_cancels_is_not_asked_for_again() -> None:
     hub = hub_with(None)
-    takes_up(hub)
+    show_after_write(hub)
     hub.on_look = lambda: hub.set_server(None) if hub.looks == 5 else None
     error, _item = failure(hub)
     assert (error.code, hub.writes) == ("spawn_failed", [START])
@@ -912,10 +918,10 @@ def test_a_spawn_that_somebody_cancels_is_not_asked_for_again() -> None:
 
 @pytest.mark.parametrize("ran_before", [True, False])
 @pytest.mark.parametrize("wait_timeout", [LONG, 10.0])
-def test_a_ready_server_that_the_hub_stands_in_for_is_left_alone(
+def test_a_ready_server_whose_address_leads_to_the_hub_is_left_alone(
     ran_before: bool, wait_timeout: float, clock: Clock
 ) -> None:
-    """As at the hub's own port, behind its proxy."""
+    """For example because hub_url is the hub's own port, behind its proxy."""
     hub = hub_with(READY if ran_before else None)
     hub.answering, hub.standing_in = False, True
     hub.on_write = lambda *_request: hub.set_server(READY)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_servers and _server_flows: what a desired state takes, many at a time, and hubs that are away for a while."""
+"""_server: the actions for a desired state, many servers at a time, and hubs that are away for a while."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _start
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stop
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import (
     Server,
     ServerSpec,
-    foreseen,
-    none_of,
-    steps,
+    plan_actions,
+    predict_server,
+    unlisted_server,
 )
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import MOST_LOSSES
 from support.fakes.scripted_hub import PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
 
 STOPPED: Model = {"ready": False, "pending": None, "stopped": True, "url": "/jhub/user/alice/lab/"}
@@ -43,8 +45,8 @@ A, B = {"profile": "a"}, {"profile": "b"}
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "PAUSE", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_spawning, "_QUICK", 0.05)
-    monkeypatch.setattr(_spawning, "_GRACE", 0.05)
+    monkeypatch.setattr(_stop, "_ANSWER_WAIT", 0.05)
+    monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, *wanted: ServerSpec, check_mode: bool = False, lines: list[str] | None = None) -> Model:
@@ -52,53 +54,55 @@ def perform(hub: StandInHub, *wanted: ServerSpec, check_mode: bool = False, line
     return run(server_batch(hub, wanted, report, concurrency=4), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def lab(state: str = "started", **more: Any) -> ServerSpec:
+def lab_spec(state: str = "started", **more: Any) -> ServerSpec:
     return ServerSpec("alice", "lab", state, **{"wait_timeout": 120.0, **more})
 
 
 def server(state: str, options: Model | None = None) -> Server:
-    """As the hub shows it: ready, spawn or stop (what is pending), stopped, or nothing of it."""
+    """A server as the hub shows it. ``state`` is ready, stopped, absent, or what is pending: spawn or stop."""
     if state == "absent":
-        return none_of("alice", "lab")
+        return unlisted_server("alice", "lab")
     pending = state if state in ("spawn", "stop") else None
     return Server("alice", "lab", state in ("ready", "stop"), pending, "", options)
 
 
-# What it takes
+# The actions
 
 
 @pytest.mark.parametrize(
     ("wanted", "found", "verbs"),
     [
-        (lab("started"), "absent", ["start"]),
-        (lab("started"), "stopped", ["start"]),
-        (lab("started"), "spawn", []),
-        (lab("started"), "ready", []),
-        (lab("started"), "stop", ["start"]),
-        (lab("stopped"), "absent", []),
-        (lab("stopped"), "stopped", []),
-        (lab("stopped"), "spawn", ["stop"]),
-        (lab("stopped"), "ready", ["stop"]),
-        (lab("stopped"), "stop", []),
-        (lab("restarted"), "absent", ["start"]),
-        (lab("restarted"), "stopped", ["start"]),
-        (lab("restarted"), "spawn", ["stop", "start"]),
-        (lab("restarted"), "ready", ["stop", "start"]),
-        (lab("restarted"), "stop", ["start"]),
-        (lab("absent"), "absent", []),
-        *((lab("absent"), found, ["remove"]) for found in ("stopped", "spawn", "ready", "stop")),
+        (lab_spec("started"), "absent", ["start"]),
+        (lab_spec("started"), "stopped", ["start"]),
+        (lab_spec("started"), "spawn", []),
+        (lab_spec("started"), "ready", []),
+        (lab_spec("started"), "stop", ["start"]),
+        (lab_spec("stopped"), "absent", []),
+        (lab_spec("stopped"), "stopped", []),
+        (lab_spec("stopped"), "spawn", ["stop"]),
+        (lab_spec("stopped"), "ready", ["stop"]),
+        (lab_spec("stopped"), "stop", []),
+        (lab_spec("restarted"), "absent", ["start"]),
+        (lab_spec("restarted"), "stopped", ["start"]),
+        (lab_spec("restarted"), "spawn", ["stop", "start"]),
+        (lab_spec("restarted"), "ready", ["stop", "start"]),
+        (lab_spec("restarted"), "stop", ["start"]),
+        (lab_spec("absent"), "absent", []),
+        *((lab_spec("absent"), found, ["remove"]) for found in ("stopped", "spawn", "ready", "stop")),
     ],
 )
 @pytest.mark.parametrize("wait", [True, False])
-def test_what_a_state_takes_and_what_comes_of_it(wanted: ServerSpec, found: str, verbs: list[str], wait: bool) -> None:
-    wanted = lab(wanted.state, wait=wait)
-    actions = steps(wanted, server(found), answers=True)
+def test_the_actions_for_a_state_and_the_predicted_server(
+    wanted: ServerSpec, found: str, verbs: list[str], wait: bool
+) -> None:
+    wanted = lab_spec(wanted.state, wait=wait)
+    actions = plan_actions(wanted, server(found), None, has_answered=True)
     assert [action.verb for action in actions] == verbs
     assert all(action.object == "server 'lab' of user 'alice'" and action.why for action in actions)
-    after = foreseen(wanted, server(found), set(verbs))
+    after = predict_server(wanted, server(found), None, actions)
     if wait:
-        assert after.state == ("ready" if wanted.runs else "stopped")
-        assert after.exists is (wanted.state != "absent" and (wanted.runs or found != "absent"))
+        assert after.state == ("ready" if wanted.is_to_run else "stopped")
+        assert after.exists is (wanted.state != "absent" and (wanted.is_to_run or found != "absent"))
     else:
         assert after.state == ("pending" if verbs else server(found).state)
 
@@ -106,13 +110,13 @@ def test_what_a_state_takes_and_what_comes_of_it(wanted: ServerSpec, found: str,
 @pytest.mark.parametrize("found", ["ready", "spawn"])
 def test_a_server_with_other_options(found: str) -> None:
     def verbs(policy: str, wished: Model | None, has: Model | None) -> list[str]:
-        wanted = lab(user_options=wished, on_options_change=policy)
-        return [action.verb for action in steps(wanted, server(found, has), answers=True)]
+        wanted = lab_spec(user_options=wished, on_options_change=policy)
+        return [action.verb for action in plan_actions(wanted, server(found, has), wished, has_answered=True)]
 
     assert verbs("ignore", B, A) == []
     assert verbs("restart", B, A) == ["stop", "start"]
     assert verbs("restart", {}, A) == ["stop", "start"]
-    # The same ones, none on either side, and none said: nothing to do.
+    # Nothing to do: the same options, no options on both sides, and options that the task does not set.
     assert verbs("restart", A, dict(A)) == verbs("restart", {}, None) == verbs("restart", None, A) == []
     assert verbs("fail", A, A) == verbs("fail", None, A) == []
     with pytest.raises(Conflict, match="other user_options") as error:
@@ -121,17 +125,19 @@ def test_a_server_with_other_options(found: str) -> None:
 
 
 def test_options_of_a_stopped_server_are_no_reason_to_fail() -> None:
-    actions = steps(lab(user_options=B, on_options_change="fail"), server("stopped", A), answers=True)
+    actions = plan_actions(
+        lab_spec(user_options=B, on_options_change="fail"), server("stopped", A), B, has_answered=True
+    )
     assert [action.verb for action in actions] == ["start"]
 
 
-def test_a_default_server_cannot_be_removed_and_that_is_told_first() -> None:
+def test_a_default_server_cannot_be_removed() -> None:
     with pytest.raises(Invalid, match="default server") as error:
         ServerSpec("alice", "", "absent")
     assert "state: stopped" in error.value.hint
 
 
-# How it is done
+# How they are carried out
 
 
 def test_a_restart_stops_and_then_starts() -> None:
@@ -141,7 +147,7 @@ def test_a_restart_stops_and_then_starts() -> None:
         hub.set_server({**READY, "user_options": B} if method == "POST" else None, "lab")
 
     hub.on_write = written
-    result = perform(hub, lab("restarted", user_options=B), lines=lines)
+    result = perform(hub, lab_spec("restarted", user_options=B), lines=lines)
     assert [method for method, *_more in hub.writes] == ["DELETE", "POST"]
     [item] = result["servers"]
     assert (item["state"], item["changed"], item["user_options"]) == ("ready", True, B)
@@ -157,7 +163,7 @@ def test_a_restart_whose_stop_fails_starts_nothing() -> None:
         raise MissingScope("The token lacks the scope 'delete:servers'.", "x", status=403)
 
     hub.on_write = refuses
-    result = perform(hub, lab("restarted"))
+    result = perform(hub, lab_spec("restarted"))
     assert [method for method, *_more in hub.writes] == ["DELETE"]
     assert (result["failure"]["code"], result["changed"]) == ("missing_scope", False)
 
@@ -172,7 +178,7 @@ def test_a_restart_whose_start_is_refused_has_changed_something(refusal: type[Hu
             raise refusal("The token lacks the scope 'start:servers'.", "x", status=403, method="POST")
 
     hub.on_write = written
-    result = perform(hub, lab("restarted"))
+    result = perform(hub, lab_spec("restarted"))
     assert (result["failure"]["code"], result["changed"], result["servers"][0]["state"]) == (
         refusal.code, True, "failed",
     )  # fmt: skip
@@ -186,46 +192,46 @@ def test_absent_stops_and_removes(found: Model) -> None:
         hub.set_server(None if body else STOPPED, "lab")
 
     hub.on_write = written
-    result = perform(hub, lab("absent"))
+    result = perform(hub, lab_spec("absent"))
     stops = [("DELETE", "users/alice/servers/lab", None)] if found is READY else []
     assert hub.writes == [*stops, ("DELETE", "users/alice/servers/lab", {"remove": True})]
     assert (result["changed"], result["servers"][0]["state"]) == (True, "absent")
-    again = perform(hub, lab("absent"))
+    again = perform(hub, lab_spec("absent"))
     assert (again["changed"], again["servers"][0]["state"]) == (False, "absent")
 
 
 def test_absent_without_a_wait_is_one_request() -> None:
     hub = hub_with(READY, "lab")
     hub.on_write = lambda *_request: hub.set_server(STOPPING, "lab")
-    result = perform(hub, lab("absent", wait=False))
+    result = perform(hub, lab_spec("absent", wait=False))
     assert hub.writes == [("DELETE", "users/alice/servers/lab", {"remove": True})]
     assert result["servers"][0]["state"] == "pending"
 
 
-def test_what_is_not_removed_in_time_is_told(clock: Clock) -> None:
+def test_a_server_that_is_not_removed_in_time(clock: Clock) -> None:
     hub = hub_with(STOPPED, "lab")
-    result = perform(hub, lab("absent", wait_timeout=10.0))
+    result = perform(hub, lab_spec("absent", wait_timeout=10.0))
     assert (result["failure"]["code"], result["servers"][0]["state"]) == ("timeout", "pending")
     assert "still listed after 10 s" in result["msg"]
 
 
-# Many
+# Many servers
 
 
-def three(hub: StandInHub) -> StandInHub:
-    """Alice's servers: one ready, one stopped."""
+def give_two_servers(hub: StandInHub) -> StandInHub:
+    """Give the hub two servers of Alice's: one is ready, two is stopped."""
     assert hub.model is not None
     hub.model["servers"] = {"one": READY, "two": STOPPED}
     return hub
 
 
-def named(name: str, state: str = "started", **more: Any) -> ServerSpec:
+def spec_named(name: str, state: str = "started", **more: Any) -> ServerSpec:
     return ServerSpec("alice", name, state, **{"wait_timeout": 120.0, **more})
 
 
-def test_a_user_s_servers_are_planned_from_one_look() -> None:
-    hub = three(hub_with())
-    wanted = [named("one"), named("two", "stopped"), named("three"), named("two-more", "absent")]
+def test_a_user_s_servers_are_read_with_one_request() -> None:
+    hub = give_two_servers(hub_with())
+    wanted = [spec_named("one"), spec_named("two", "stopped"), spec_named("three"), spec_named("two-more", "absent")]
     result = perform(hub, *wanted, check_mode=True)
     assert hub.looks == 1
     assert [(item["state"], item["changed"]) for item in result["servers"]] == [
@@ -235,8 +241,8 @@ def test_a_user_s_servers_are_planned_from_one_look() -> None:
     assert hub.writes == []
 
 
-def test_one_that_fails_ends_no_other() -> None:
-    hub, lines = three(hub_with()), list[str]()
+def test_a_server_that_fails_stops_no_other() -> None:
+    hub, lines = give_two_servers(hub_with()), list[str]()
 
     def written(_method: str, path: str, _body: Any) -> None:
         if path.endswith("two"):
@@ -245,7 +251,7 @@ def test_one_that_fails_ends_no_other() -> None:
         hub.model["servers"] = {**hub.model["servers"], path.rpartition("/")[2]: READY}
 
     hub.on_write = written
-    result = perform(hub, named("one"), named("two"), named("three"), lines=lines)
+    result = perform(hub, spec_named("one"), spec_named("two"), spec_named("three"), lines=lines)
     assert [(item["state"], item["reason"]) for item in result["servers"]] == [
         ("ready", None), ("failed", "no such image"), ("ready", None),
     ]  # fmt: skip
@@ -253,7 +259,7 @@ def test_one_that_fails_ends_no_other() -> None:
     assert result["changed"] is True
     assert set(result) == {"changed", "servers", "actions", "diff", "failed", "msg", "failure"}
     assert result["msg"].startswith("1 of 3 servers failed. The first, server 'two' of user 'alice': The server 'two'")
-    # Of many, a count is told instead of each one's messages.
+    # For many servers, the task reports a count instead of each server's messages.
     assert lines == ["2/3 ready, 1 failed, 0 pending"]
 
 
@@ -266,9 +272,9 @@ def test_one_that_fails_ends_no_other() -> None:
         (["started", "stopped"], "done"),
     ],
 )
-def test_the_count_has_the_word_for_what_is_wanted(states: list[str], word: str) -> None:
+def test_the_count_has_the_word_for_the_final_state(states: list[str], word: str) -> None:
     hub, lines = hub_with(), list[str]()
-    perform(hub, *(named(f"n{number}", state, wait=False) for number, state in enumerate(states)), lines=lines)
+    perform(hub, *(spec_named(f"n{number}", state, wait=False) for number, state in enumerate(states)), lines=lines)
     assert [line.partition(",")[0].partition(" ")[2] for line in lines] == [word]
 
 
@@ -297,7 +303,7 @@ def test_an_unknown_user_among_others_has_a_failure_for_each_server() -> None:
 
 def test_a_server_is_declared_once() -> None:
     with pytest.raises(Invalid, match="server 'one' of user 'alice' is declared twice"):
-        server_batch(hub_with(), [named("one"), named("one", "stopped")], print, concurrency=1)  # type: ignore[arg-type]
+        server_batch(hub_with(), [spec_named("one"), spec_named("one", "stopped")], print, concurrency=1)  # type: ignore[arg-type]
 
 
 def test_no_servers_at_all() -> None:
@@ -305,7 +311,7 @@ def test_no_servers_at_all() -> None:
     assert (result["servers"], result["changed"], result["actions"]) == ([], False, [])
 
 
-# A hub that has no room, is away, or forgets who asks
+# A hub that has no room, is away, or no longer accepts the token
 
 
 def no_room(retry_after: float | None) -> RateLimited:
@@ -345,7 +351,7 @@ def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(clock: Clock, monk
 
 @pytest.mark.parametrize("retry_after", [None, 60.0])
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_hub_that_does_not_or_too_late_is_not_waited_for(retry_after: float | None, wait: bool) -> None:
+def test_a_hub_that_names_no_time_or_too_late_a_time_is_not_waited_for(retry_after: float | None, wait: bool) -> None:
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -354,7 +360,7 @@ def test_a_hub_that_does_not_or_too_late_is_not_waited_for(retry_after: float | 
     hub.on_write = written
     began = time.monotonic()
     result = perform(hub, ServerSpec("alice", "", "started", wait=wait, wait_timeout=59.0))
-    assert time.monotonic() - began < 50  # and not as long as the wait, nor as long as it was told to
+    assert time.monotonic() - began < 50  # neither as long as wait_timeout, nor as long as the hub asks
     assert (result["failure"]["code"], result["changed"]) == ("rate_limited", False)
     assert result["servers"][0]["state"] == "failed"
     assert len(hub.writes) == 1
@@ -370,7 +376,7 @@ AWAY = [
 @pytest.mark.parametrize("failure", AWAY, ids=["unreachable", "timeout", "503"])
 @pytest.mark.parametrize("comes_back_as", [READY, PENDING])
 def test_a_hub_that_is_away_for_a_while_is_waited_for(failure: Exception, comes_back_as: Model) -> None:
-    """And its server with it, which may have lived on."""
+    """Its server is away with it, and may have survived."""
     hub = hub_with(PENDING)
 
     def look() -> None:
@@ -399,7 +405,7 @@ def test_a_start_that_was_lost_with_the_hub_is_asked_for_again(failure: Exceptio
 
 @pytest.mark.parametrize("failure", AWAY, ids=["unreachable", "timeout", "503"])
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_hub_that_loses_every_start_is_given_up(failure: Exception, wait: bool) -> None:
+def test_the_task_gives_up_if_every_start_is_lost(failure: Exception, wait: bool) -> None:
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -408,13 +414,13 @@ def test_a_hub_that_loses_every_start_is_given_up(failure: Exception, wait: bool
     hub.on_write = written
     result = perform(hub, ServerSpec("alice", "", "started", wait=wait, wait_timeout=120.0))
     assert result["failed"] is True
-    assert len(hub.writes) == 1 + _spawning._LOST_REQUESTS
+    assert len(hub.writes) == 1 + MOST_LOSSES
 
 
 @pytest.mark.parametrize("failure", AWAY, ids=["unreachable", "timeout", "503"])
 @pytest.mark.parametrize("reason", ["no GPU is free", None])
-def test_a_start_that_was_taken_up_is_not_asked_for_again(failure: Exception, reason: str | None) -> None:
-    """Its answer is lost, and it is gone: it failed, or somebody has cancelled it."""
+def test_a_start_that_the_hub_has_begun_is_not_asked_for_again(failure: Exception, reason: str | None) -> None:
+    """Its answer is lost, and the server has stopped: the start failed, or somebody has cancelled it."""
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -429,10 +435,10 @@ def test_a_start_that_was_taken_up_is_not_asked_for_again(failure: Exception, re
     hub.on_write = written
     result = perform(hub, ServerSpec("alice", "", "started", wait_timeout=120.0))
     assert (result["failure"]["code"], result["changed"], len(hub.writes)) == ("spawn_failed", True, 1)
-    assert result["servers"][0]["reason"] == (reason or "it stopped while it was waited for")
+    assert result["servers"][0]["reason"] == (reason or "it stopped while the task waited for it")
 
 
-def test_a_start_that_was_taken_up_and_lost_with_the_hub_is_asked_for_again() -> None:
+def test_a_start_that_ended_while_the_hub_was_away_is_asked_for_again() -> None:
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -455,7 +461,7 @@ def test_a_start_that_was_taken_up_and_lost_with_the_hub_is_asked_for_again() ->
     assert (result["servers"][0]["state"], len(hub.writes)) == ("ready", 2)
 
 
-def test_a_spawner_that_fails_as_a_proxy_would_is_not_taken_for_one() -> None:
+def test_a_503_of_a_spawner_is_not_that_of_a_proxy() -> None:
     hub = hub_with()
     hub.last_stream = [{"progress": 100, "failed": True, "message": "Spawn failed: HTTP 503: quota used up"}]
 
@@ -468,7 +474,7 @@ def test_a_spawner_that_fails_as_a_proxy_would_is_not_taken_for_one() -> None:
     assert result["servers"][0]["reason"] == "HTTP 503: quota used up"
 
 
-def test_a_hub_that_stays_away_is_told_of_at_the_end(clock: Clock) -> None:
+def test_a_hub_that_stays_away_is_in_the_message(clock: Clock) -> None:
     hub = hub_with(PENDING)
 
     def look() -> None:
@@ -496,7 +502,7 @@ def test_a_stop_outlasts_a_hub_that_is_away() -> None:
     assert (result["servers"][0]["state"], len(hub.writes)) == ("stopped", 1)
 
 
-def test_a_stop_that_the_hub_does_not_come_back_from_is_told_as_that(clock: Clock) -> None:
+def test_a_hub_that_stays_away_during_a_stop_is_the_failure(clock: Clock) -> None:
     hub = hub_with(READY)
 
     def look() -> None:
@@ -519,13 +525,13 @@ def test_a_token_that_expires_in_the_middle_ends_the_wait() -> None:
     began = time.monotonic()
     result = perform(hub, ServerSpec("alice", "", "started", wait_timeout=600.0))
     assert time.monotonic() - began < 60
-    # What it is now nobody may ask; it was starting when it was seen last.
+    # The token may not read the server any longer. It was starting when it was read last.
     assert (result["failure"]["code"], result["servers"][0]["state"]) == ("unauthorized", "pending")
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_stop_of_somebody_else_is_waited_for_and_the_start_asked_for_again(wait: bool) -> None:
-    """400 "is pending stop": it began between our look and our request."""
+def test_a_start_that_a_stop_by_others_prevents_is_asked_for_again(wait: bool) -> None:
+    """400 "is pending stop": the stop began between the read and the request."""
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -541,7 +547,7 @@ def test_a_stop_of_somebody_else_is_waited_for_and_the_start_asked_for_again(wai
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_start_by_somebody_else_is_as_good(wait: bool) -> None:
+def test_a_start_by_others_succeeds(wait: bool) -> None:
     """400 "is already running"."""
     hub = hub_with()
 
@@ -554,7 +560,7 @@ def test_a_start_by_somebody_else_is_as_good(wait: bool) -> None:
     assert (result["servers"][0]["state"], result.get("failed")) == ("ready", None)
 
 
-# What a refused look says of the request before it: nothing
+# A refused read says nothing about the request before it
 
 
 REFUSALS = [
@@ -566,7 +572,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["403", "404", "429"])
 @pytest.mark.parametrize("state", ["started", "stopped"])
-def test_a_look_that_is_refused_does_not_undo_the_request(refusal: Exception, state: str, clock: Clock) -> None:
+def test_a_refused_read_does_not_undo_the_request(refusal: Exception, state: str, clock: Clock) -> None:
     hub = hub_with(READY if state == "stopped" else None)
     hub.on_write = lambda *_request: hub.set_server(PENDING if state == "started" else STOPPING)
 
@@ -580,7 +586,7 @@ def test_a_look_that_is_refused_does_not_undo_the_request(refusal: Exception, st
 
 
 @pytest.mark.parametrize("state", ["started", "stopped"])
-def test_too_many_looks_are_no_reason_to_give_up(state: str) -> None:
+def test_a_429_for_a_read_is_no_reason_to_give_up(state: str) -> None:
     hub = hub_with(READY if state == "stopped" else None)
     hub.on_write = lambda *_request: hub.set_server(PENDING if state == "started" else STOPPING)
 

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_spawning and _claims: one starts a server while others start, restart, cancel or stop it, or the hub checks it."""
+"""_server/start and claim: others start, restart, cancel or stop the same server, or the hub checks it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubFailure, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import claim as _claims
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import claim as _claim
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _start
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stop
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.starts import NO_REASON, STOPPED
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import NO_REASON, STOPPED
 from support.fakes.scripted_hub import HUB, PENDING, READY, Clock, Model, StandInHub, hub_with
 
 OURS, THEIRS = {"profile": "cpu"}, {"profile": "gpu"}
@@ -30,13 +31,13 @@ RUNS = Invalid("The hub refuses POST.", "x", status=400, method="POST", reason="
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "PAUSE", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
-    monkeypatch.setattr(_spawning, "_QUICK", 0.05)
-    monkeypatch.setattr(_spawning, "_GRACE", 0.1)
-    monkeypatch.setattr(_claims, "_COMING", 0.05)
+    monkeypatch.setattr(_stop, "_ANSWER_WAIT", 0.05)
+    monkeypatch.setattr(_start, "_GRACE", 0.1)
+    monkeypatch.setattr(_claim, "_ANSWER_GRACE", 0.05)
 
 
 def perform(hub: StandInHub, state: str = "started", **more: Any) -> tuple[Model, str | None]:
-    """The result of the task for its one server, and the code of its failure."""
+    """Run the task. Return its answer for its one server, and the code of its failure."""
     wanted = ServerSpec("alice", "", state, **{"wait_timeout": 120.0, **more})
     flow = server_batch(hub, [wanted], lambda line: None, concurrency=1)  # type: ignore[arg-type]
     [item] = run(flow, check_mode=False)["servers"]
@@ -47,12 +48,12 @@ def methods(hub: StandInHub) -> list[str]:
     return [method for method, *_more in hub.writes]
 
 
-def ready(runner: int, options: Model | None = None) -> Model:
-    return {**READY, "started": f"2026-01-01T00:00:{runner:02}Z", "user_options": options}
+def ready_since(second: int, options: Model | None = None) -> Model:
+    return {**READY, "started": f"2026-01-01T00:00:{second:02}Z", "user_options": options}
 
 
-def starting(runner: int, options: Model | None = None) -> Model:
-    return {**PENDING, "started": f"2026-01-01T00:00:{runner:02}Z", "user_options": options}
+def starting_since(second: int, options: Model | None = None) -> Model:
+    return {**PENDING, "started": f"2026-01-01T00:00:{second:02}Z", "user_options": options}
 
 
 def stopped(options: Model | None = None) -> Model:
@@ -63,8 +64,8 @@ def failed(message: str) -> Model:
     return {"progress": 100, "failed": True, "message": message}
 
 
-def shows(hub: StandInHub, *servers: Model | None) -> Callable[[], None]:
-    """From the next look on it shows these, one a look, and the last one for good."""
+def show(hub: StandInHub, *servers: Model | None) -> Callable[[], None]:
+    """Have the hub show these servers, one at each read, and the last one from then on."""
     left = list(servers)
 
     def look() -> None:
@@ -74,13 +75,13 @@ def shows(hub: StandInHub, *servers: Model | None) -> Callable[[], None]:
     return look
 
 
-def answers(hub: StandInHub, *servers: Model | None, status: int = 202, error: Exception | None = None) -> None:
-    """To a start it says that, and shows these from then on."""
+def answer_starts(hub: StandInHub, *servers: Model | None, status: int = 202, error: Exception | None = None) -> None:
+    """Have the hub answer a start so, and show these servers from then on. A DELETE stops the server."""
     hub.status = status
 
     def written(method: str, *_request: Any) -> None:
         if method == "POST":
-            shows(hub, *servers)
+            show(hub, *servers)
             if error is not None:
                 raise error
         else:
@@ -89,8 +90,8 @@ def answers(hub: StandInHub, *servers: Model | None, status: int = 202, error: E
     hub.on_write = written
 
 
-def holds(hub: StandInHub, *servers: Model) -> None:
-    """It keeps a request to start waiting, shows the first of these meanwhile, and says "accepted" after two looks."""
+def hold_starts(hub: StandInHub, *servers: Model) -> None:
+    """Have the hub keep a request to start waiting until two reads have shown the first server, and accept it then."""
     hub.status = 202
 
     def written(*_request: Any) -> None:
@@ -98,7 +99,7 @@ def holds(hub: StandInHub, *servers: Model) -> None:
         seen = hub.looks + 2
         while hub.looks < seen:
             time.sleep(0.005)
-        shows(hub, *servers)
+        show(hub, *servers)
 
     hub.on_write = written
 
@@ -106,21 +107,21 @@ def holds(hub: StandInHub, *servers: Model) -> None:
 # Others start it with other options
 
 
-def test_a_restart_for_other_options_is_not_done_by_another_one_with_yet_others() -> None:
+def test_a_restart_by_others_with_yet_other_options_is_a_conflict() -> None:
     hub = hub_with()
-    shows(hub, ready(1), ready(2, THEIRS))
+    show(hub, ready_since(1), ready_since(2, THEIRS))
     item, code = perform(hub, on_options_change="restart", user_options=OURS)
     assert (code, item["changed"], hub.writes) == ("conflict", False, [])
     assert "another start came first, at 2026-01-01T00:00:02Z. They differ in profile." in item["reason"]
 
 
 @pytest.mark.parametrize("error", [None, RUNS])
-def test_a_dead_server_that_another_starts_with_other_options_is_not_ours(error: Exception | None) -> None:
-    hub = hub_with(ready(1))
+def test_a_dead_server_that_others_start_with_other_options_is_a_conflict(error: Exception | None) -> None:
+    hub = hub_with(ready_since(1))
     hub.answering = False
 
     def written(*_request: Any) -> None:
-        hub.set_server(ready(2, THEIRS))
+        hub.set_server(ready_since(2, THEIRS))
         hub.answering = True
         if error is not None:
             raise error
@@ -130,8 +131,8 @@ def test_a_dead_server_that_another_starts_with_other_options_is_not_ours(error:
     assert (code, item["changed"]) == ("conflict", False)
 
 
-def test_one_that_only_seemed_dead_may_have_other_options() -> None:
-    hub = hub_with(ready(1, THEIRS))
+def test_a_server_that_only_seemed_dead_may_have_other_options() -> None:
+    hub = hub_with(ready_since(1, THEIRS))
     hub.answering = False
 
     def written(*_request: Any) -> None:
@@ -143,14 +144,14 @@ def test_one_that_only_seemed_dead_may_have_other_options() -> None:
     assert (code, item["changed"], item["state"]) == (None, False, "ready")
 
 
-def test_a_dead_server_that_another_has_started_by_now_is_not_asked_for() -> None:
+def test_a_dead_server_that_others_have_started_gets_no_request() -> None:
     hub = hub_with()
-    shows(hub, ready(1), starting(2), ready(2))
+    show(hub, ready_since(1), starting_since(2), ready_since(2))
     probes: list[str] = []
 
     def answering(url: str) -> bool:
         probes.append(url)
-        return len(probes) > 2  # both of those of the plan fail
+        return len(probes) > 2  # both probes of the plan fail
 
     hub.answers = answering  # type: ignore[method-assign]
     item, code = perform(hub)
@@ -158,50 +159,50 @@ def test_a_dead_server_that_another_has_started_by_now_is_not_asked_for() -> Non
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_other_options_are_seen_while_it_starts(asks: bool) -> None:
-    """It is not waited for then, and not stopped in the end."""
-    hub = hub_with(None if asks else starting(1, THEIRS))
-    answers(hub, starting(1, THEIRS))
+def test_other_options_of_a_pending_start_are_a_conflict_at_once(asks: bool) -> None:
+    """The task does not wait for that start, and does not stop it."""
+    hub = hub_with(None if asks else starting_since(1, THEIRS))
+    answer_starts(hub, starting_since(1, THEIRS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"], methods(hub)) == ("conflict", False, ["POST"] if asks else [])
 
 
-def test_early_in_a_start_the_options_are_those_of_the_last_one() -> None:
+def test_the_options_that_the_hub_shows_early_in_a_start_are_not_compared() -> None:
     hub = hub_with(stopped(THEIRS))
     early = {**PENDING, "started": None, "user_options": THEIRS}
-    answers(hub, early, early, starting(1, OURS), ready(1, OURS))
+    answer_starts(hub, early, early, starting_since(1, OURS), ready_since(1, OURS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"]) == (None, True)
 
 
-def test_and_so_they_are_for_one_who_does_not_wait() -> None:
+def test_without_a_wait_the_options_early_in_a_start_are_not_compared_either() -> None:
     hub = hub_with(stopped(THEIRS))
     early = {**PENDING, "started": None, "user_options": THEIRS}
-    answers(hub, early, starting(1, OURS))
+    answer_starts(hub, early, starting_since(1, OURS))
     item, code = perform(hub, user_options=OURS, wait=False)
     assert (code, item["state"], item["user_options"]) == (None, "pending", OURS)
 
 
-# Its spawner changes the options
+# The spawner changes the options
 
 
-def test_what_a_spawner_makes_of_our_options_is_ours_where_the_hub_kept_us_waiting() -> None:
+def test_the_spawner_may_change_the_options_of_a_request_that_was_kept_waiting() -> None:
     hub = hub_with()
-    holds(hub, starting(1, THEIRS), ready(1, THEIRS))
+    hold_starts(hub, starting_since(1, THEIRS), ready_since(1, THEIRS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"], item["user_options"]) == (None, True, THEIRS)
 
 
-def test_and_where_ours_were_seen_before() -> None:
+def test_the_spawner_may_change_options_that_the_hub_has_shown() -> None:
     hub = hub_with()
-    answers(hub, starting(1, OURS), starting(1, THEIRS), ready(1, THEIRS))
+    answer_starts(hub, starting_since(1, OURS), starting_since(1, THEIRS), ready_since(1, THEIRS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"]) == (None, True)
 
 
-def test_where_nothing_tells_whose_it_is_both_are_named() -> None:
+def test_the_message_names_both_causes_if_the_starter_is_unknown() -> None:
     hub = hub_with()
-    answers(hub, ready(1, THEIRS))
+    answer_starts(hub, ready_since(1, THEIRS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"]) == ("conflict", False)
     assert "another start came first, at 2026-01-01T00:00:01Z, or its spawner has changed them." in item["reason"]
@@ -210,43 +211,41 @@ def test_where_nothing_tells_whose_it_is_both_are_named() -> None:
 # Others start it with the same options
 
 
-def test_who_is_told_500_while_another_s_start_is_pending_has_not_started_it() -> None:
+def test_a_500_while_another_start_is_pending_is_no_change() -> None:
     """With refresh_pre_spawn."""
     hub = hub_with()
-    answers(hub, starting(1, OURS), ready(1, OURS), error=UNHANDLED)
+    answer_starts(hub, starting_since(1, OURS), ready_since(1, OURS), error=UNHANDLED)
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"], item["state"]) == (None, False, "ready")
 
 
-def test_and_does_not_stop_it_where_it_is_late(clock: Clock) -> None:
+def test_a_500_while_another_start_is_pending_leaves_that_start_alone(clock: Clock) -> None:
     hub = hub_with()
-    answers(hub, starting(1, OURS), error=UNHANDLED)
+    answer_starts(hub, starting_since(1, OURS), error=UNHANDLED)
     item, code = perform(hub, user_options=OURS, wait_timeout=10.0)
     assert (code, item["changed"], item["state"], methods(hub)) == ("timeout", False, "pending", ["POST"])
 
 
 @pytest.mark.parametrize("options", [OURS, None])
-def test_the_failure_of_another_s_start_is_one_and_no_change(options: Model | None) -> None:
+def test_the_failure_of_a_start_by_others_is_a_failure_without_a_change(options: Model | None) -> None:
     hub = hub_with()
-    shows(hub, None, starting(1, OURS), starting(1, OURS), stopped(OURS))
+    show(hub, None, starting_since(1, OURS), starting_since(1, OURS), stopped(OURS))
     hub.last_stream = [failed("Spawn failed: no GPU is free")]
     item, code = perform(hub, user_options=options)
     assert (code, item["reason"], item["changed"], hub.writes) == ("spawn_failed", "no GPU is free", False, [])
 
 
-def test_the_failure_of_another_s_start_with_other_options_is_not_ours() -> None:
+def test_after_a_failed_start_by_others_with_other_options_the_task_starts_it() -> None:
     hub = hub_with()
-    shows(hub, PENDING, stopped(THEIRS))
+    show(hub, PENDING, stopped(THEIRS))
     hub.last_stream = [failed("Spawn failed: no GPU is free")]
-    hub.on_write = lambda *_request: shows(hub, ready(2, OURS))
+    hub.on_write = lambda *_request: show(hub, ready_since(2, OURS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"], methods(hub)) == (None, True, ["POST"])
 
 
 @pytest.mark.parametrize("created", ["2025-01-01T00:00:00Z", None])
-def test_who_starts_one_server_by_two_addresses_waits_for_the_other(
-    created: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lock_does_not_depend_on_the_hub_s_address(created: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
     @contextmanager
@@ -254,11 +253,11 @@ def test_who_starts_one_server_by_two_addresses_waits_for_the_other(
         names.append(name)
         yield
 
-    monkeypatch.setattr(_spawning, "hold_lock", hold_lock)
+    monkeypatch.setattr(_start, "hold_lock", hold_lock)
     for url in (HUB, "https://10.0.0.7/jhub/"):
         hub = hub_with(stopped(), created=created)
         hub.url = url
-        answers(hub, ready(1))
+        answer_starts(hub, ready_since(1))
         perform(hub)
     assert len(set(names)) == (1 if created else 2)
 
@@ -267,10 +266,10 @@ def test_who_starts_one_server_by_two_addresses_waits_for_the_other(
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_one_that_stops_while_it_is_looked_at_is_started(wait: bool) -> None:
+def test_a_server_that_stops_after_the_plan_is_started(wait: bool) -> None:
     hub = hub_with()
-    shows(hub, ready(1), None)
-    answers(hub, ready(2))
+    show(hub, ready_since(1), None)
+    answer_starts(hub, ready_since(2))
     hub.answering = wait
     probed: list[str] = []
     hub.answers = lambda url: not probed.append(url)  # type: ignore[method-assign,func-returns-value]
@@ -278,19 +277,19 @@ def test_one_that_stops_while_it_is_looked_at_is_started(wait: bool) -> None:
     assert (code, item["changed"], item["state"], methods(hub)) == (None, True, "ready", ["POST"])
 
 
-def test_a_start_of_another_that_is_cancelled_is_no_reason_not_to_ask() -> None:
+def test_a_start_by_others_that_is_cancelled_is_asked_for() -> None:
     hub = hub_with()
-    shows(hub, starting(1), starting(1), None)
+    show(hub, starting_since(1), starting_since(1), None)
     hub.last_stream = [failed("Spawn cancelled")]
-    answers(hub, ready(2))
+    answer_starts(hub, ready_since(2))
     item, code = perform(hub)
     assert (code, item["changed"], methods(hub)) == (None, True, ["POST"])
 
 
-def test_it_is_asked_for_so_often_and_no_more() -> None:
+def test_a_start_of_the_task_that_others_cancel_is_not_asked_for_again() -> None:
     hub = hub_with()
-    shows(hub, starting(1), None)
-    answers(hub, starting(2), None)
+    show(hub, starting_since(1), None)
+    answer_starts(hub, starting_since(2), None)
     item, code = perform(hub)
     assert (code, item["reason"], methods(hub)) == ("spawn_failed", STOPPED, ["POST"])
 
@@ -298,29 +297,27 @@ def test_it_is_asked_for_so_often_and_no_more() -> None:
 @pytest.mark.parametrize("state", ["restarted", "started"])
 @pytest.mark.parametrize("event", [[failed("Spawn cancelled")], []])
 @pytest.mark.parametrize("error", [UNHANDLED, None])
-def test_a_start_that_another_restart_ends_is_done_by_that(
-    state: str, event: list[Model], error: Exception | None
-) -> None:
-    hub = hub_with(ready(1) if state == "restarted" else None)
+def test_a_restart_by_others_replaces_the_task_s_start(state: str, event: list[Model], error: Exception | None) -> None:
+    hub = hub_with(ready_since(1) if state == "restarted" else None)
     hub.streams = [event]
-    answers(hub, starting(2), None, starting(3), ready(3), error=error)
+    answer_starts(hub, starting_since(2), None, starting_since(3), ready_since(3), error=error)
     item, code = perform(hub, state)
     assert (code, item["state"], item["changed"]) == (None, "ready", True)
     assert methods(hub) == (["DELETE", "POST"] if state == "restarted" else ["POST"])
 
 
-def test_the_options_of_that_are_compared() -> None:
-    hub = hub_with(ready(1))
-    holds(hub, starting(2, OURS), starting(2, OURS), starting(3, THEIRS))
+def test_the_options_of_a_restart_by_others_are_compared() -> None:
+    hub = hub_with(ready_since(1))
+    hold_starts(hub, starting_since(2, OURS), starting_since(2, OURS), starting_since(3, THEIRS))
     held = hub.on_write
     hub.on_write = lambda method, *more: hub.set_server(None) if method == "DELETE" else held(method, *more)
     item, code = perform(hub, "restarted", user_options=OURS)
     assert (code, item["changed"], methods(hub)) == ("conflict", True, ["DELETE", "POST"])
 
 
-def test_the_reason_of_an_earlier_start_is_not_that_of_a_newer_one() -> None:
+def test_a_newer_start_fails_with_its_own_reason() -> None:
     hub = hub_with()
-    answers(hub, starting(1), starting(1), starting(2), None)
+    answer_starts(hub, starting_since(1), starting_since(1), starting_since(2), None)
     hub.streams = [[failed("Spawn failed: the old reason")]]
     hub.last_stream = [failed("Spawn failed: the new reason")]
     item, code = perform(hub)
@@ -329,10 +326,10 @@ def test_the_reason_of_an_earlier_start_is_not_that_of_a_newer_one() -> None:
 
 @pytest.mark.parametrize("state", ["started", "restarted"])
 @pytest.mark.parametrize("missed", [0, 1])
-def test_a_start_that_runs_into_its_timeout_is_not_asked_for_again(state: str, missed: int) -> None:
-    """Also where one of the looks at it met a proxy's 502."""
-    hub = hub_with(ready(1) if state == "restarted" else None)
-    answers(hub, starting(2), starting(2), None)
+def test_a_start_that_exceeds_the_hub_s_timeout_is_not_asked_for_again(state: str, missed: int) -> None:
+    """Not even if a proxy has answered one of the reads with 502."""
+    hub = hub_with(ready_since(1) if state == "restarted" else None)
+    answer_starts(hub, starting_since(2), starting_since(2), None)
 
     def told() -> None:
         hub.proxy_answers += missed
@@ -342,22 +339,22 @@ def test_a_start_that_runs_into_its_timeout_is_not_asked_for_again(state: str, m
     assert (code, item["reason"], methods(hub).count("POST")) == ("spawn_failed", NO_REASON, 1)
 
 
-def test_a_start_that_cannot_be_cancelled_may_be_over_when_it_is_looked_at() -> None:
-    """JupyterHub 4 refuses to stop what is starting."""
-    hub = hub_with(ready(1))
+def test_a_start_that_cannot_be_cancelled_may_be_over_at_the_next_read() -> None:
+    """JupyterHub 4 refuses to stop a server that is starting."""
+    hub = hub_with(ready_since(1))
 
     def written(method: str, *_request: Any) -> None:
         if methods(hub) == ["DELETE"]:
             raise Invalid("The hub refuses DELETE.", "x", status=400, method=method, reason="alice is pending spawn")
-        hub.set_server(None if method == "DELETE" else ready(2))
+        hub.set_server(None if method == "DELETE" else ready_since(2))
 
     hub.on_write = written
     item, code = perform(hub, "restarted")
     assert (code, item["changed"], methods(hub)) == (None, True, ["DELETE", "DELETE", "POST"])
 
 
-def test_a_stop_that_is_refused_for_another_reason_is_told() -> None:
-    hub = hub_with(ready(1))
+def test_a_stop_that_is_refused_for_another_reason_fails() -> None:
+    hub = hub_with(ready_since(1))
 
     def written(method: str, *_request: Any) -> None:
         raise Invalid("The hub refuses DELETE.", "x", status=400, method=method)
@@ -367,21 +364,21 @@ def test_a_stop_that_is_refused_for_another_reason_is_told() -> None:
     assert (code, item["changed"], methods(hub)) == ("invalid", False, ["DELETE", "DELETE"])
 
 
-# The hub checks it, since it was started again
+# The hub checks the server, because the hub was restarted
 
 
 def test_a_server_that_is_checked_for_too_long_is_left_alone(clock: Clock) -> None:
     hub, began = hub_with(CHECKED), clock.now
     item, code = perform(hub, wait_timeout=5.0)
     assert (code, item["changed"], item["state"], hub.writes) == ("timeout", False, "pending", [])
-    assert "the hub has been restarted, and still checks whether it has outlived that" in item["reason"]
-    assert clock.now - began < 7  # the check is counted in
+    assert "the hub was restarted, and still checks whether the server has survived that" in item["reason"]
+    assert clock.now - began < 7  # the check counts as part of wait_timeout
 
 
-def test_one_that_turns_out_to_be_dead_is_started() -> None:
+def test_a_server_that_the_hub_s_check_finds_dead_is_started() -> None:
     hub = hub_with()
-    shows(hub, starting(1), CHECKED, CHECKED, None)
-    answers(hub, ready(2))
+    show(hub, starting_since(1), CHECKED, CHECKED, None)
+    answer_starts(hub, ready_since(2))
     item, code = perform(hub)
     assert (code, item["changed"], methods(hub)) == (None, True, ["POST"])
 
@@ -397,5 +394,5 @@ def test_a_stop_ends_in_time_while_the_hub_checks(state: str, clock: Clock) -> N
     hub.on_write = written
     item, code = perform(hub, state, wait_timeout=10.0)
     assert (code, methods(hub)) == ("timeout", ["DELETE"])
-    assert "still checks whether it has outlived that" in item["reason"]
+    assert "still checks whether the server has survived that" in item["reason"]
     assert clock.now - began < 13

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_accounts: which actions a user's present state asks for, that a deletion stops the servers first, and groups."""
+"""_user/flow: which actions a user's present state needs, the stop of servers before a deletion, and groups."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def perform(hub: StandInHub, state: str = "present", *, check_mode: bool = False
 
 
 class HubOfUsers(StandInHub):
-    """Does what it is asked."""
+    """A hub that carries out each request."""
 
     def __init__(self, model: Model | None, groups: Sequence[str] = ("g",), held: Sequence[str] = POWERFUL) -> None:
         super().__init__(model)
@@ -51,7 +51,7 @@ class HubOfUsers(StandInHub):
         self.held = list(held)
         self.others: list[str] = []
         self.asked: list[str] = []
-        """The groups and other users that were looked for."""
+        """The groups and other users that were read."""
 
     def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
         if path == ("users", self.name):
@@ -69,8 +69,8 @@ class HubOfUsers(StandInHub):
         if path.startswith("groups/"):
             group = path.split("/")[1]
             if path.endswith("/users"):
-                assert group in self.groups, "nobody joins a group that is not there"
-                assert self.model is not None, "nobody joins who is not there"
+                assert group in self.groups, "nobody joins a group that does not exist"
+                assert self.model is not None, "a user who does not exist joins no group"
                 self.model = {**self.model, "groups": [*self.model["groups"], group]}
             elif group in self.groups:
                 raise Conflict(f"Group {group} already exists.", "")
@@ -112,7 +112,7 @@ class HubOfUsers(StandInHub):
         ),
     ],
 )  # fmt: skip
-def test_what_a_present_state_asks_for(
+def test_the_actions_for_a_user_s_present_state(
     found: Model | None, state: str, admin: bool | None, verbs: list[str], writes: list[Any]
 ) -> None:
     checking, hub = HubOfUsers(found), HubOfUsers(found)
@@ -122,7 +122,7 @@ def test_what_a_present_state_asks_for(
     assert hub.writes == writes
     assert [action["verb"] for action in done["actions"]] == verbs
     assert done["changed"] is bool(verbs)
-    # What check mode promises is what is done, but for what only the hub knows.
+    # Check mode predicts what is done, except for what only the hub knows.
     assert {key: checked[key] for key in ("changed", "actions", "diff")} == {
         key: done[key] for key in ("changed", "actions", "diff")
     }
@@ -130,7 +130,7 @@ def test_what_a_present_state_asks_for(
     assert {key: checked["user"][key] for key in known} == {key: done["user"][key] for key in known}
     assert checked["user"].keys() == done["user"].keys()
     assert done["user"]["state"] == state
-    # And a second run finds nothing left to do.
+    # A second run finds nothing to do.
     assert perform(hub, state, admin=admin)["changed"] is False
 
 
@@ -140,7 +140,7 @@ def test_the_diff_of_a_change() -> None:
     assert diff["after"] == {"name": "alice", "state": "present", "admin": True, "groups": ["g"]}
 
 
-def test_what_the_token_may_not_read_is_not_guessed() -> None:
+def test_an_admin_right_that_the_token_may_not_read_is_a_missing_scope() -> None:
     hub = HubOfUsers({"name": "alice", "servers": {}})
     assert perform(hub)["user"]["admin"] is None
     with pytest.raises(MissingScope, match="admin"):
@@ -165,14 +165,16 @@ def test_a_user_whose_server_does_not_stop_is_not_deleted(monkeypatch: pytest.Mo
     assert lines == ["user 'alice': stopping the server of user 'alice'"]
 
 
-@pytest.mark.parametrize(("found", "state", "word"), [(None, "present", "not"), (ALICE, "absent", "still")])
-def test_a_hub_that_says_yes_and_does_nothing(found: Model | None, state: str, word: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "state", "outcome"), [(None, "present", "does not exist"), (ALICE, "absent", "still exists")]
+)
+def test_a_hub_that_accepts_a_change_and_does_nothing(found: Model | None, state: str, outcome: str) -> None:
     hub = StandInHub(found)
-    with pytest.raises(Conflict, match=f"is {word} there"):
+    with pytest.raises(Conflict, match=f"user 'alice' {outcome}"):
         perform(hub, state)
 
 
-def join(group: str, user: str = "alice") -> Any:
+def join_request(group: str, user: str = "alice") -> Any:
     return ("POST", f"groups/{group}/users", {"users": [user]})
 
 
@@ -184,26 +186,26 @@ CREATE_ALICE = ("POST", "users/alice", {"admin": False})
     [
         (ALICE, {"groups": ("g",)}, [], [], ["g"]),
         (ALICE, {"groups": ()}, [], [], ["g"]),
-        # Other memberships are left alone, and a name that is given twice is one.
-        (ALICE, {"groups": ("b", "b", "g")}, ["join"], [join("b")], ["b", "g"]),
+        # Other memberships are left alone, and a name that is given twice counts once.
+        (ALICE, {"groups": ("b", "b", "g")}, ["join"], [join_request("b")], ["b", "g"]),
         (
             ALICE, {"groups": ("new", "b"), "create_groups": True}, ["create", "join", "join"],
-            [("POST", "groups/new", None), join("new"), join("b")], ["b", "g", "new"],
+            [("POST", "groups/new", None), join_request("new"), join_request("b")], ["b", "g", "new"],
         ),
-        # Neither the user nor the group is there: the user comes first.
+        # Neither the user nor the group exists: the user is created first.
         (
             None, {"groups": ("new",), "create_groups": True}, ["create", "create", "join"],
-            [CREATE_ALICE, ("POST", "groups/new", None), join("new")], ["new"],
+            [CREATE_ALICE, ("POST", "groups/new", None), join_request("new")], ["new"],
         ),
-        (None, {"groups": ("b",)}, ["create", "join"], [CREATE_ALICE, join("b")], ["b"]),
+        (None, {"groups": ("b",)}, ["create", "join"], [CREATE_ALICE, join_request("b")], ["b"]),
         (
             ALICE, {"groups": ("b",), "admin": True}, ["change", "join"],
-            [("PATCH", "users/alice", {"admin": True}), join("b")], ["b", "g"],
+            [("PATCH", "users/alice", {"admin": True}), join_request("b")], ["b", "g"],
         ),
-        # A group of the user's name is another thing than the user.
+        # A group may have the same name as the user.
         (
             ALICE, {"groups": ("alice",), "create_groups": True}, ["create", "join"],
-            [("POST", "groups/alice", None), join("alice")], ["alice", "g"],
+            [("POST", "groups/alice", None), join_request("alice")], ["alice", "g"],
         ),
     ],
 )  # fmt: skip
@@ -222,29 +224,29 @@ def test_memberships(
     assert perform(hub, **wanted)["changed"] is False
 
 
-def test_a_member_costs_no_further_request() -> None:
+def test_a_member_needs_no_further_request() -> None:
     hub = HubOfUsers(ALICE)
     perform(hub, groups=("g",))
     assert (hub.looks, hub.asked) == (1, [])
 
 
-def test_groups_of_a_user_who_goes_play_no_part() -> None:
+def test_the_groups_of_a_user_to_delete_do_not_matter() -> None:
     hub = HubOfUsers(ALICE)
     assert perform(hub, "absent", groups=("none",), create_groups=True)["user"]["state"] == "absent"
     assert hub.writes == [("DELETE", "users/alice", None)]
 
 
-def test_a_group_that_is_not_there() -> None:
+def test_a_group_that_does_not_exist() -> None:
     for found in (ALICE, None):
         hub = HubOfUsers(found)
         with pytest.raises(NotFound, match="no group 'none'") as error:
             perform(hub, groups=("none",))
         assert "create_groups" in error.value.hint
-        assert hub.writes == []  # and no user without their groups either
+        assert hub.writes == []  # and no user is created without their groups
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
-def test_a_name_that_no_group_has_is_told_before_any_request(name: str) -> None:
+def test_an_impossible_name_of_a_group_fails_before_the_first_request(name: str) -> None:
     hub = HubOfUsers(ALICE)
     with pytest.raises(Invalid):
         perform(hub, groups=("g", name), create_groups=True)
@@ -258,14 +260,12 @@ def test_a_name_that_no_group_has_is_told_before_any_request(name: str) -> None:
         (("b",), ["groups!group=other", "read:groups:name"], "'groups' for group 'b'"),
         (("new",), ["groups", "read:groups:name"], "'admin:groups' for group 'new'"),
         (("new",), ["groups", "read:groups:name", "admin:groups!group=other"], "'admin:groups' for group 'new'"),
-        # What the token may not see is not taken for missing, even if it may see another one.
+        # A group that the token may not see may exist, even if the token may see another group.
         (("new",), ["groups", "admin:groups"], "may not see group 'new'"),
         (("new",), ["groups", "admin:groups", "read:groups:name!group=other"], "may not see group 'new'"),
     ],
 )
-def test_what_the_token_may_not_do_is_told_before_anything_is_written(
-    groups: tuple[str, ...], held: list[str], says: str
-) -> None:
+def test_missing_scopes_fail_before_anything_is_written(groups: tuple[str, ...], held: list[str], says: str) -> None:
     for check_mode in (True, False):
         hub = HubOfUsers(None, ["b"], held)
         with pytest.raises(MissingScope, match=says):
@@ -273,12 +273,12 @@ def test_what_the_token_may_not_do_is_told_before_anything_is_written(
         assert hub.writes == []
 
 
-def test_scopes_for_one_group_do_for_it() -> None:
+def test_scopes_for_one_group_are_enough_for_it() -> None:
     hub = HubOfUsers(ALICE, [], ["groups!group=new", "admin:groups!group=new", "read:groups:name!group=new"])
     assert perform(hub, groups=("new",), create_groups=True)["user"]["groups"] == ["g", "new"]
 
 
-def test_memberships_that_may_not_be_read_are_not_taken_for_none() -> None:
+def test_memberships_that_the_token_may_not_read_are_a_missing_scope() -> None:
     hub = HubOfUsers({"name": "alice", "admin": False})
     with pytest.raises(MissingScope, match="groups of user 'alice'"):
         perform(hub, groups=("g",))
@@ -286,7 +286,7 @@ def test_memberships_that_may_not_be_read_are_not_taken_for_none() -> None:
     assert perform(hub)["user"]["groups"] is None
 
 
-def test_what_the_token_may_not_read_is_not_foretold_either() -> None:
+def test_check_mode_does_not_predict_what_the_token_may_not_read() -> None:
     found = {"name": "alice", "groups": []}
     checked = perform(HubOfUsers(found), groups=("g",), check_mode=True)
     assert checked["diff"]["after"]["admin"] is None
@@ -296,7 +296,7 @@ def test_what_the_token_may_not_read_is_not_foretold_either() -> None:
     assert checked["diff"]["after"]["groups"] is None
 
 
-def test_a_group_that_somebody_else_creates_meanwhile() -> None:
+def test_a_group_that_others_create_after_the_plan() -> None:
     hub = HubOfUsers(ALICE, [])
     flow = UserFlow(hub, UserSpec("alice", "present", groups=("new",), create_groups=True), print)  # type: ignore[arg-type]
     plan = flow.plan()
@@ -304,8 +304,8 @@ def test_a_group_that_somebody_else_creates_meanwhile() -> None:
     assert flow.apply(plan).answer["user"]["groups"] == ["g", "new"]
 
 
-def test_another_user_is_not_put_into_the_group() -> None:
-    """A hub changes the names of whom it adds to a group to lower case, and of nobody else."""
+def test_a_name_with_capitals_does_not_add_another_user_to_the_group() -> None:
+    """A hub changes the names of users that it adds to a group to lower case, and no other names."""
 
     def perform_as_written(*others: str) -> HubOfUsers:
         hub = HubOfUsers({**ALICE, "name": "Alice"}, ["b"])
@@ -315,18 +315,18 @@ def test_another_user_is_not_put_into_the_group() -> None:
 
     with pytest.raises(Conflict, match="user 'alice' into the groups in place of user 'Alice'"):
         perform_as_written("alice")
-    # An authenticator may have names with capitals: the hub will say whether it does.
-    assert perform_as_written().writes == [join("b", "Alice")]
+    # An authenticator may have names with capitals. The hub answers whether it has.
+    assert perform_as_written().writes == [join_request("b", "Alice")]
 
 
-def test_a_hub_that_says_yes_and_lets_nobody_join() -> None:
+def test_a_hub_that_accepts_a_membership_and_ignores_it() -> None:
     hub = HubOfUsers(ALICE, ["b"])
     hub.on_write = lambda *_request: None
     with pytest.raises(Conflict, match="user 'alice' is not in group 'b'"):
         perform(hub, groups=("g", "b"))
 
 
-def test_a_hub_that_refuses_tells_why_in_its_own_words() -> None:
+def test_the_hub_s_own_words_for_a_refusal_are_kept() -> None:
     hub = HubOfUsers(ALICE, ["b"])
 
     def refuse(*_request: Any) -> None:
@@ -339,11 +339,11 @@ def test_a_hub_that_refuses_tells_why_in_its_own_words() -> None:
     assert (error.value.status, error.value.method) == (400, "POST")
 
 
-# Others who do the same at the same moment
+# Others do the same at the same time
 
 
-def with_another(hub: HubOfUsers, method: str, error: Exception, model: Model | None) -> HubOfUsers:
-    """The first such request comes after another's, which has left this of the user."""
+def be_late_for(hub: HubOfUsers, method: str, error: Exception, model: Model | None) -> HubOfUsers:
+    """Have somebody else be faster than the first such request: it fails, and the user is this model now."""
     done = iter((True,))
 
     def write(*request: Any) -> None:
@@ -360,30 +360,30 @@ THERE = Conflict("User alice already exists.", "", status=409, method="POST")
 GONE = NotFound("The hub has no user 'alice'.", "", status=404, method="DELETE")
 
 
-def test_somebody_else_was_first_to_create_the_user() -> None:
-    hub = with_another(HubOfUsers(None), "POST", THERE, {**ALICE, "groups": []})
+def test_a_user_that_others_create_first() -> None:
+    hub = be_late_for(HubOfUsers(None), "POST", THERE, {**ALICE, "groups": []})
     result = perform(hub, groups=("g",))
     assert (result["user"]["state"], result["user"]["groups"]) == ("present", ["g"])
     assert [action["verb"] for action in result["actions"]] == ["join"]
-    hub = with_another(HubOfUsers(None), "POST", THERE, ALICE)
+    hub = be_late_for(HubOfUsers(None), "POST", THERE, ALICE)
     result = perform(hub)
     assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "present")
 
 
-def test_and_not_as_it_is_to_be() -> None:
-    hub = with_another(HubOfUsers(None), "POST", THERE, ALICE)
+def test_a_user_that_others_create_first_with_another_right() -> None:
+    hub = be_late_for(HubOfUsers(None), "POST", THERE, ALICE)
     result = perform(hub, admin=True)
     assert (result["changed"], result["user"]["admin"]) == (True, True)
     assert [request[0] for request in hub.writes] == ["POST", "PATCH"]
 
 
 @pytest.mark.parametrize("error", [GONE, HubFailure("The hub failed with 500.", "", status=500, method="DELETE")])
-def test_somebody_else_was_first_to_delete_the_user(error: Exception) -> None:
-    result = perform(with_another(HubOfUsers(ALICE), "DELETE", error, None), "absent")
+def test_a_user_that_others_delete_first(error: Exception) -> None:
+    result = perform(be_late_for(HubOfUsers(ALICE), "DELETE", error, None), "absent")
     assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "absent")
 
 
-def test_the_user_is_deleted_by_somebody_else_while_it_is_looked_at() -> None:
+def test_a_user_that_others_delete_during_the_plan() -> None:
     hub = HubOfUsers(ALICE)
 
     def looked() -> None:
@@ -395,7 +395,7 @@ def test_the_user_is_deleted_by_somebody_else_while_it_is_looked_at() -> None:
     assert (result["changed"], result["user"]["state"], hub.writes) == (False, "absent", [])
 
 
-def test_a_deletion_that_fails_is_no_success() -> None:
+def test_a_deletion_that_fails() -> None:
     error = HubFailure("The hub failed with 500.", "", status=500, method="DELETE")
     with pytest.raises(HubFailure):
-        perform(with_another(HubOfUsers(ALICE), "DELETE", error, ALICE), "absent")
+        perform(be_late_for(HubOfUsers(ALICE), "DELETE", error, ALICE), "absent")
