@@ -6,37 +6,42 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: printable
-short_description: Text that others wrote, for people to read
+short_description: Show text that somebody else wrote
 version_added: 1.0.0
 description:
-  - Control characters and line ends become escapes, and a text that is too long is cut.
-  - Such a text can neither begin a line of its own on the screen nor write over others.
-  - The role's own. It changes with the roles and without notice, so do not use it elsewhere.
+  - Replaces control characters and line ends with escapes, and shortens a long text.
+  - A user of the hub chooses the names of servers, and a spawner the reason of a failure. After this filter such a text
+    cannot begin a new line of the output or send commands to the terminal.
 author:
   - hubops.jupyterhub contributors (@hubops)
 positional: longest
 options:
   _input:
     description:
-      - The text.
+      - The text. The filter turns any other value into text.
     type: raw
     required: true
   longest:
     description:
-      - How many characters of it are shown.
+      - How many characters the filter keeps.
     type: int
     default: 2000
 """
 
 EXAMPLES = r"""
-- name: Show what the hub says that it is
+- name: List the running servers
+  hubops.jupyterhub.hub_info:
+    gather: [servers]
+  register: answer
+
+- name: Show their names
   ansible.builtin.debug:
-    msg: "{{ answer.hub.version | hubops.jupyterhub.printable(300) }}"
+    msg: "{{ answer.servers | map(attribute='server_name') | map('hubops.jupyterhub.printable', 300) | join(', ') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The text in one line.
+  description: The text, in one line.
   type: str
 """
 

@@ -22,6 +22,7 @@ FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.name != "__init__.
 UTILS = [path for path in FILES if path.relative_to(PLUGINS).parts[0] in ("module_utils", "plugin_utils")]
 MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name != "__init__.py")
 FILTERS = [path for path in FILES if path.parent.name == "filter"]
+PUBLIC_FILTERS = {"printable"}
 
 KNOW_ANSIBLE = ("module_utils._ansible", "plugin_utils._action")
 NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user")
@@ -63,6 +64,11 @@ def ids(paths: list[Path]) -> list[Any]:
     return [pytest.param(path, id=name_of(path)) for path in paths]
 
 
+def is_private(path: Path) -> bool:
+    """Whether ansible-doc leaves a plugin's file out of its lists."""
+    return path.stem.startswith("__")
+
+
 def may_import(user: str, used: str) -> bool:
     """The four rules of the house, for two files of the collection by their names."""
     kind, folder, *_rest = [*user.split("."), ""]
@@ -83,7 +89,7 @@ def may_import(user: str, used: str) -> bool:
 
 def test_the_house_is_found() -> None:
     assert len(MODULES) >= 5
-    assert len(FILTERS) >= 3
+    assert {path.stem for path in FILTERS if not is_private(path)} == PUBLIC_FILTERS
     assert ours(PLUGINS / "module_utils/_user/flow.py") >= {"module_utils._server.model", "module_utils._hub.client"}
     assert {path.name for path in (PLUGINS / "module_utils").iterdir() if path.is_dir()} - {"__pycache__"} == {
         "_hub", "_path", *NOUNS,
@@ -115,20 +121,33 @@ def test_an_action_only_names_its_module_s_program(path: Path) -> None:
     assert action.ActionModule.module is importlib.import_module(f"{PACKAGE}.modules.{path.stem}").MODULE
 
 
-@pytest.mark.parametrize("path", ids(FILTERS))
-def test_a_filter_only_names_a_function_of_the_role_s(path: Path) -> None:
-    """It has the name of its file, and takes the options that it documents, in that order."""
-    [decisions] = ours(path)
-    assert decisions == "module_utils._hub.errors" or decisions.startswith("plugin_utils._roles.")
+@pytest.mark.parametrize("path", ids([path for path in FILTERS if not is_private(path)]))
+def test_a_public_filter_documents_the_options_that_it_takes(path: Path) -> None:
     source = importlib.import_module(f"{PACKAGE}.filter.{path.stem}")
     documentation = yaml.safe_load(source.DOCUMENTATION)
     [(name, function)] = source.FilterModule().filters().items()
     assert name == path.stem == documentation["name"]
-    assert function.__module__ == f"{PACKAGE}.{decisions}"
-    assert "The role's own." in str(documentation["description"])
+    assert [function.__module__] == [f"{PACKAGE}.{used}" for used in ours(path)]
     taken = list(inspect.signature(function).parameters)
     assert ["_input", *taken[1:]] == list(documentation["options"])
     assert documentation.get("positional") == (", ".join(taken[1:]) or None)
+
+
+@pytest.mark.parametrize("path", ids([path for path in FILTERS if is_private(path)]))
+def test_a_private_filter_names_its_role_and_a_function_of_the_role_s(path: Path) -> None:
+    """`__verify.py` has the filters `_verify_...`, which are functions of `_roles/verify*.py`, and no DOCUMENTATION.
+
+    `__roles.py` has those that several roles use.
+    """
+    source = importlib.import_module(f"{PACKAGE}.filter.{path.stem}")
+    role = path.stem.removeprefix("__")
+    home = "checks" if role == "roles" else role
+    assert role == "roles" or (PLUGINS.parent / "roles" / role).is_dir()
+    for name, function in source.FilterModule().filters().items():
+        assert name.startswith(f"_{role}")
+        assert function.__module__.startswith(f"{PACKAGE}.plugin_utils._roles.{home}")
+        assert function.__doc__
+    assert not hasattr(source, "DOCUMENTATION")
 
 
 @pytest.mark.parametrize("path", ids(UTILS))

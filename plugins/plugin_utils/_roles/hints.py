@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person set, by the name under which the person set it: a role's variables in place of its tasks' options."""
+"""Failures in a role name the role's variables, which the user has set, in place of the options of its tasks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VARIABLES: dict[str, dict[str, str]] = {
         **_CONNECTION,
         **_prefixed("verify", "api_token", "server_name", "user_options", "wait_timeout"),
         "with timeout": "with verify_code_timeout",
-        # The role starts its own server, and leaves one alone that was started by somebody else.
+        # The role starts its own server and does not touch a server that somebody else started.
         "Run this again with on_options_change: restart, or stop the server first.": (
             "Let no two runs use this account at the same time, or set verify_stop_running."
         ),
@@ -32,7 +32,7 @@ VARIABLES: dict[str, dict[str, str]] = {
         **_CONNECTION,
         **_prefixed("service_account", "expires_in", "renew_before", "overlap", "create_groups", "on_lost"),
         "api_token": "service_account_admin_token",
-        # The role has no such option: on_lost does the same once, and is taken back.
+        # The role has no option rotate. on_lost: replace does the same; the user sets it for one run.
         "rotate: true or on_lost": "service_account_on_lost",
         "Give path or secret": "Give service_account_token_path or service_account_secret",
         "Give path": "Give service_account_token_path",
@@ -52,12 +52,12 @@ VARIABLES: dict[str, dict[str, str]] = {
         "concurrency": "idle_culler_concurrency",
     },
 }  # fmt: skip
-"""By role, what stands in a failure's sentences for an option, and the variable for it. Where an option is a word of
-the language, too, it is only meant beside these others."""
+"""By role: how the sentences of a failure name an option, and the variable for it. An option that is also an English
+word has the words beside it that make it unambiguous."""
 
 
 def named_in(role: str, result: dict[str, Any]) -> dict[str, Any]:
-    """A failed task's result with the variables of the role that it is a task of. Data stay as they are."""
+    """The result of a failed task of the role, with variables in its sentences. Data stay as they are."""
     variables = VARIABLES.get(role)
     if not variables:
         return result

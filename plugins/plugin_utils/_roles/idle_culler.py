@@ -1,11 +1,8 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role idle_culler decides: what is wrong with its variables, and what a hub must know of a service that
-culls, or systemd of a timer.
-
-No secret passes through here.
-
+"""What the role idle_culler decides: what is wrong with its variables, what it writes for a hub or for systemd, and
+what it reports of a pass. No secret passes through here.
 """
 
 from __future__ import annotations
@@ -21,13 +18,14 @@ from ...module_utils._cull.policy import Limits, MaxCulls, Policy, Rule
 from ...module_utils._hub.connection import normalize_hub_url, parse_duration
 from ...module_utils._hub.errors import Invalid
 from ...module_utils._hub.scopes import CULL, CULL_USERS
-from .service_account import is_true
+from .checks import configuration_files, given, is_true, one_line
 
-_NOT_THE_PEER_S = {
+_MISSING_OPTIONS = {
     "rules": "It has one limit for everybody",
-    "exclude_users": "It spares nobody by name",
-    "max_culls": "It culls whatever is idle, however much that is",
+    "exclude_users": "It excludes nobody by name",
+    "max_culls": "It culls everything that is idle",
 }
+"""Options of hub_cull that jupyterhub-idle-culler does not have, with what it does instead."""
 _SWITCHES = {
     "cull_users": False,
     "cull_admin_users": True,
@@ -35,11 +33,11 @@ _SWITCHES = {
     "cull_named_servers": True,
     "remove_named_servers": False,
 }
-"""Those of hub_cull, which jupyterhub-idle-culler has, too, with the same meaning if nothing is said."""
+"""The switches of hub_cull, with their defaults. jupyterhub-idle-culler has the same."""
 _CONCURRENCY = 10
-"""The same of jupyterhub-idle-culler."""
+"""The default of jupyterhub-idle-culler."""
 _FOLDER = "lookup('ansible.builtin.env', 'CREDENTIALS_DIRECTORY')"
-"""Where systemd puts files for a service whose user could not read them."""
+"""Where systemd puts files for a service whose user cannot read them."""
 _FILES = ("ca_path", "client_cert", "client_key")
 _PATHS = ("unit_folder", "token_path", "variables_path", "ansible_playbook")
 RULE = {
@@ -48,32 +46,32 @@ RULE = {
     ),
     "keep": False,
 }
-"""All keys of a rule, as hub_cull has them where they are left out."""
+"""All keys of a rule, with the defaults of hub_cull."""
 _ROLE_NAME = re.compile(r"[a-z][a-z0-9._~-]{1,253}[a-z0-9]")
 _UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Settings = Mapping[str, Any]
-"""The role's variables by their names without ``idle_culler_``; ``policy`` has those that are options of hub_cull, and
-``connection`` those that are the other roles', too, by their names without ``hub_``."""
+"""The role's variables by their names without ``idle_culler_``. Besides, ``policy`` has the options of hub_cull,
+``connection`` the options that reach the hub, empty where the user sets none, and ``url`` the hub's address."""
 
 
-# What is wrong with them
+# What is wrong with the variables
 
 
 def complaints(settings: Settings) -> list[str]:
-    """What is wrong with the variables of this ``mode``, a sentence each and what to do about it.
+    """What is wrong with the variables of this ``mode``, a sentence each with what to do next.
 
-    Those of a pass are hub_cull's to look at.
+    The variables of a pass are options of hub_cull, which checks them.
     """
-    checks = {"managed": _of_the_service, "timer": _of_the_timer}
+    checks = {"managed": _check_service, "timer": _check_timer}
     if settings["mode"] not in checks:
         return []
-    return [*_of_their_kinds(settings)] or [*checks[settings["mode"]](settings)]
+    return [*_check_types(settings)] or [*checks[settings["mode"]](settings)]
 
 
-def _of_their_kinds(settings: Settings) -> Iterator[str]:
-    """What Ansible lets pass, or cannot know: it takes a text for a dictionary, and null for anything."""
+def _check_types(settings: Settings) -> Iterator[str]:
+    """Values that Ansible's argument specification accepts: text for a dictionary, and null for any type."""
     policy = settings["policy"]
     if policy["idle_timeout"] in (None, ""):
         yield "idle_culler_idle_timeout is empty. Give it a time such as 1h, or leave it out for 10m."
@@ -87,15 +85,15 @@ def _of_their_kinds(settings: Settings) -> Iterator[str]:
             yield f"idle_culler_{option} is '{policy[option]}'. Give a number of 1 or more."
 
 
-def _of_the_service(settings: Settings) -> Iterator[str]:
+def _check_service(settings: Settings) -> Iterator[str]:
     policy = settings["policy"]
     if not settings["config_path"] and not settings["values_path"]:
         yield "There is nothing to write. Set idle_culler_config_path, idle_culler_values_path, or both."
-    for option, why in _NOT_THE_PEER_S.items():
+    for option, why in _MISSING_OPTIONS.items():
         if policy[option]:
             yield (
-                f"jupyterhub-idle-culler, which the hub is to run, knows no {option}. {why}: leave "
-                f"idle_culler_{option} out, or choose another idle_culler_mode."
+                f"jupyterhub-idle-culler, which the hub runs, knows no {option}. {why}. Leave idle_culler_{option} "
+                "out, or choose another idle_culler_mode."
             )
     if _is_never(policy["idle_timeout"]):
         yield (
@@ -107,28 +105,28 @@ def _of_the_service(settings: Settings) -> Iterator[str]:
     except Invalid as error:
         yield f"{error.message} {error.hint}"
     else:
-        off = [f"idle_culler_{switch}" for switch in _of_kinds(policy) if not policy[switch]]
+        off = [f"idle_culler_{switch}" for switch in _switches_of_one_limit(policy) if not policy[switch]]
         if off and limits.max_age:
             yield (
-                f"jupyterhub-idle-culler culls by age whatever {' and '.join(off)} may say. Leave idle_culler_max_age "
-                "out, or choose another idle_culler_mode, where both limits mind it."
+                f"jupyterhub-idle-culler ignores {' and '.join(off)} when it culls by age. Leave idle_culler_max_age "
+                "out, or choose another idle_culler_mode, where the switches count for both limits."
             )
     if settings["every"]:
-        yield from _of_a_duration("every", settings["every"])
+        yield from _check_duration("every", settings["every"])
     if not _ROLE_NAME.fullmatch(str(settings["service"])):
         yield (
-            f"idle_culler_service is '{settings['service']}', and the hub is to have a role of that name. Give it 3 to "
-            "255 of a-z, 0-9 and hyphens, with a letter first."
+            f"idle_culler_service is '{settings['service']}', and the hub gets a role of that name. Give it 3 to 255 "
+            "of a-z, 0-9 and hyphens, with a letter first."
         )
     if settings["service_url"] and not re.fullmatch(r"https?://[^/\s]+/\S+", settings["service_url"]):
         yield (
             f"idle_culler_service_url is '{settings['service_url']}'. Give the address of the hub's API, such as "
             "http://localhost:8081/hub/api."
         )
-    yield from _of_the_environment(settings)
+    yield from _check_environment(settings)
 
 
-def _of_the_timer(settings: Settings) -> Iterator[str]:
+def _check_timer(settings: Settings) -> Iterator[str]:
     policy = settings["policy"]
     try:
         limits = _limits(policy)
@@ -138,59 +136,59 @@ def _of_the_timer(settings: Settings) -> Iterator[str]:
             MaxCulls.parse(str(policy["max_culls"]))
     except Invalid as error:
         yield f"{error.message} {error.hint}"
-    yield from _of_a_duration("stop_timeout", policy["stop_timeout"])
+    yield from _check_duration("stop_timeout", policy["stop_timeout"])
     if settings["connection"]["request_timeout"]:
-        yield from _of_a_duration("request_timeout", settings["connection"]["request_timeout"], "hub_")
+        yield from _check_duration("request_timeout", settings["connection"]["request_timeout"], "hub_")
     if _is_never(policy["idle_timeout"]) and not settings["every"] and not settings["calendar"]:
-        yield "Nothing says how often there is a pass. Set idle_culler_every or idle_culler_calendar."
+        yield "No variable says how often to cull. Set idle_culler_every or idle_culler_calendar."
     if settings["every"] and settings["calendar"]:
         yield "idle_culler_every and idle_culler_calendar are both given. Leave one of them out."
     elif settings["every"]:
-        yield from _of_a_duration("every", settings["every"])
+        yield from _check_duration("every", settings["every"])
     elif not str(settings["calendar"]).isprintable():
-        yield "idle_culler_calendar has more than one line. Write it as systemd has it, such as Mon..Fri 20:00."
+        yield "idle_culler_calendar has more than one line. Write it as systemd does, such as Mon..Fri 20:00."
     if not _is_zero(settings["randomized_delay"]):
-        yield from _of_a_duration("randomized_delay", settings["randomized_delay"])
+        yield from _check_duration("randomized_delay", settings["randomized_delay"])
     if not _UNIT_NAME.fullmatch(str(settings["unit"])):
         yield (
             f"idle_culler_unit is '{settings['unit']}'. Give the units a name of letters, digits, hyphens, dots and "
             "underscores."
         )
     paths = {f"idle_culler_{name}": settings[name] for name in _PATHS}
-    for name, path in {**paths, **{f"hub_{file}": path for file, path in _files(settings).items()}}.items():
+    for name, path in {**paths, **{f"hub_{file}": path for file, path in _connection_files(settings).items()}}.items():
         if not re.match(r"/.", str(path)) or not str(path).isprintable():
             yield f"{name} is '{path}'. Give the whole path of a file on this host, with a slash first."
     if re.search(r"""["'\\]""", str(settings["ansible_playbook"])):
-        # Not even within quotes of systemd's own.
+        # systemd does not start such a program even if its path is quoted.
         yield (
             f"idle_culler_ansible_playbook is '{settings['ansible_playbook']}', and systemd starts no program whose "
             "path has quotes or backslashes. Give it another path."
         )
     try:
-        normalize_hub_url(str(settings["connection"]["url"]))
+        normalize_hub_url(str(settings["url"]))
     except Invalid as error:
         yield f"{error.message} {error.hint}"
-    yield from _of_the_environment(settings)
+    yield from _check_environment(settings)
 
 
 def _limits(policy: Mapping[str, Any]) -> Limits:
     return Limits.from_options({**policy, "max_age": policy["max_age"] or "never"}, prefix="idle_culler_")
 
 
-def _of_kinds(policy: Mapping[str, Any]) -> tuple[str, ...]:
-    """The switches that jupyterhub-idle-culler minds for one limit only."""
+def _switches_of_one_limit(policy: Mapping[str, Any]) -> tuple[str, ...]:
+    """The switches that jupyterhub-idle-culler applies to idle_timeout and not to max_age."""
     kinds = ("cull_default_servers", "cull_named_servers")
     return (*kinds, "cull_admin_users") if policy["cull_users"] else kinds
 
 
-def _of_a_duration(option: str, value: Any, prefix: str = "idle_culler_") -> Iterator[str]:
+def _check_duration(option: str, value: Any, prefix: str = "idle_culler_") -> Iterator[str]:
     try:
         parse_duration(value, prefix + option)
     except Invalid as error:
         yield f"{error.message} {error.hint}"
 
 
-def _of_the_environment(settings: Settings) -> Iterator[str]:
+def _check_environment(settings: Settings) -> Iterator[str]:
     for name, value in settings["environment"].items():
         if not _VARIABLE.fullmatch(str(name)):
             yield f"idle_culler_environment has '{name}'. Give it names of letters, digits and underscores."
@@ -198,36 +196,37 @@ def _of_the_environment(settings: Settings) -> Iterator[str]:
             yield f"idle_culler_environment has more than one line for '{name}'. Give it one."
 
 
-# What a hub must know of its service
+# The service of a hub
 
 
 def service(settings: Settings) -> dict[str, Any]:
-    """The Hub-managed service: ``scopes`` for its role, and what its command says after the program's name.
+    """The Hub-managed service: the ``scopes`` of its role and the ``arguments`` of jupyterhub-idle-culler.
 
-    That is ``arguments``, and those that the chart of Zero to JupyterHub needs besides, ``chart_arguments``.
+    The chart of Zero to JupyterHub needs the address, too: ``chart_arguments``.
     """
     policy = settings["policy"]
-    # A value is part of its option, and words are parted by hyphens: the peer fails or ignores it otherwise.
-    arguments: dict[str, Any] = {"timeout": _whole(policy["idle_timeout"]), "cull-every": every(settings)}
+    # --name=value, with hyphens in the name: jupyterhub-idle-culler fails with, or ignores, any other form.
+    idle_timeout = _whole_seconds(policy["idle_timeout"])
+    arguments: dict[str, Any] = {"timeout": idle_timeout, "cull-every": pass_interval(settings)}
     max_age = _limits(policy).max_age
     if max_age:
         arguments["max-age"] = math.ceil(max_age)
     arguments |= {
         switch.replace("_", "-"): str(policy[switch]).lower()
-        for switch, usual in _SWITCHES.items()
-        if policy[switch] is not usual
+        for switch, default in _SWITCHES.items()
+        if policy[switch] is not default
     }
     if int(policy["concurrency"]) != _CONCURRENCY:
         arguments["concurrency"] = int(policy["concurrency"])
     arguments["api-page-size"] = int(policy["page_size"])
     if settings["internal_certs_location"]:
         arguments |= {"ssl-enabled": "true", "internal-certs-location": settings["internal_certs_location"]}
-    # With a slash at its end, the peer asks for /hub/api//users, which is no page of the hub.
+    # With a slash at its end, jupyterhub-idle-culler asks for /hub/api//users, which the hub does not have.
     url = (settings["service_url"] or "").rstrip("/")
     return {
         "scopes": list(CULL_USERS if policy["cull_users"] else CULL),
         "arguments": _options({**arguments, **({"url": url} if url else {})}),
-        "chart_arguments": _options({**arguments, "url": url or _in_the_hub_s_pod(settings["connection"]["url"])}),
+        "chart_arguments": _options({**arguments, "url": url or _url_in_pod(settings["url"])}),
     }
 
 
@@ -235,43 +234,54 @@ def _options(arguments: Mapping[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in arguments.items()]
 
 
-def _in_the_hub_s_pod(hub_url: str) -> str:
-    """The API without the cluster's network between, whose policies may forbid the hub to speak to itself."""
+def _url_in_pod(hub_url: str) -> str:
+    """The API by localhost. The policies of the cluster's network may forbid the hub to connect to itself."""
     path = urlsplit(normalize_hub_url(hub_url)).path if hub_url else "/"
     return f"http://localhost:8081{path}hub/api"
 
 
-# What systemd must know of its timer
+def files(settings: Settings) -> list[dict[str, str]]:
+    """The files of the service to write, with the next step for each."""
+    return configuration_files("idle_culler.py.j2", settings, "Until then the hub culls as it did before.")
 
 
-def every(settings: Settings) -> int:
-    """Seconds from one pass to the next: half of ``idle_timeout``, where nothing is said."""
-    # Not 0: the peer dies of it, and systemd would not pause.
-    return _whole(settings["every"]) if settings["every"] else max(1, _whole(settings["policy"]["idle_timeout"]) // 2)
+# The timer of systemd
+
+
+def pass_interval(settings: Settings) -> int:
+    """Seconds from one pass to the next: half of ``idle_timeout`` if ``every`` is empty."""
+    # Not 0: jupyterhub-idle-culler crashes, and systemd does not pause.
+    if settings["every"]:
+        return _whole_seconds(settings["every"])
+    return max(1, _whole_seconds(settings["policy"]["idle_timeout"]) // 2)
 
 
 def unit(settings: Settings) -> dict[str, Any]:
-    """What is in the files of the timer, with everything quoted as it has to be there.
+    """What the templates of the timer write, quoted for systemd.
 
-    ``every`` and ``delay`` are in seconds, the former 0 where a calendar is followed. ``credentials`` are the files
-    that the service gets to read, by the names that they have for it. ``variables`` are lines of YAML.
+    ``every`` and ``delay`` are in seconds; ``every`` is 0 if there is a calendar. ``credentials`` are the files that
+    the service may read, by their names for the service. ``variables`` are lines of YAML.
     """
-    given = {name: value for name, value in settings["connection"].items() if value not in ("", None)}
-    files = _files(settings)
-    own = {f"idle_culler_{name}": value for name, value in settings["policy"].items() if value not in ("", None)}
-    variables = {**own, **{f"hub_{name}": value for name, value in given.items() if name not in files}}
+    files = _connection_files(settings)
+    options = {name: value for name, value in settings["connection"].items() if name not in (*files, "hub_url")}
+    variables = {
+        **{f"idle_culler_{name}": value for name, value in given(settings["policy"]).items()},
+        **{f"hub_{name}": value for name, value in given({"url": settings["url"], **options}).items()},
+    }
     return {
-        "every": 0 if settings["calendar"] else every(settings),
-        "delay": 0 if _is_zero(settings["randomized_delay"]) else _whole(settings["randomized_delay"]),
-        "calendar": _specified(settings["calendar"]),
-        "program": _word(settings["ansible_playbook"]),
-        "url": _specified(settings["connection"]["url"]),
+        "every": 0 if settings["calendar"] else pass_interval(settings),
+        "delay": 0 if _is_zero(settings["randomized_delay"]) else _whole_seconds(settings["randomized_delay"]),
+        "calendar": _escape_specifiers(settings["calendar"]),
+        "program": _command_word(settings["ansible_playbook"]),
+        "url": _escape_specifiers(settings["url"]),
         "credentials": {
-            "token": _specified(settings["token_path"]),
-            "variables.yml": _specified(settings["variables_path"]),
-            **{name: _specified(path) for name, path in files.items()},
+            "token": _escape_specifiers(settings["token_path"]),
+            "variables.yml": _escape_specifiers(settings["variables_path"]),
+            **{name: _escape_specifiers(path) for name, path in files.items()},
         },
-        "environment": [_specified(_quoted(f"{name}={value}")) for name, value in settings["environment"].items()],
+        "environment": [
+            _escape_specifiers(_quote(f"{name}={value}")) for name, value in settings["environment"].items()
+        ],
         "variables": [
             "idle_culler_mode: pass",
             f"idle_culler_api_token: \"{{{{ lookup('ansible.builtin.file', {_FOLDER} ~ '/token') }}}}\"",
@@ -281,39 +291,39 @@ def unit(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _files(settings: Settings) -> dict[str, Any]:
+def _connection_files(settings: Settings) -> dict[str, Any]:
     return {name: settings["connection"][name] for name in _FILES if settings["connection"][name]}
 
 
-def _specified(text: Any) -> str:
-    """As systemd takes it: a percent sign begins a specifier there."""
+def _escape_specifiers(text: Any) -> str:
+    """Text for systemd, where a percent sign begins a specifier."""
     return str(text).replace("%", "%%")
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
-def _word(text: Any) -> str:
-    """A word of a command as systemd takes it, where a dollar sign begins a variable, too."""
+def _command_word(text: Any) -> str:
+    """A word of a command for systemd, where a dollar sign begins a variable."""
     plain = str(text)
-    return _specified((plain if re.fullmatch(r"[\w./@:+-]+", plain) else _quoted(plain)).replace("$", "$$"))
+    return _escape_specifiers((plain if re.fullmatch(r"[\w./@:+-]+", plain) else _quote(plain)).replace("$", "$$"))
 
 
 def _literal(value: Any) -> str:
-    """YAML for a value, in which Ansible finds nothing to evaluate."""
+    """YAML for a value. Ansible must not take any part of it for a template."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_literal(key)}: {_literal(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    # JSON has no way to write one character that YAML would read as one, but for those that need no writing.
+    # JSON escapes a character above U+FFFF as two units of UTF-16, which YAML does not join.
     text = "".join(
         sign if sign.isprintable() else f"\\U{ord(sign):08x}" for sign in json.dumps(value, ensure_ascii=False)
     )
     return f"!unsafe {text}" if isinstance(value, str) and "{" in value else text
 
 
-def _whole(duration: Any) -> int:
+def _whole_seconds(duration: Any) -> int:
     return max(1, math.ceil(parse_duration(duration, "a duration")))
 
 
@@ -323,3 +333,74 @@ def _is_never(limit: Any) -> bool:
 
 def _is_zero(duration: Any) -> bool:
     return str(duration).strip() in ("", "0", "0s")
+
+
+def host_complaints(
+    settings: Settings, calendar: Mapping[str, Any], token_file: Mapping[str, Any], is_check_mode: Any
+) -> list[str]:
+    """What is wrong on the host of the timer, a sentence each with what to do next.
+
+    ``calendar`` is the result of ``systemd-analyze calendar``, ``token_file`` is what the module stat returns for the
+    token's file. In check mode the file may be missing, since an earlier task would have written it.
+    """
+    found = []
+    # If the program is missing, the code is another one, and nothing is known about the calendar.
+    if calendar.get("rc") == 1:
+        found.append(
+            f"idle_culler_calendar is '{settings['calendar']}', which systemd does not understand: "
+            f"{calendar['stderr'].strip()}. Write it as OnCalendar= takes it, such as Mon..Fri 20:00 "
+            "(man systemd.time)."
+        )
+    path, advice = settings["token_path"], "Let the role service_account keep it there, or create it with mode 0600."
+    if not token_file["exists"]:
+        if not is_true(is_check_mode):
+            found.append(f"There is no file {path}, which must hold the token. {advice}")
+    elif token_file["mode"][-1] != "0":
+        found.append(f"Everybody on this host can read {path}, which must hold the token. {advice}")
+    return found
+
+
+# The report of a pass
+
+_DONE = {"stop": "stopped", "remove": "stopped and removed", "delete": "deleted"}
+
+
+def numbers(result: Mapping[str, Any], is_check_mode: Any) -> dict[str, Any]:
+    """The numbers of a pass for workflows and notifications, from the result of hub_cull."""
+    # A pass that would cull too much lists what it would cull and culls nothing.
+    culled = result if result.get("changed") or is_true(is_check_mode) else {}
+    return {
+        "verdict": "failed" if result.get("failed") else "passed",
+        "summary": result.get("summary") or result.get("msg") or "It failed without a message.",
+        "culled": len(culled.get("culled", [])),
+        "users_deleted": len(culled.get("users_deleted", [])),
+        "kept": sum(result.get("kept_count", {}).values()),
+        "failed": len(result.get("failures", [])),
+        "seconds": result.get("seconds", 0),
+    }
+
+
+def summary(result: Mapping[str, Any], is_check_mode: Any, is_diff_mode: Any) -> list[str]:
+    """The lines that a person reads after a pass, from a result of hub_cull that has a ``summary``."""
+    is_changed = bool(result.get("changed"))
+    lines: list[str] = []
+    if is_true(is_check_mode) and "diff" in result:
+        # With --diff, Ansible has shown a difference already.
+        if not (is_true(is_diff_mode) and is_changed):
+            lines += str(result["diff"].get("prepared") or "").splitlines()
+    else:
+        before = "" if is_changed else "not "
+        lines += [f"{before}{_DONE[each['verb']]}: {each['object']}, {each['why']}" for each in result["actions"]]
+    for failure in result["failures"]:
+        lines.append(f"failed: {_object(failure)}: {failure['failure']['message']}")
+    for noun, counts in (("servers", result["kept_count"]), ("users", result["users_kept_count"])):
+        kept = ", ".join(f"{number} {reason}" for reason, number in counts.items() if number)
+        lines += [f"{noun} kept: {kept}"] if kept else []
+    return [*lines, result["summary"]]
+
+
+def _object(failure: Mapping[str, Any]) -> str:
+    server, user = failure["server_name"], one_line(failure["user"])
+    if server is None:
+        return f"user '{user}'"
+    return f"server '{one_line(server)}' of '{user}'" if server else f"default server of '{user}'"

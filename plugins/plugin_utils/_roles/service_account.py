@@ -21,6 +21,7 @@ from ...module_utils._hub.versions import (
     has_service_mint_bug,
     parse_version,
 )
+from .checks import is_true
 
 PURPOSES: dict[str, tuple[str, ...]] = {
     # The role verify, for the account's own servers, and to see when the token expires.
@@ -352,7 +353,3 @@ def _role_name(prefix: str, name: str) -> str:
     slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:100].strip("._-")
     digest = "" if slug == name else "~" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return (f"{prefix}-{slug}" if slug else prefix) + digest
-
-
-def is_true(value: Any) -> bool:
-    return str(value).lower() in ("1", "on", "t", "true", "y", "yes")

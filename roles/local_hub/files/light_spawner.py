@@ -1,25 +1,25 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that cost nothing: one HTTP listener inside the hub answers for all of them.
+"""Servers without processes: one HTTP listener inside the hub answers for all of them.
 
-What a server does wrong is chosen by its user_options:
+The user_options of a server choose what it does wrong:
 
     start_seconds    how long the start takes, with a progress event every half second
-    start_gate       the path of a file: after that the start goes on only when the file is there
-    start_told       a number: after that the start goes on only when so many listeners were told all of its progress
-    never            never becomes ready (until start_timeout, or until it is stopped)
+    start_gate       the path of a file; after start_seconds, the start waits until the file exists
+    start_told       a number; after the gate, the start waits until so many listeners got all events of the progress
+    never            the server never becomes ready, until start_timeout or a stop
     fail             the start fails with this message, after start_seconds
     fail_status      the failure is an HTTP error with this status
-    fail_silently    the start runs into its timeout (after start_seconds, else 1 s): the hub gives an empty reason
+    fail_silently    the start runs into its timeout (start_seconds, or 1 s); the hub gives an empty reason
     start_timeout    the timeout of this start, in seconds
-    no_progress_key  progress events carry a message only
+    no_progress_key  progress events have only a message
     dead             the hub says ready, but the server's URL does not answer
     stop_seconds     how long the stop takes
-    stop_gate        the path of a file: after that the stop goes on only when the file is there
-    stop_fails       the stop raises
+    stop_gate        the path of a file; after stop_seconds, the stop waits until the file exists
+    stop_fails       the stop raises an exception
 
-A value may come as it is, as text, or as a list of one (HTML forms send lists).
+A value may have its own type, be text, or be a list of one item, since HTML forms send lists.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 EVENT_SECONDS = 0.5
-LOOK_SECONDS = 0.05  # between two looks whether the file of a gate is there
+POLL_SECONDS = 0.05  # between two checks for the file of a gate
 PHASES = ("waiting for a node", "pulling image", "mounting volumes", "starting container")
 
 
 class LightSpawnError(Exception):
-    """A failure whose text the hub repeats: in the progress, and 6.1 also where the request to start waits."""
+    """A failure whose text the hub repeats in the progress. JupyterHub 6.1 also repeats it to a request that waits."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -50,10 +50,10 @@ class LightSpawnError(Exception):
 
 
 class Listener:
-    """The one HTTP listener, opened by the first start."""
+    """The HTTP listener of all servers. The first start opens it."""
 
     def __init__(self) -> None:
-        self.servers: dict[str, LightSpawner] = {}  # base path -> who answers there
+        self.servers: dict[str, LightSpawner] = {}  # by base path
         self.port = 0
 
     def url(self) -> str:
@@ -65,7 +65,7 @@ class Listener:
         return f"http://127.0.0.1:{self.port}"
 
     def at(self, path: str) -> LightSpawner | None:
-        """The server whose base path is the longest that fits."""
+        """The server with the longest base path that the path begins with, or None."""
         parts = unquote(path).strip("/").split("/")
         for length in range(len(parts), 0, -1):
             spawner = self.servers.get("/".join(parts[:length]))
@@ -86,16 +86,16 @@ class ServerHandler(RequestHandler):
             self.send_error(404)
         elif spawner.hung_up:
             self.request.connection.stream.close()
-            self._finished = True  # tornado must not write an answer to what is closed
+            self._finished = True  # tornado must not write an answer to a closed connection
         else:
-            # A dead server answers once, so that the hub takes it for ready.
+            # A dead server answers once, so that the hub calls it ready.
             spawner.hung_up = spawner.flag("dead")
             self.set_header("X-JupyterHub-Version", __version__)
             answer = {"version": "light", "user": spawner.user.name, "server_name": spawner.name}
             self.finish({**answer, "user_options": spawner.user_options})
 
     def check_xsrf_cookie(self) -> None:
-        """Any method is welcome."""
+        """Accept requests without a token against forgery."""
 
     def write_error(self, status_code: int, **kwargs) -> None:
         self.finish({"status": status_code, "message": "no such light server"})
@@ -108,9 +108,9 @@ class LightSpawner(Spawner):
     path = ""
     alive = False
     hung_up = False
-    told = 0  # listeners, all of the progress
+    informed = 0  # listeners that got all events of the progress
 
-    # What was asked for
+    # The options of the user
 
     def option(self, name: str):
         value = self.user_options.get(name)
@@ -132,20 +132,20 @@ class LightSpawner(Spawner):
             raise LightSpawnError(f"{name} must be a number, not {value!r}") from None
 
     async def pass_gate(self, name: str) -> None:
-        """Wait for the file of this gate; without one there is nothing to wait for."""
+        """Wait until the file of this gate exists. Without a gate, return at once."""
         path = self.option(name)
         while path and not os.path.exists(str(path)):
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
-    # What the hub calls
+    # Methods that the hub calls
 
     def start(self):
-        # Not a coroutine: the hub reads start_timeout as soon as this returns, before the first step of a coroutine.
+        # Not a coroutine: the hub reads start_timeout when this returns, before a coroutine would have run.
         silent, pause = self.flag("fail_silently"), self.number("start_seconds")
         timeout = self.number("start_timeout", (pause or 1) if silent else 0)
         if timeout:
             self.start_timeout = max(1, math.ceil(timeout))
-        self.began, self.alive, self.hung_up, self.told = time.monotonic(), True, False, 0
+        self.began, self.alive, self.hung_up, self.informed = time.monotonic(), True, False, 0
         return self.become_ready(math.inf if silent or self.flag("never") else pause)
 
     async def become_ready(self, pause: float) -> str:
@@ -153,8 +153,8 @@ class LightSpawner(Spawner):
             await asyncio.Event().wait()
         await asyncio.sleep(pause)
         await self.pass_gate("start_gate")
-        while self.told < self.number("start_told"):
-            await asyncio.sleep(LOOK_SECONDS)
+        while self.informed < self.number("start_told"):
+            await asyncio.sleep(POLL_SECONDS)
         if self.option("fail"):
             self.alive = False
             status = int(self.number("fail_status"))
@@ -164,7 +164,7 @@ class LightSpawner(Spawner):
         return LISTENER.url()
 
     async def progress(self):
-        """Every event since the start, then the next ones as they come: a late listener misses nothing."""
+        """All events since the start, then the next ones as they come. A listener that comes late misses none."""
         steps = max(1, math.ceil(self.number("start_seconds") / EVENT_SECONDS))
         if self.flag("never") or self.flag("fail_silently"):
             steps = max(steps, math.ceil(self.start_timeout / EVENT_SECONDS))
@@ -174,7 +174,7 @@ class LightSpawner(Spawner):
             if not self.flag("no_progress_key"):
                 event["progress"] = 90 * step // steps
             yield event
-        self.told += 1  # the hub asks for one more when it has passed on the last
+        self.informed += 1  # the hub asks for one more event after it has sent the last one
 
     async def poll(self) -> int | None:
         return None if self.alive else 0
@@ -183,7 +183,7 @@ class LightSpawner(Spawner):
         await asyncio.sleep(self.number("stop_seconds"))
         await self.pass_gate("stop_gate")
         if self.flag("stop_fails"):
-            raise LightSpawnError("The light server does not stop")  # and goes on answering, as a real one would
+            raise LightSpawnError("The light server does not stop")  # it goes on answering, like a real server
         self.alive = False
         if LISTENER.servers.get(self.path) is self:
             del LISTENER.servers[self.path]

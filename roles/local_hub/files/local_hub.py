@@ -9,9 +9,9 @@
     python local_hub.py status  --state DIR
     python local_hub.py stop    --state DIR [--check]
 
-Each prints one JSON object on stdout, and with --check only says whether it would change anything. A hub lives in its
-own session and its own folder DIR, which holds its database, its log, its users' homes and its admin service's token.
-`make verify`, molecule, the tests and the benchmarks all start their hubs with this one.
+Each command prints one JSON object on stdout. With --check it only says whether it would change anything. A hub runs in
+its own session and has its own folder DIR, with its database, its log, its users' homes and its admin service's token.
+`make verify`, molecule, the tests and the benchmarks start their hubs with this program.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from urllib.parse import urlsplit
 from hub_install import FILES, LocalHubError, clean_environment, exclusive, install, lock_of
 from hub_processes import MARK, Process, end_all, marked
 
-ATTEMPTS = 5  # with other ports, when somebody took one between our choice and the hub's start
+ATTEMPTS = 5  # with other ports, if another program takes a port before the hub listens on it
 PORT_TAKEN = ("EADDRINUSE", "Address already in use", "Errno 98")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked us to end."""
+    """A signal asked this program to end."""
 
 
 # The record of a running hub
@@ -54,7 +54,7 @@ def read_record(state: Path) -> dict:
 
 
 def hub_process(state: Path, record: dict) -> Process | None:
-    """The hub of the record, if that very process still runs."""
+    """The hub of the record, if that process still runs."""
     process = Process(record.get("pid", 0), record.get("started", 0))
     return process if process in marked(state) else None
 
@@ -71,9 +71,9 @@ def write_file(path: Path, text: str) -> None:
 
 
 def get_json(url: str, token: str = "") -> dict | None:
-    """The answer, or None for anything but a JSON object with status 200. No HTTP proxy of the environment is asked."""
+    """The answer, or None unless it is a JSON object with status 200. Ignores the environment's HTTP proxy."""
     parts = urlsplit(url)
-    if parts.scheme == "https":  # a test's own certificate, on the loopback
+    if parts.scheme == "https":  # a certificate that a test has made, on the loopback
         trust = ssl.create_default_context()
         trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection(parts.netloc, timeout=5, context=trust)
@@ -96,7 +96,7 @@ def listens(port: int) -> bool:
 
 
 def healthy(url: str, token: str) -> str:
-    """The hub's version, if it answers through its proxy; "" for anything else, such as another hub on that port."""
+    """The version of this hub, if it answers through its proxy. Empty otherwise, also for another hub on that port."""
     answer = get_json(f"{url}hub/api/")
     ours = answer and get_json(f"{url}hub/api/user", token)
     return str(answer["version"]) if ours and ours.get("kind") == "service" and ours.get("name") == "admin" else ""
@@ -107,7 +107,7 @@ def healthy(url: str, token: str) -> str:
 
 def start(home: Path, state: Path, wanted: dict, timeout: float, check: bool) -> dict:
     if not Path("/proc/self/environ").exists():
-        raise LocalHubError("A local hub needs Linux, where /proc tells which processes are its own: run it there.")
+        raise LocalHubError("A local hub needs Linux, where /proc shows which processes belong to it: run it there.")
     if check and not state.is_dir():
         return {"state": str(state), "changed": True}
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,26 +122,26 @@ def start(home: Path, state: Path, wanted: dict, timeout: float, check: bool) ->
         end_all(state, hub)
         (state / "hub.json").unlink(missing_ok=True)
         if not (state / "admin.token").exists():
-            write_file(state / "admin.token", secrets.token_hex(16))  # 5.5.3 and 6.1.0 refuse the longer ones
+            write_file(state / "admin.token", secrets.token_hex(16))  # 5.5.3 and 6.1.0 refuse longer tokens
         for _attempt in range(ATTEMPTS):
             try:
                 record = launch(state, wanted, installed, timeout)
             except BaseException as error:
-                time.sleep(0.2)  # a process just forked carries our mark only from its exec on
+                time.sleep(0.2)  # a process has the mark of this hub only after its exec
                 end_all(state, None)
                 if isinstance(error, Interrupted):
                     sentence = (
-                        f"Interrupted by {error} before the hub was healthy, and stopped it again: start it anew."
+                        f"Interrupted by {error} before the hub was healthy, and stopped the hub: start it again."
                     )
                     raise LocalHubError(sentence + tail(state)) from None
                 raise
             if record:
                 return {**record, "changed": True}
-        raise LocalHubError(f"Others took the hub's ports {ATTEMPTS} times in a row: try again.{tail(state)}")
+        raise LocalHubError(f"Other programs took the hub's ports {ATTEMPTS} times in a row: try again.{tail(state)}")
 
 
 def launch(state: Path, wanted: dict, installed: dict, timeout: float, ports: dict | None = None) -> dict | None:
-    """One try to start the hub, on free ports if none are given: its record, or None if one of them was taken."""
+    """Start the hub once, on free ports unless some are given. Returns its record, or None if a port was taken."""
     ports = ports or dict(zip(("public", "proxy_api", "hub"), free_ports(3), strict=True))
     parameters = {**wanted, "ports": ports, "proxy_command": installed["proxy_command"]}
     write_file(state / "parameters.json", json.dumps(parameters))
@@ -163,9 +163,9 @@ def launch(state: Path, wanted: dict, installed: dict, timeout: float, ports: di
         )
     token = (state / "admin.token").read_text()
     deadline = time.monotonic() + timeout
-    # A hub whose port was taken does not end at once, it goes on trying for half a minute.
+    # A hub whose port is taken does not end at once. It tries again for half a minute.
     while process.poll() is None and not port_taken(log) and time.monotonic() < deadline:
-        # Asked before the hub itself listens, its proxy would fill the log with errors that are none.
+        # Before the hub listens, each request makes its proxy log an error.
         for scheme in ("http", "https") if listens(ports["hub"]) else ():  # https if the caller's configuration says so
             url = f"{scheme}://127.0.0.1:{ports['public']}{wanted['base_url']}"
             version = healthy(url, token)
@@ -199,7 +199,7 @@ def describe(state: Path, wanted: dict, url: str, version: str, hub: Process) ->
 
 
 def own_folders(state: Path) -> dict[str, str]:
-    """Jupyter's folders inside ours, so that the settings of whoever starts the hub change nothing."""
+    """Folders of Jupyter inside the state folder, so that the settings of the user who starts the hub do not count."""
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     return {name: str(state / "jupyter" / name.lower()) for name in names}
 
@@ -207,7 +207,7 @@ def own_folders(state: Path) -> dict[str, str]:
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _number in range(count)]
-        for each in sockets:  # all are held until the last one is known, so that they differ
+        for each in sockets:  # all stay bound until the last one is known, so that they differ
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
 
@@ -280,8 +280,8 @@ def perform(options: argparse.Namespace) -> dict:
 
 
 def wishes(options: argparse.Namespace) -> dict:
-    """What makes one hub different from another: a hub that runs with these is the one that was asked for."""
-    lock_of(options.version)  # also --check says at once what is no version
+    """The properties of the hub that the options ask for. A running hub with the same properties stays as it is."""
+    lock_of(options.version)  # fails for an unknown version, with --check, too
     config = options.config and options.config.expanduser().resolve()
     try:
         content = hashlib.sha256(config.read_bytes()).hexdigest() if config else ""
@@ -299,11 +299,11 @@ def wishes(options: argparse.Namespace) -> dict:
 
 
 def heed_signals() -> None:
-    """The first signal interrupts; later ones are ignored, since the cleaning up must come to its end."""
+    """Raise Interrupted at the first signal, and ignore later ones, so that the cleanup can end."""
     heeded = [
         each
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(each) is not signal.SIG_IGN  # nohup means it
+        if signal.getsignal(each) is not signal.SIG_IGN  # as nohup sets it
     ]
 
     def interrupt(number: int, frame: object) -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/culling.md, read from its beginning to its end by somebody with a hub of their own."""
+"""docs/culling.md: a reader with a hub runs every block, in order."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ USERS = ["alice", "bob", "teacher"]
 
 
 class Reader:
-    """Takes the blocks of the page one after the other, with a hub for the example's, where hours pass at once."""
+    """Runs the blocks of the page in order. A hub with a clock of its own stands for the hub of the example."""
 
     def __init__(self, workdir: Path) -> None:
         self.workdir, self.left = workdir, [block for block in blocks(PAGE) if block.language != "text"]
         (workdir / "etc/jupyterhub").mkdir(parents=True)
-        # What the defaults of the role have in /etc is here.
+        # The paths below /etc of the role's defaults are below this folder.
         (workdir / "host_vars").mkdir()
-        own = {
+        host_variables = {
             "unit_folder": f"{workdir}/etc",
             "variables_path": f"{workdir}/etc/culler.yml",
             "ansible_playbook": str(ansible_bin() / "ansible-playbook"),
         }
-        named = {f"idle_culler_{name}": value for name, value in own.items()}
+        named = {f"idle_culler_{name}": value for name, value in host_variables.items()}
         (workdir / "host_vars/localhost.yml").write_text(yaml.safe_dump(named))
 
     def block(self, language: str, has: str, hub: Hub | None = None) -> str:
-        """The next block, which is the expected one."""
+        """The next block. Checks that it is the expected one."""
         block = self.left.pop(0)
         assert block.language == language, block
         assert has in block.code
@@ -49,7 +49,7 @@ class Reader:
         env = environment(self.workdir) | {"RECORDED_SYSTEMCTL": str(self.workdir / "asked")}
         env["PATH"] = f"{REPOSITORY / 'tests/support/fakes/recording_systemctl'}:{env['PATH']}"
         code = self.block("shell", has, hub)
-        # The reader's shell is the same from the first block to the last.
+        # The reader runs all blocks in one shell.
         if hub and "export JUPYTERHUB_URL" not in code:
             env |= {"JUPYTERHUB_URL": hub.url}
         return run(["bash", "-euc", code], self.workdir, env | ({"JUPYTERHUB_API_TOKEN": token} if token else {}))
@@ -64,7 +64,7 @@ def passed(played: Played) -> str:
 
 
 def busy(hub: Hub) -> None:
-    """A hub with three servers, of which none is busy any more."""
+    """Give a hub three servers that are idle for two hours."""
     for user in USERS:
         mint(hub, user, [])
         if not servers(hub, user):
@@ -92,7 +92,7 @@ def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
         again(reader, hub)
         by_timer(reader, hub)
         reader.write("managed.yml", "yaml", "idle_culler_mode: managed", hub)
-        # The program looks as often as its limit is short.
+        # The interval of the service depends on the limit.
         managed = tmp_path / "managed.yml"
         managed.write_text(managed.read_text().replace("idle_timeout: 1h", "idle_timeout: 2s"))
         passed(reader.shell("-e @managed.yml"))
@@ -125,7 +125,7 @@ def says_what_is_idle(reader: Reader, hub: Hub) -> None:
 
 
 def again(reader: Reader, hub: Hub) -> None:
-    """With a hub that knows the account, and a token that may do no more."""
+    """With a hub that knows the account, and a token with only its scopes."""
     accounts = (reader.workdir / "accounts.yml").read_text()
     (reader.workdir / "accounts.yml").write_text(re.sub(r"hub_url: \S+", f"hub_url: {hub.url}", accounts))
     policy = (reader.workdir / "culling.yml").read_text()
@@ -154,7 +154,7 @@ def by_timer(reader: Reader, hub: Hub) -> None:
 
 
 def by_the_hub(workdir: Path) -> None:
-    """The hub borrows the program from the environment that has it."""
+    """The hub finds the program in another environment."""
     [packages] = venv("culler").glob("lib/python*/site-packages")
     borrows = f'\nc.JupyterHub.services[-1]["environment"] = {{"PYTHONPATH": {str(packages)!r}}}\n'
     loads = f"load_subconfig({str(workdir / 'etc/jupyterhub/idle_culler.py')!r})"
@@ -169,7 +169,7 @@ def test_the_table_has_every_option_of_the_peer() -> None:
     done = subprocess.run(
         [venv("culler") / "bin/python", "-c", code], check=True, capture_output=True, text=True, env={**os.environ}
     )
-    table = (REPOSITORY / PAGE).read_text().rpartition("| There |")[2]
+    table = (REPOSITORY / PAGE).read_text().rpartition("| jupyterhub-idle-culler |")[2]
     assert set(re.findall(r"`--([a-z-]+)`", table)) == set(done.stdout.split())
     ours = yaml.safe_load((REPOSITORY / "roles/idle_culler/meta/argument_specs.yml").read_text())
     known = ours["argument_specs"]["main"]["options"]

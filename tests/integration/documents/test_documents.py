@@ -471,7 +471,7 @@ def specification(role: str) -> dict[str, Any]:
 def test_the_defaults_of_a_role_are_those_of_its_page(role: str) -> None:
     options = specification(role)
     defaults = yaml.safe_load((REPOSITORY / f"roles/{role}/defaults/main.yml").read_text())
-    variables = REPOSITORY / f"roles/{role}/vars/main.yml"
+    variables = REPOSITORY / f"roles/{role}/vars/main/main.yml"
     constants = yaml.safe_load(variables.read_text()) if variables.exists() else {}
     assert set(defaults) == {name for name, option in options.items() if "default" in option}
     assert not [name for name in defaults if options[name].get("required")]

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`make verify` as a newcomer types it: in a copy of the checkout, below a path with a space.
 
-What is installed is borrowed from the checkout's own .build, so that a run costs what a second one costs. Every program
-of a run is started by tools/verify itself: that, and what becomes of them, is the subject.
+The copy links to the installations in the checkout's .build, so that a run takes as long as a second run. tools/verify
+starts every program of a run; the tests check that, and what happens to the programs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build.mkdir()
     HOME.mkdir(parents=True, exist_ok=True)
     (build / "hubs").symlink_to(HOME)
-    # A virtual environment knows its own place: another one of the same content, with its own mark of being complete.
+    # A virtual environment contains its own path, so the copy has a new one with the same content and its own stamp.
     made = subprocess.run(
         [REPOSITORY / "tools/venv", "run"], check=True, cwd=REPOSITORY, capture_output=True, text=True
     )
@@ -62,10 +62,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(checkout: Path, more: dict[str, str]) -> dict[str, str]:
-    """A newcomer's, whose home is empty."""
+    """The environment of a newcomer, with an empty home."""
     home = checkout.parent / "home"
     home.mkdir(exist_ok=True)
-    # What this machine needs to reach its package index is none of the tests' business.
+    # Keep the settings with which this machine reaches its package index.
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "npm_config_"))}
     return {**kept, "PATH": os.environ["PATH"], "HOME": str(home), "PYTHON": sys.executable, **more}
 
@@ -76,7 +76,7 @@ def make_verify(checkout: Path, **more: str) -> Played:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(checkout: Path) -> Iterator[None]:
-    """Whatever becomes of a run: no hub, server, kernel, playbook, and no secret of the hub that is no more."""
+    """Nothing is left of a run: no hub, server, kernel or playbook, and no secret of the hub."""
     yield
     assert processes_of(checkout) == {}
     assert not (checkout / ".build/verify/hub").exists()
@@ -84,13 +84,13 @@ def nothing_is_left(checkout: Path) -> Iterator[None]:
 
 
 def report(checkout: Path) -> dict[str, str]:
-    """Of the last run, the verdict of each step."""
+    """The verdict of each step in the last run."""
     found = json.loads((checkout / ".build/verify/report/report.json").read_text())
     return {step["name"]: step["verdict"] for step in found["steps"]}
 
 
 def shape(summary: str) -> list[str]:
-    """Its lines, without what differs from run to run: numbers, and the width that they take."""
+    """The lines of a text, without numbers and the spaces around them, which differ from run to run."""
     return [re.sub(r" *\d+(\.\d+)*", " N", line) for line in summary.splitlines()]
 
 
@@ -126,7 +126,7 @@ def test_code_that_raises_is_the_verdict(checkout: Path) -> None:
     assert report(checkout) == {**dict.fromkeys(STEPS, "passed"), "run": "failed"}
     assert "step 'run' failed: " in done.stdout
     assert "ZeroDivisionError" in done.stdout
-    # It is told where to look all the same.
+    # The output still says where the report is.
     assert "report.json" in done.stdout
 
 
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_everything(checkout: Path, sign: str, more: dict[str, str]
     ):  # fmt: skip
         try:
             eventually(lambda: any(sign in command for command in processes_of(checkout).values()), 300)
-            # A terminal sends it to every process of the foreground's group.
+            # A terminal sends the signal to every process of the foreground's group.
             os.killpg(process.pid, signal.SIGINT)
             status = process.wait(180)
         except BaseException:
@@ -167,7 +167,7 @@ def test_half_of_what_names_a_hub_is_no_hub(checkout: Path, name: str) -> None:
     done = make_verify(checkout, **{name: "of-somebody"})
     assert done.status == 2
     assert f"{name} is set, {other} is not: " in done.stderr
-    assert "==" not in done.stdout  # nothing was begun
+    assert "==" not in done.stdout  # the script has started nothing
 
 
 def test_a_hub_of_somebody_is_verified_and_nothing_is_started(checkout: Path, pool: HubPool) -> None:
@@ -186,7 +186,7 @@ def test_a_hub_of_somebody_is_verified_and_nothing_is_started(checkout: Path, po
 
 
 def fails(hub: Hub, checkout: Path) -> None:
-    """The same hub with a token that it does not know: the exit status is the verdict here, too."""
+    """The same hub with an unknown token. The exit status is the verdict, too."""
     done = make_verify(checkout, **hub_environment(hub, "0123456789abcdef0123456789abcdef"))
     assert done.status != 0
     assert report(checkout)["token"] == "failed"

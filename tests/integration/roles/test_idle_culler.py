@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook cull with real hubs: what it says before and after a pass, and the same started by a systemd unit."""
+"""The playbook cull with real hubs: its output before and after a pass, and a pass that a systemd unit starts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
 @pytest.fixture
 def new_hub(pool: HubPool) -> Iterator[Hub]:
-    """One that is empty before and after, for a pass is over a whole hub."""
+    """A hub that is empty before and after the test, since a pass is over a whole hub."""
     yield from _emptied(pool.get(config=CLOCK))
 
 
@@ -50,7 +50,7 @@ def _emptied(hub: Hub) -> Iterator[Hub]:
 
 
 def give(hub: Hub, *users: str, second: str | None = None, **options: Any) -> None:
-    """These users have a server that has been idle for two hours; one of them has a second one. With these options."""
+    """Give each user a server with these options that has been idle for two hours, and one user a second server."""
     for user in users:
         mint(hub, user, [])
         api(hub, "POST", f"users/{user}/server", {"user_options": options} if options else None)
@@ -68,7 +68,7 @@ def cull(
     return play(CULL, *arguments, folder=folder, variables=named, env=env, bin_folder=bin_folder)
 
 
-def said(played: Played) -> list[str]:
+def summary_lines(played: Played) -> list[str]:
     """The lines of the summary."""
     [found] = re.findall(
         r'^TASK \[[\w.]+ : Summary\].*\nok: \[\w+\] => \{\n    "msg": (\[.*?\n    \])', played.stdout, re.M | re.S
@@ -79,7 +79,7 @@ def said(played: Played) -> list[str]:
 
 
 def numbers(played: Played) -> dict[str, Any]:
-    """What AWX would have for an artifact."""
+    """The artifact of the job in AWX."""
     found = re.search(r"RUN: (\{.*\})", played.stdout)
     assert found, played.output
     of_hubs = json.loads(found[1])["idle_culler_hubs"]
@@ -94,17 +94,17 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
     rules = [{"name": "staff", "users": ["b*"], "keep": True}]
     preview = cull(new_hub, tmp_path, "--check", bin_folder=programs, rules=rules)
     assert preview.status == 0, preview.output
-    goes, stays, kept, summary = said(preview)
+    goes, stays, kept, summary = summary_lines(preview)
     assert re.fullmatch(r"- server of user 'alice' goes: idle 2 h( \d+ min)?, limit 1 h", goes)
     assert stays == "  server of user 'bob' stays: rule staff keeps it"
     assert kept == "servers kept: 1 rule"
     assert summary.startswith("1 of 2 servers would be culled, 1 server kept, 0 failed")
     assert servers(new_hub, "alice")
     differs = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
-    assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once, although Ansible shows it as well
+    assert differs.stdout.count("server of user 'alice' goes: ") == 1  # once: Ansible shows it, so the role does not
     done = cull(new_hub, tmp_path, bin_folder=programs, rules=rules)
     assert done.status == 0, done.output
-    assert [re.sub(r" \d+ min,", ",", line) for line in said(done)[:2]] == [
+    assert [re.sub(r" \d+ min,", ",", line) for line in summary_lines(done)[:2]] == [
         "stopped: server of user 'alice', idle 2 h, limit 1 h",
         "servers kept: 1 rule",
     ]
@@ -113,27 +113,27 @@ def test_a_preview_says_why_and_the_pass_does_just_that(new_hub: Hub, tmp_path: 
     assert {name: mine[name] for name in ("verdict", "culled", "users_deleted", "kept", "failed")} == {
         "verdict": "passed", "culled": 1, "users_deleted": 0, "kept": 1, "failed": 0,
     }  # fmt: skip
-    assert mine["summary"] == said(done)[-1]
-    # Where nothing is to go, Ansible shows no difference; a preview says why all the same.
+    assert mine["summary"] == summary_lines(done)[-1]
+    # If a pass would cull nothing, Ansible shows no difference, and the role still says why.
     again = cull(new_hub, tmp_path, "--check", "--diff", bin_folder=programs, rules=rules)
-    assert said(again)[0] == stays
+    assert summary_lines(again)[0] == stays
 
 
 def test_each_variable_reaches_the_module(new_hub: Hub, tmp_path: Path) -> None:
     give(new_hub, "carol", "dave", second="carol")
     keeps = cull(new_hub, tmp_path, "--check", exclude_users=["carol"], cull_default_servers=False, max_age="1h")
-    assert said(keeps)[-2] == "servers kept: 2 excluded, 1 switched_off"
-    # As text, too, which is how -e gives it.
+    assert summary_lines(keeps)[-2] == "servers kept: 2 excluded, 1 switched_off"
+    # -e gives values as text.
     named = ["-e", "idle_culler_cull_named_servers=no", "-e", "idle_culler_recheck=no", "-e", "idle_culler_page_size=1"]
     named += ["-e", "idle_culler_concurrency=1", "-e", "idle_culler_stop_timeout=10s"]
     done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1h", exclude_users="dave")
     assert done.status == 0, done.output
     assert list(servers(new_hub, "carol")) == ["second"]
-    later(new_hub, 2 * HOUR)  # to have a server stopped is an activity of its user
-    gone = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
-    assert gone.status == 0, gone.output
-    assert "stopped and removed: server 'second' of user 'carol'" in gone.stdout
-    assert "deleted: user 'carol'" in gone.stdout
+    later(new_hub, 2 * HOUR)  # the stop of a server is an activity of its user
+    removed = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
+    assert removed.status == 0, removed.output
+    assert "stopped and removed: server 'second' of user 'carol'" in removed.stdout
+    assert "deleted: user 'carol'" in removed.stdout
     names = {user["name"] for user in api(new_hub, "GET", "users")}
     assert not names & {"carol", "dave"}
 
@@ -157,12 +157,12 @@ def test_what_is_refused_or_fails_is_told_after_all(new_hub: Hub, tmp_path: Path
     give(new_hub, "frank", stop_gate=str(tmp_path / "go"))
     refused = cull(new_hub, tmp_path, max_culls="50%")
     assert refused.status == 2
-    assert len([line for line in said(refused) if line.startswith("not stopped: server of user")]) == 2
+    assert len([line for line in summary_lines(refused) if line.startswith("not stopped: server of user")]) == 2
     [mine] = numbers(refused).values()
     assert (mine["verdict"], mine["culled"]) == ("failed", 0)
     failed = cull(new_hub, tmp_path, stop_timeout="2s")
     assert failed.status == 2
-    lines = said(failed)
+    lines = summary_lines(failed)
     assert [line for line in lines if line.startswith("stopped: server of user 'grace'")]
     assert [line for line in lines if line.startswith("failed: default server of 'frank': ")]
     [mine] = numbers(failed).values()
@@ -189,7 +189,7 @@ def test_an_inventory_of_hubs(new_hub: Hub, old_hub: Hub, tmp_path: Path) -> Non
 
 
 def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(new_hub: Hub, tmp_path: Path) -> None:
-    """As systemd starts it: elsewhere, with nothing of whoever wrote it, and where there is another inventory."""
+    """As systemd starts it: in another folder, without the environment of its author, with another inventory."""
     give(new_hub, "ivan", "judy")
     token, units = tmp_path / "token", tmp_path / "units"
     units.mkdir()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service that the role idle_culler has a hub run: real hubs that read it, start it, and are culled by it."""
+"""The service that the role idle_culler configures: real hubs read the file, start the service, and it culls them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PLAY = """
   gather_facts: false
   roles: [hubops.jupyterhub.idle_culler]
 """
-# What a site has of its own before it loads ours.
+# The configuration of a site before it loads the file of the role.
 OF_THE_SITE = """
 c.JupyterHub.services.append({"name": "other", "api_token": "5e27ce0000000000000000000000aaaa"})
 c.JupyterHub.load_roles = [{"name": "other", "scopes": ["list:users"], "services": ["other"]}]
 """
-# With the token that the test knows, in place of one that the hub makes up.
+# A token that the test knows, in place of a random one of the hub.
 KNOWN = f'c.JupyterHub.services[-1]["api_token"] = "{SERVICE_TOKEN}"\n'
-# No pod: the hub's API is elsewhere.
+# The hub of the test is in no pod, so its API has another address.
 NO_POD = """
 command = c.JupyterHub.services[-1]["command"]
 assert command[-1] == "--url=http://localhost:8081/hub/api"
@@ -63,12 +63,12 @@ class Culled:
 
 @pytest.fixture(scope="module", params=["6.1-snippet", "5.5-values", "4.1-snippet"])
 def culled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Culled]:
-    """A hub whose service culls what is idle for an hour; the older ones cull users, too."""
+    """A hub whose service culls servers that are idle for an hour. The services of the older hubs cull users, too."""
     version, form = request.param.split("-")
     folder, users = tmp_path_factory.mktemp("culled"), version != "6.1"
     policy: dict[str, Any] = {"idle_timeout": "1h", "every": "1s", "cull_users": users, "remove_named_servers": True}
     if form == "snippet":
-        # By the hub's own Python, which borrows the package from the environment that has it.
+        # With the hub's own Python, which finds the package in another environment.
         [packages] = venv("culler").glob("lib/python*/site-packages")
         written = write(folder, config_path="culler.py", environment={"PYTHONPATH": str(packages)}, **policy)
         loaded = subconfig(folder / "culler.py")
@@ -85,7 +85,7 @@ def test_it_may_do_what_it_takes_and_nothing_else(culled: Culled) -> None:
     service = culled.ask(SERVICE_TOKEN)
     assert (service["kind"], service["name"], service["admin"]) == ("service", SERVICE, False)
     held = {scope for scope in service["scopes"] if not scope.startswith("read:users:")} | {"read:users:activity"}
-    # Users are listed by their names; to read all of them there includes that.
+    # The service lists users by list:users; with read:users it may read all of their properties there.
     also = {"read:users", "delete:users", "list:users"} if culled.users else set()
     assert held - {f"read:services!service={SERVICE}", f"read:services:name!service={SERVICE}"} == STOP | also
 
@@ -109,16 +109,16 @@ def test_it_culls_what_is_idle_and_leaves_what_is_not(culled: Culled) -> None:
         return {user["name"] for user in api(hub, "GET", "users")}
 
     if culled.users:
-        # One who was never active is idle since the user was made, which the service may see.
+        # A user who was never active is idle since the creation, which the service may read.
         eventually(lambda: names() == {"busy"}, 120)
     else:
         eventually(lambda: not servers(hub, "idle"), 120)
         assert api(hub, "GET", "users/idle?include_stopped_servers=1")["servers"].keys() <= {""}
         before = passes(hub)
-        eventually(lambda: passes(hub) > before + 1, 120)  # it has looked again, from its beginning to its end
+        eventually(lambda: passes(hub) > before + 1, 120)  # the service has taken a complete pass
         assert names() == {"busy", "idle", "never"}
     assert servers(hub, "busy")[""]["ready"]
-    assert "] 403 " not in hub.log.read_text()  # it asks for nothing that it may not have
+    assert "] 403 " not in hub.log.read_text()  # the service asks for nothing that it may not read
 
 
 def passes(hub: Hub) -> int:
@@ -130,7 +130,7 @@ def test_the_same_variables_write_the_same(tmp_path: Path) -> None:
     given = {"config_path": "culler.py", "values_path": "values.yaml", "environment": {"B": "2", "A": "1"}}
     foreseen = write(tmp_path, "--check", "--diff", **given)
     assert foreseen.status == 0, foreseen.output
-    assert foreseen.recap["localhost"]["changed"] == 2
+    assert foreseen.recap["localhost"]["changed"] == 1  # one task writes both files
     assert '+            "--timeout=600",' in foreseen.stdout
     assert not (tmp_path / "culler.py").exists()
     first, second = write(tmp_path, **given), write(tmp_path, **given)
@@ -141,7 +141,7 @@ def test_the_same_variables_write_the_same(tmp_path: Path) -> None:
 
 
 def test_what_arrives_is_what_was_given(tmp_path: Path) -> None:
-    """Nothing in a value is code, markup or another value."""
+    """No part of a value becomes code, markup or another value."""
     hostile = "a'b\"c\\n{{ 6 * 7 }}{% x %} # \u00fc\U0001f600 !x: [y]"
     (tmp_path / "hostile.yml").write_text(f"idle_culler_environment: {{A: {unsafe(hostile)}}}\n")
     written = write(tmp_path, "-e", "@hostile.yml", config_path="culler.py", values_path="values.yaml")
@@ -162,7 +162,7 @@ def test_a_policy_that_the_service_would_not_keep_to_is_refused(tmp_path: Path) 
 
 
 class Config:
-    """As much of traitlets' as the file uses."""
+    """The part of traitlets' Config that the file uses."""
 
     def __init__(self) -> None:
         self.JupyterHub = self

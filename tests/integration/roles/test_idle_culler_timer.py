@@ -28,7 +28,7 @@ RECORDER = REPOSITORY / "tests/support/fakes/recording_systemctl"
 
 
 def write(folder: Path, *arguments: str, hosts: dict[str, dict[str, Any]] | None = None, **variables: Any) -> Played:
-    """The timer with its files in this folder."""
+    """Run the role so that it writes the timer and its files to this folder."""
     (folder / "play.yml").write_text(PLAY)
     if not (folder / "token").exists():
         (folder / "token").touch(0o600)
@@ -49,7 +49,7 @@ def write(folder: Path, *arguments: str, hosts: dict[str, dict[str, Any]] | None
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Played]:
-    """A folder with the files that the defaults make, and the run that wrote them. No test changes them."""
+    """A folder with the files of the default variables, and the run that wrote them. No test changes them."""
     folder = tmp_path_factory.mktemp("written")
     played = write(folder)
     assert played.status == 0, played.output
@@ -72,7 +72,7 @@ judged_by_systemd = pytest.mark.skipif(
 
 
 def complaint(*files: Path) -> str:
-    """What systemd says of units that it would not take as they are; nothing where all is well."""
+    """What systemd reports about wrong units. Empty if they are correct."""
     done = subprocess.run(
         ["systemd-analyze", "verify", *files], capture_output=True, text=True, check=False, timeout=60,
         env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
@@ -124,7 +124,7 @@ def test_systemd_takes_the_units(written: Path, tmp_path: Path, variables: dict[
 )
 @judged_by_systemd
 def test_systemd_would_not_take_bad_ones(written: Path, tmp_path: Path, right: str, wrong: str) -> None:
-    """That it takes ours says something, for it says of what is not so."""
+    """systemd-analyze reports wrong units, so its silence about ours means something."""
     for unit in units(written):
         shutil.copy(unit, tmp_path)
     [bad] = [path for path in units(tmp_path) if right in path.read_text()]
@@ -136,7 +136,7 @@ def test_systemd_would_not_take_bad_ones(written: Path, tmp_path: Path, right: s
 def test_the_service_is_kept_away_from_the_rest_of_the_machine(written: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", units(written)[0]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout  # of 100, which is a service without any such setting
+    assert done.returncode == 0, done.stdout  # out of 100, for a service without such settings
 
 
 def test_no_secret_is_anywhere_but_in_its_file(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_token_that_is_not_kept_well_is_told(tmp_path: Path, mode: int | None,
     assert played.status == 2
     assert f"{says} {path}" in played.stdout
     assert not units(tmp_path)[0].exists()
-    # What keeps it may not have done so yet, in a preview.
+    # In check mode, an earlier task may not have written it yet.
     assert write(tmp_path, "--check", token_path=str(path)).status == (2 if mode else 0)
 
 
@@ -172,11 +172,11 @@ def test_a_calendar_that_systemd_does_not_understand_is_told(tmp_path: Path) -> 
 
 
 def test_each_hub_of_an_inventory_has_a_timer_of_its_own(tmp_path: Path) -> None:
-    own = {
+    variables_of_host = {
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         "idle_culler_variables_path": str(tmp_path / "{{ idle_culler_unit }}.yml"),
     }
-    played = write(tmp_path, hosts={"one": own, "two": own}, variables_path=None)
+    played = write(tmp_path, hosts={"one": variables_of_host, "two": variables_of_host}, variables_path=None)
     assert played.status == 0, played.output
     names = [f"{NAME}-{host}.{kind}" for host in ("one", "two") for kind in ("service", "timer", "yml")]
     assert sorted(path.name for path in tmp_path.glob(f"{NAME}*")) == names
@@ -203,6 +203,6 @@ def test_systemd_is_told_to_start_it_again_and_again(tmp_path: Path) -> None:
     again = write(tmp_path, enable=True)
     assert again.recap["localhost"]["changed"] == 0, again.output
     assert asked() == begun
-    # One that is active would keep to what it was.
+    # An active timer would not take up the new unit.
     assert write(tmp_path, enable=True, every="1h").status == 0
     assert asked() == [*begun, f"restart {NAME}.timer"]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launcher with real hubs: it leaves nothing behind, and its light servers misbehave as they are told."""
+"""The launcher with real hubs: it leaves nothing behind, and its light servers misbehave as their options say."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ QUICK_ANSWERS = "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0.3, 'sl
 
 
 def launch(*arguments) -> subprocess.Popen:
-    # Heedful also if these tests run under nohup, or in the background of a script.
+    # The launcher must handle signals even if these tests run under nohup or in the background of a script.
     command = ["env", "--default-signal=HUP,INT", sys.executable, str(PROGRAM), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def launcher(*arguments) -> tuple[int, dict, str]:
-    """One call as a user makes it: exit status, JSON, stderr."""
+    """Run the launcher once. Returns exit status, JSON and stderr."""
     process = launch(*arguments)
     out, err = process.communicate(timeout=300)
     return process.returncode, json.loads(out or "{}"), err
@@ -45,7 +45,7 @@ def eventually(ask, seconds: float = 60):
 
 
 def processes_in(state: Path) -> dict[int, str]:
-    """Whatever works in this folder or names it, found in another way than the launcher's own."""
+    """The processes that work in this folder or name it. The launcher finds them in another way."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -123,7 +123,7 @@ def test_all_ports_are_the_loopbacks(hub):
     ]
     listening = [fields[1].split(":") for fields in lines if fields[3] == "0A" and fields[9] in sockets]
     assert {address for address, _port in listening} == {"0100007F"}
-    # None is a default port of JupyterHub's, which the next hub would want, too.
+    # No port is a default of JupyterHub, since a second hub would need the same one.
     chosen = json.loads((hub.state / "parameters.json").read_text())["ports"]
     assert {int(port, 16) for _address, port in listening} >= set(chosen.values())
 
@@ -143,7 +143,7 @@ def test_a_password_keeps_other_accounts_of_the_machine_out(hub):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupted_start_leaves_nothing(tmp_path, number):
     state, extra = tmp_path / "hub", tmp_path / "extra.py"
-    extra.write_text("import subprocess; subprocess.run(['sleep', '60'])")  # a hub that is long about its start
+    extra.write_text("import subprocess; subprocess.run(['sleep', '60'])")  # the start of the hub takes long
     process = launch(*start_arguments(state, "--config", extra))
     try:
         eventually(lambda: "sleep 60" in processes_in(state).values(), 120)
@@ -202,14 +202,14 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path, monkeypatch, take
 
 
 def test_the_callers_configuration_is_read_last(tmp_path):
-    """TLS, and services of its own that do not shut the launcher out."""
+    """TLS, and another list of services. The launcher keeps its own service."""
     config = f"""
 from certipy import Certipy
 authority = Certipy(store_dir={str(tmp_path / "tls")!r})
 authority.create_ca("authority")
 pair = authority.create_signed_pair("hub", "authority", alt_names=["IP:127.0.0.1"])
 c.JupyterHub.ssl_key, c.JupyterHub.ssl_cert = pair["files"]["key"], pair["files"]["cert"]
-assert c.JupyterHub.services  # what the hub has so far
+assert c.JupyterHub.services  # the values before this file
 c.JupyterHub.services = [{{"name": "another", "api_token": "another-token"}}]
 """
     with running_hub(tmp_path, config=config) as hub:
@@ -265,10 +265,10 @@ def test_a_slow_start_speaks_and_its_options_arrive(version, hub, tmp_path, requ
     options = {"start_seconds": ["1.2"], "start_told": 1, "image": "small"}
     assert start_server(hub, "slow", options).status_code == 202
     assert servers(hub, "slow")[""]["pending"] == "spawn"
-    told = events(hub, "slow")
-    assert [event["progress"] for event in told] == [0, 30, 60, 90, 100]
-    assert told[2]["message"] == "Step 2 of 3: pulling image"
-    assert told[-1]["ready"] is True
+    received = events(hub, "slow")
+    assert [event["progress"] for event in received] == [0, 30, 60, 90, 100]
+    assert received[2]["message"] == "Step 2 of 3: pulling image"
+    assert received[-1]["ready"] is True
     answer = visit(hub, "slow/any/path")
     assert answer.json() == {"version": "light", "user": "slow", "server_name": "", "user_options": options}
 
@@ -282,7 +282,7 @@ def test_a_slow_start_speaks_and_its_options_arrive(version, hub, tmp_path, requ
 
 
 def test_the_light_spawner_hides_nothing_of_jupyterhubs():
-    """Spawner.active and Spawner.port look like good names for something else."""
+    """A light spawner must not override attributes of Spawner, such as active and port."""
     program = """
 import light_spawner, jupyterhub.spawner
 names = {name for name in vars(light_spawner.LightSpawner) if not name.startswith("_")}
@@ -291,10 +291,10 @@ print(*sorted(name for name in names if hasattr(jupyterhub.spawner.Spawner, name
     for version in ("6.1", "5.5", "4.1"):
         python = hub_install.install(HOME, version)["python"]
         command = [python, "-B", "-c", program]
-        said = subprocess.run(
+        printed = subprocess.run(
             command, cwd=local_hub.FILES, check=True, capture_output=True, text=True, timeout=60
         ).stdout
-        assert said.split() == ["poll", "progress", "start", "stop"]
+        assert printed.split() == ["poll", "progress", "start", "stop"]
 
 
 def test_a_server_answers_below_its_own_path_only(hub):
@@ -302,7 +302,7 @@ def test_a_server_answers_below_its_own_path_only(hub):
     assert start_server(hub, "ann@home", {"size": 2}, "named").status_code == 201
     assert visit(hub, "ann@home/api").json()["server_name"] == ""
     assert visit(hub, "ann%40home/named/api").json()["user_options"] == {"size": 2}
-    # The one listener of all of them, asked directly.
+    # Ask the listener of all servers directly.
     base = direct(hub, "ann@home")
     assert requests.get(f"{base}/jhub/user/ann@home/x", timeout=60).json()["user"] == "ann@home"
     assert requests.post(f"{base}/jhub/user/ann@home/x", timeout=60).status_code == 200
@@ -331,7 +331,7 @@ def test_a_start_waits_for_its_gate(hub, tmp_path):
     assert servers(hub, "gated")[""]["pending"] == "spawn"
     gate.touch()
     eventually(lambda: servers(hub, "gated")[""]["ready"])
-    # What is open already holds nobody up.
+    # A gate that is open delays nothing.
     assert stop_server(hub, "gated") == 204
     assert start_server(hub, "gated", {"start_gate": str(gate), "stop_gate": str(gate)}).status_code == 201
     assert stop_server(hub, "gated") == 204
@@ -349,8 +349,8 @@ def test_a_start_waits_for_those_who_listen(hub):
         first = pool.submit(events, hub, "told")
         assert servers(hub, "told")[""]["pending"] == "spawn"
         second = pool.submit(events, hub, "told")
-        for told in (first.result(), second.result()):
-            assert [event["progress"] for event in told] == [0, 90, 100]
+        for received in (first.result(), second.result()):
+            assert [event["progress"] for event in received] == [0, 90, 100]
 
 
 def test_a_start_has_its_own_timeout(hub):
@@ -426,7 +426,7 @@ def test_nothing_is_left_of_a_hub_with_servers_and_kernels(tmp_path, killed):
             assert len(processes_in(hub.state)) >= 3, "they outlive their hub"
             assert launcher("status", "--state", hub.state)[1]["running"] is False
         assert launcher("stop", "--state", hub.state) == (0, {"state": str(hub.state), "changed": True}, "")
-        # It was given the time to end by itself, and took no more than that.
+        # It had the time to end by itself, and took no longer.
         assert killed or "...done" in hub.log.read_text()
         assert processes_in(hub.state) == {}
         assert not [pid for pid in running if Path(f"/proc/{pid}/cmdline").exists() and alive(pid)]

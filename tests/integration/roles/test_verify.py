@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role verify with real hubs and real servers: one honest verdict, and nothing left behind.
+"""The role verify with real hubs and real servers: its verdict is true, and it leaves nothing behind.
 
-Most cases are hosts of one inventory, so that they share one run: each has a user, a token and a report of its own.
+Most cases are hosts of one inventory, so they share one run. Each has its own user, token and report.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ STEPS = ["hub", "token", "start", "run", "stop", "gone"]
 
 # Quotes, markup, templates, terminal colours, a bell, the end of a CDATA section, letters that are not ASCII.
 HOSTILE = "a \"b\" 'c' <d>&amp; {{ 7*7 }} {% e %} {# f #} \x1b[31mg\x1b[0m \x07 ]]> é 日本"
-# As an exception has it: hub_exec takes the colours off.
+# The same in an exception, where hub_exec removes the colours.
 PALE = HOSTILE.replace("\x1b[31m", "").replace("\x1b[0m", "")
-# As people see them, with escapes.
+# The same as the report shows them, with escapes.
 HOSTILE_SHOWN, PALE_SHOWN = (text.replace("\x1b", "\\x1b").replace("\x07", "\\x07") for text in (HOSTILE, PALE))
-# Real servers that fail as their options ask for. What they say travels as hexadecimal digits: a variable that held it
-# would be a template of the user's own.
+# Real servers that fail as their options say. The options hold the text as hexadecimal digits, since Ansible would take
+# a variable with the text for a template.
 OBEYS = """
 import asyncio
 
@@ -58,7 +58,7 @@ c.Spawner.http_timeout = 300  # many start at once, on a machine that may be bus
 
 
 def printing(text: str) -> str:
-    """Code that prints the text and holds nothing of it that Ansible would take for a template."""
+    """Code that prints the text, without any part of it that Ansible would take for a template."""
     return f"print(bytes.fromhex('{text.encode().hex()}').decode())"
 
 
@@ -69,17 +69,17 @@ def refusing(reason: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """A host of the inventory: its variables beside hub, user and token, and what is special about it."""
+    """A host of the inventory: its variables besides hub, user and token, and its differences from the others."""
 
     variables: dict[str, Any]
-    scopes: tuple[str, ...] | None = None  # of its token, where not the least ones
-    token: str | None = None  # in place of a token that the hub knows; empty is none
-    running: bool = False  # whether its server runs beforehand
+    scopes: tuple[str, ...] | None = None  # of its token, if not the least ones
+    token: str | None = None  # in place of a valid token; empty means no token
+    running: bool = False  # whether its server runs before the play
 
 
 CASES = {
     "passing": Case({"verify_expected_version": "6.1"}),
-    # Unquoted in somebody's YAML, a version and a text are numbers.
+    # Without quotes in YAML, this version and this text are numbers.
     "named": Case(
         {
             "verify_server_name": "second-one",
@@ -106,7 +106,7 @@ CASES = {
     "running": Case({}, running=True),
     "running_stopped": Case({"verify_stop_running": True}, running=True),
 }
-# Those whose outcome hangs on how templates are evaluated, which changed with ansible-core 2.19.
+# Cases that depend on how Ansible evaluates templates, which changed with ansible-core 2.19.
 TEMPLATES = ["passing", "named", "hostile_reason", "hostile_output", "hostile_exception", "hostile_contrast"]
 PASS = {"passing", "named", "hostile_output", "service_for_user", "running_stopped"}
 
@@ -135,7 +135,7 @@ class All:
         return next(step for step in self.report(case)["steps"] if step["name"] == name)
 
     def failed(self, case: str, *says: str) -> dict[str, Any]:
-        """The one step that failed, which must say this; the verdict must name it, too."""
+        """The only step that failed. Checks its message, the verdict and the recap."""
         report = self.report(case)
         [step] = [step for step in report["steps"] if step["verdict"] == "failed"]
         assert report["verdict"] == "failed"
@@ -171,8 +171,8 @@ def run_all(hub: Hub, folder: Path, cases: Iterable[str], bin_folder: Path | Non
             before[name] = start_server(hub, name)
         hosts[name] = {"hub_url": hub.url, "verify_api_token": token, **case.variables}
     position = logged(hub)
-    # -vvvv, as somebody who looks for an error runs it: what is secret must not show there either.
-    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}  # which AWX shows as the artifacts of a job
+    # -vvvv, as a user runs it to find an error. It must not show secrets, either.
+    env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}  # AWX shows them as the artifacts of a job
     played = play(VERIFY, "-vvvv", folder=folder, hosts=hosts, env=env, bin_folder=bin_folder)
     settle(hub)
     return All(hub, played, folder, secrets, before, hub.log.read_bytes()[position:].decode())
@@ -185,7 +185,7 @@ def every(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> All:
 
 @pytest.fixture(scope="module", params=["this ansible-core", "2.16"])
 def templates(request: pytest.FixtureRequest, hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> All:
-    """Those cases whose templates differ, with either kind of ansible-core."""
+    """The cases that depend on templates, on this ansible-core and on the oldest one."""
     if request.param == "2.16":
         return run_all(hub, tmp_path_factory.mktemp("templates"), TEMPLATES, oldest_ansible_bin())
     return request.getfixturevalue("every")
@@ -217,7 +217,7 @@ def test_every_step_of_a_good_hub_passes(every: All, case: str) -> None:
 
 
 def test_a_number_is_a_number(templates: All) -> None:
-    """Templates make text of everything before ansible-core 2.19."""
+    """Before ansible-core 2.19, templates can turn a number into text."""
     report = templates.report("passing")
     assert all(isinstance(part["seconds"], float) for part in (report, *report["steps"]))
     # A server and a kernel take their time, and no step takes longer than the whole.
@@ -279,7 +279,7 @@ def test_spawn_that_never_becomes_ready(every: All) -> None:
     ],
 )
 def test_code_that_does_not_do_what_it_should(every: All, case: str, code: str | None, says: list[str]) -> None:
-    """The server is stopped all the same, and is gone."""
+    """The role stops the server, and the server is gone."""
     step = every.failed(case, *says)
     assert step["name"] == "run"
     assert (step["failure"] or {}).get("code") == code
@@ -310,7 +310,7 @@ def test_what_is_missing_is_named_before_anything_is_started(every: All, case: s
     verdicts = [each["verdict"] for each in every.report(case)["steps"]]
     assert verdicts == ["passed"] * STEPS.index(step) + ["failed"] + ["skipped"] * (5 - STEPS.index(step))
     assert not every.asked_for_server(case)
-    # The same look at the log sees a start where there was one.
+    # The same check finds a start in the log if there was one.
     assert every.asked_for_server("passing")
 
 
@@ -323,7 +323,7 @@ def test_a_running_server_is_left_alone(every: All) -> None:
 
 
 def test_a_running_server_is_stopped_first_if_that_is_asked_for(every: All) -> None:
-    """That it passed, and left nothing, is tested above; here: that it was a server of its own that was verified."""
+    """Another test shows that it passed and left nothing. Here, the role started a server, so it verified that one."""
     assert every.asked_for_server("running_stopped")
 
 
@@ -333,7 +333,7 @@ def test_a_running_server_is_stopped_first_if_that_is_asked_for(every: All) -> N
         ("hostile_reason", "start", HOSTILE_SHOWN),
         ("hostile_output", "run", HOSTILE_SHOWN),
         ("hostile_exception", "run", PALE_SHOWN),
-        # Had the output been evaluated, it would hold the 49 that is expected of it.
+        # If Ansible evaluated the output, it would contain the expected 49.
         ("hostile_contrast", "run", HOSTILE_SHOWN),
     ],
 )
@@ -343,8 +343,8 @@ def test_hostile_text_survives_in_the_reports(templates: All, case: str, name: s
     assert testcase is not None
     failure = testcase.find("failure")
     assert (failure is None) is (case == "hostile_output")
-    said = testcase.findtext("system-out") if failure is None else failure.get("message")
-    assert text in str(said)
+    text_in_junit = testcase.findtext("system-out") if failure is None else failure.get("message")
+    assert text in str(text_in_junit)
 
 
 def test_no_token_is_shown_anywhere(templates: All) -> None:
@@ -371,7 +371,7 @@ def test_without_an_inventory_the_environment_names_the_hub(old_hub: Hub, tmp_pa
     assert report["hub_version"].startswith("5.5")
     assert [(step["name"], step["verdict"]) for step in report["steps"]] == [(name, "passed") for name in STEPS]
     assert read_junit(tmp_path / "verify-report").get("tests") == "6"
-    # The summary, at a glance: a line for each step, and the verdict with the report's place as a person writes it.
+    # The summary has a line for each step, and the verdict with the relative path of the report.
     for step in report["steps"]:
         assert re.search(rf"{step['verdict']} +{step['name']} +{step['seconds']:.2f} s  ", played.stdout)
     assert re.search(r"PASSED in \d+\.\d s, report in verify-report\b", played.stdout)
@@ -400,7 +400,7 @@ def test_check_mode_fails_where_the_run_would(old_hub: Hub, tmp_path: Path) -> N
 def test_a_good_and_a_bad_hub_have_a_report_each(hub: Hub, old_hub: Hub, tmp_path: Path) -> None:
     hosts: dict[str, dict[str, Any]] = {
         "good": {"hub_url": old_hub.url, "verify_api_token": mint(old_hub, "one")},
-        # Another token, of a user whom only the other hub has.
+        # Another token, of a user who exists only on the other hub.
         "bad": {
             "hub_url": hub.url,
             "verify_api_token": mint(hub, "two"),
@@ -425,18 +425,18 @@ def test_a_good_and_a_bad_hub_have_a_report_each(hub: Hub, old_hub: Hub, tmp_pat
 
 
 def test_a_relative_report_folder_is_where_the_run_was_started(tmp_path: Path) -> None:
-    """Not where PWD says: AWX, systemd and Python programs change folders without it."""
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
-    env = {"JUPYTERHUB_URL": "http://127.0.0.1:9/", "PWD": str(there)}
-    played = play(VERIFY, folder=here, env=env)
+    """Not the folder in PWD: AWX, systemd and Python programs change folders and leave PWD as it is."""
+    started_in, named_by_pwd = tmp_path / "here", tmp_path / "there"
+    started_in.mkdir()
+    named_by_pwd.mkdir()
+    env = {"JUPYTERHUB_URL": "http://127.0.0.1:9/", "PWD": str(named_by_pwd)}
+    played = play(VERIFY, folder=started_in, env=env)
     assert played.status == 2
-    assert list(there.iterdir()) == []
-    assert read_report(here / "verify-report")["verdict"] == "failed"
+    assert list(named_by_pwd.iterdir()) == []
+    assert read_report(started_in / "verify-report")["verdict"] == "failed"
 
 
 def test_the_reports_are_for_everybody_to_read(every: All) -> None:
-    """CI often collects them under another account; a secret is never in them."""
+    """CI often collects them with another account. They hold no secret."""
     for file in (every.folder / "verify-report" / "passing").iterdir():
         assert os.stat(file).st_mode & 0o777 == 0o644

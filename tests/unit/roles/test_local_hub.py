@@ -54,7 +54,7 @@ def test_a_process_is_told_from_a_later_one_of_the_same_id(sleeper):
 
 def test_a_zombie_has_ended(sleeper):
     child = sleeper(["true"])
-    # Nobody waits for the child: without a look at its state it would be found for ever.
+    # No process waits for the child, so it stays a zombie.
     assert wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text().split(") ")[1].startswith("Z"), 60)
     assert Process.find(child.pid) is None
 
@@ -82,7 +82,7 @@ def test_what_ignores_the_polite_signal_is_killed(sleeper, tmp_path, monkeypatch
     waited = []
 
     def wait(condition, seconds):
-        """The polite signal is in vain, and need not be waited for; what is killed gets as long as it takes."""
+        """The process ignores SIGTERM, so the test does not wait after it. After SIGKILL it waits as long as needed."""
         waited.append(seconds)
         return wait_until(condition, 0.1 if len(waited) == 1 else 60)
 
@@ -94,7 +94,7 @@ def test_what_ignores_the_polite_signal_is_killed(sleeper, tmp_path, monkeypatch
 
 
 def test_what_a_hub_has_started_ends_with_it_whatever_its_environment(sleeper, tmp_path):
-    """As its services, to which a hub gives nothing of its own."""
+    """Like a service, which does not get the hub's environment."""
     service = (
         "import subprocess; print(subprocess.Popen(['sleep', '600'], env={}, start_new_session=True).pid, flush=True)"
     )
@@ -207,7 +207,7 @@ def test_an_interrupted_installation_is_repaired_by_the_next(tmp_path, error):
     with pytest.raises(type(error)):
         hub_install.ensure(tmp_path, "lock 2", True, make)
     make.error = None
-    # Neither the old lock nor the new one counts as installed: the folder holds a bit of both.
+    # Neither lock counts as installed, since the folder has parts of both.
     assert hub_install.ensure(tmp_path, "lock 1", True, make)
 
 

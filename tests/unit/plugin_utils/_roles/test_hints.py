@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_naming: a role's failures name the role's variables."""
+"""The failures of a role name the role's variables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_role_has_each_variable(role: str) -> None:
 
 PROGRAMS = {"verify": (SERVER, EXEC, INFO), "service_account": (TOKEN, USER, INFO), "idle_culler": (CULL,)}
 UNREACHABLE = {
-    # What the roles never leave to be chosen, or what only their own tasks set.
+    # Options that a role does not offer, or that only its tasks set.
     "verify": {"server_name", "options_format", "on_options_change", "on_timeout", "if_running", "keep_running"},
     "service_account": {"wait_timeout"},  # it deletes no user, so it waits for no server
     "idle_culler": set[str](),
@@ -43,7 +43,7 @@ UNREACHABLE = {
 
 @pytest.mark.parametrize("role", VARIABLES)
 def test_no_sentence_of_a_flow_names_an_option_that_the_role_does_not_have(role: str) -> None:
-    """Options of two words; one word is not told from the language."""
+    """Checks options of two words, since an option of one word may be a word of the sentence."""
     options = {name for program in PROGRAMS[role] for name in program.options if "_" in name} - UNREACHABLE[role]
     texts = [
         node.value

@@ -14,8 +14,12 @@ from ansible_collections.hubops.jupyterhub.plugins.modules import hub_cull
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.idle_culler import (
     RULE,
     complaints,
-    every,
+    files,
+    host_complaints,
+    numbers,
+    pass_interval,
     service,
+    summary,
     unit,
 )
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.service_account import PURPOSES
@@ -38,7 +42,7 @@ POLICY: dict[str, Any] = {
     "page_size": 200,
 }
 CONNECTION = {
-    "url": "https://hub.example.org/",
+    "hub_url": "",
     "validate_certs": "",
     "ca_path": "",
     "client_cert": "",
@@ -47,8 +51,10 @@ CONNECTION = {
 }
 SETTINGS: dict[str, Any] = {
     "mode": "pass",
+    "url": "https://hub.example.org/",
     "every": "",
     "environment": {},
+    "folder": "/srv",
     "config_path": "culler.py",
     "values_path": "",
     "service": "idle-culler",
@@ -62,14 +68,16 @@ SETTINGS: dict[str, Any] = {
     "variables_path": "/etc/hubops-idle-culler.yml",
     "ansible_playbook": "/usr/bin/ansible-playbook",
 }
-"""As the role's defaults have them, with a hub and a file to write."""
+"""The defaults of the role, with a hub and a file to write."""
 
 
 def settings(mode: str, **given: Any) -> dict[str, Any]:
-    """With these in place of the defaults: options of hub_cull, ``hub_`` ones, and the others."""
+    """The defaults with these values in place: options of hub_cull, variables ``hub_...``, and all others."""
     policy = {name: given.pop(name) for name in [*given] if name in POLICY}
-    hub = {name[4:]: given.pop(name) for name in [*given] if name.startswith("hub_")}
-    return {**SETTINGS, "mode": mode, "policy": {**POLICY, **policy}, "connection": {**CONNECTION, **hub}, **given}
+    url = given.pop("hub_url", SETTINGS["url"])
+    hub = {name.removeprefix("hub_"): given.pop(name) for name in [*given] if name.startswith("hub_")}
+    connection = {**CONNECTION, "hub_url": url, **hub}
+    return {**SETTINGS, "url": url, "mode": mode, "policy": {**POLICY, **policy}, "connection": connection, **given}
 
 
 # What is wrong
@@ -97,7 +105,7 @@ def test_a_pass_is_for_the_module_to_look_at() -> None:
         ({"max_age": "-1"}, "idle_culler_max_age: '-1' is not a duration"),
         ({"max_age": "8h", "cull_named_servers": False}, "idle_culler_cull_named_servers"),
         ({"max_age": "8h", "cull_admin_users": False, "cull_users": True}, "idle_culler_cull_admin_users"),
-        ({"every": "0"}, "idle_culler_every: '0' is not a duration"),  # the peer dies of it
+        ({"every": "0"}, "idle_culler_every: '0' is not a duration"),  # jupyterhub-idle-culler crashes
         ({"concurrency": 0}, "idle_culler_concurrency is '0'"),
         ({"page_size": "many"}, "idle_culler_page_size is 'many'"),
         ({"service": "Idle Culler"}, "idle_culler_service is 'Idle Culler'"),
@@ -118,7 +126,7 @@ def test_what_no_service_can_be_made_of_is_said(given: dict[str, Any], says: str
     ("given", "says"),
     [
         ({"idle_timeout": "soon"}, "idle_culler_idle_timeout: 'soon' is not a duration"),
-        ({"idle_timeout": "never"}, "how often"),
+        ({"idle_timeout": "never"}, "how often to cull"),
         ({"max_age": "old"}, "idle_culler_max_age: 'old' is not a duration"),
         ({"rules": [{"users": ["a"], "keep": True, "max_age": "1h"}]}, "Rule 1 has a limit, but it keeps"),
         ({"rules": [{"keep": True}, {"admins": True, "keep": True}]}, "Rule 1 matches everything"),
@@ -228,19 +236,28 @@ def test_the_chart_s_hub_is_asked_in_its_own_pod() -> None:
 
 
 def test_the_scopes_are_the_least_ones() -> None:
-    """Those of an account for the same purpose."""
+    """The same as the scopes of an account with the same purpose."""
     assert service(settings("managed"))["scopes"] == list(PURPOSES["cull"])
     assert service(settings("managed", cull_users=True))["scopes"] == list(PURPOSES["cull-users"])
     assert "delete:users" not in PURPOSES["cull"]
+
+
+def test_the_role_writes_the_files_that_are_asked_for() -> None:
+    config, values = files(settings("managed", values_path="/etc/values.yaml"))
+    assert (config["template"], config["path"]) == ("idle_culler.py.j2", "/srv/culler.py")
+    assert values["path"] == "/etc/values.yaml"
+    assert all(file["next"].endswith(" Until then the hub culls as it did before.") for file in (config, values))
+    for file in (config, values):
+        assert (ROLE / "templates" / file["template"]).is_file()
 
 
 # The timer
 
 
 def test_a_pass_follows_the_other_in_half_the_time() -> None:
-    assert every(settings("timer")) == 300
-    assert every(settings("timer", every="1h")) == 3600
-    assert every(settings("timer", idle_timeout="1s")) == 1
+    assert pass_interval(settings("timer")) == 300
+    assert pass_interval(settings("timer", every="1h")) == 3600
+    assert pass_interval(settings("timer", idle_timeout="1s")) == 1
     assert unit(settings("timer", calendar="hourly", idle_timeout="never"))["every"] == 0
     assert [unit(settings("timer", randomized_delay=delay))["delay"] for delay in ("1m", "0", 0, "")] == [60, 0, 0, 0]
 
@@ -262,7 +279,7 @@ def test_what_systemd_would_expand_is_quoted() -> None:
 
 
 class Loader(yaml.SafeLoader):
-    """Knows Ansible's tag for what it is not to evaluate."""
+    """Knows Ansible's tag for text that is no template."""
 
 
 Loader.add_constructor("!unsafe", lambda loader, node: ("unsafe", loader.construct_scalar(node)))
@@ -282,9 +299,111 @@ def test_the_variables_of_a_pass_are_those_of_the_role() -> None:
     assert rule["users"] == [("unsafe", "{{ x }}"), "\u00e9\u2028\U0001f600\x85", "yes"]
     assert (rule["properties"], rule["keep"]) == ({"a": 1, "b": None}, True)
     assert (read.pop("hub_url"), read.pop("hub_validate_certs")) == ("https://hub.example.org/", False)
-    # The service's user may not read the file itself.
+    # The user of the service may not read the file of the option.
     assert read.pop("hub_client_key").endswith("'CREDENTIALS_DIRECTORY') }}/client_key")
     assert unit(given)["credentials"]["client_key"] == "/etc/key"
     left = {**POLICY, "cull_users": True}
     del left["rules"], left["max_culls"]
     assert read == {f"idle_culler_{name}": value for name, value in left.items()}
+
+
+TOKEN_FILE = {"exists": True, "mode": "0640"}
+SKIPPED = {"skipped": True, "changed": False}
+
+
+def test_a_host_with_a_private_token_is_sound() -> None:
+    assert host_complaints(settings("timer"), SKIPPED, TOKEN_FILE, False) == []
+    # Where systemd-analyze is missing, the code is another one.
+    assert host_complaints(settings("timer", calendar="often"), {"rc": 2, "stderr": ""}, TOKEN_FILE, False) == []
+    # A preview comes before the task that writes the token.
+    assert host_complaints(settings("timer"), SKIPPED, {"exists": False}, True) == []
+
+
+@pytest.mark.parametrize("is_check_mode", [False, True])
+def test_what_is_wrong_on_the_host_is_said(is_check_mode: bool) -> None:
+    public = {"exists": True, "mode": "0644"}
+    wrong = settings("timer", calendar="often")
+    found = host_complaints(wrong, {"rc": 1, "stderr": " no time\n"}, public, is_check_mode)
+    assert [sentence[:27] for sentence in found] == ["idle_culler_calendar is 'of", "Everybody on this host can "]
+    assert "does not understand: no time. Write it" in found[0]
+
+
+def test_a_pass_needs_a_token() -> None:
+    [found] = host_complaints(settings("timer"), SKIPPED, {"exists": False}, False)
+    assert found.startswith("There is no file /etc/hubops-idle-culler.token")
+
+
+# The report of a pass
+
+ANSWER: dict[str, Any] = {
+    "changed": True,
+    "actions": [
+        {"verb": "stop", "object": "server of user 'a'", "why": "idle 2 h, limit 1 h"},
+        {"verb": "remove", "object": "server 'gpu' of user 'b'", "why": "idle 3 h, limit 1 h"},
+        {"verb": "delete", "object": "user 'c'", "why": "idle 2 h, limit 1 h"},
+    ],
+    "culled": [{}, {}],
+    "users_deleted": [{}],
+    "kept_count": {"active": 3, "rule": 0, "pending": 1},
+    "users_kept_count": {"active": 0},
+    "failures": [],
+    "seconds": 1.5,
+    "summary": "2 of 6 servers culled",
+    "diff": {"before": "", "after": "", "prepared": "- server of user 'a' goes\n  server of user 'd' stays\n"},
+}
+FORGED = "a\n\x1b[2Jfatal: [localhost]: FAILED!\u202e" + "x" * 5000
+
+
+def test_the_summary_of_a_pass_says_what_was_done() -> None:
+    assert summary(ANSWER, False, True) == [
+        "stopped: server of user 'a', idle 2 h, limit 1 h",
+        "stopped and removed: server 'gpu' of user 'b', idle 3 h, limit 1 h",
+        "deleted: user 'c', idle 2 h, limit 1 h",
+        "servers kept: 3 active, 1 pending",
+        "2 of 6 servers culled",
+    ]
+    refused = summary({**ANSWER, "changed": False, "failed": True}, False, False)
+    assert refused[0] == "not stopped: server of user 'a', idle 2 h, limit 1 h"
+
+
+def test_a_preview_says_what_a_pass_would_do_and_why() -> None:
+    preview = ["- server of user 'a' goes", "  server of user 'd' stays"]
+    rest = ["servers kept: 3 active, 1 pending", "2 of 6 servers culled"]
+    assert summary(ANSWER, True, False) == [*preview, *rest]
+    # Ansible has shown the difference.
+    assert summary(ANSWER, True, True) == rest
+    # Without a change, Ansible shows none.
+    assert summary({**ANSWER, "changed": False}, True, True) == [*preview, *rest]
+
+
+def test_the_summary_names_each_failure_in_one_line() -> None:
+    failed = {"failure": {"message": "it did not stop"}}
+    failures = [
+        {"user": "a", "server_name": "", **failed},
+        {"user": "b", "server_name": "gpu", **failed},
+        {"user": "c", "server_name": None, **failed},
+        {"user": FORGED, "server_name": FORGED, **failed},
+    ]
+    lines = summary({**ANSWER, "failures": failures}, False, False)[3:7]
+    assert lines[:3] == [
+        "failed: default server of 'a': it did not stop",
+        "failed: server 'gpu' of 'b': it did not stop",
+        "failed: user 'c': it did not stop",
+    ]
+    assert lines[3].startswith("failed: server 'a \\x1b[2Jfatal: ")
+    assert all(line.isprintable() and len(line) < 1000 for line in lines)
+
+
+def test_the_numbers_of_a_pass() -> None:
+    counted = {"verdict": "passed", "culled": 2, "users_deleted": 1, "kept": 4, "failed": 0, "seconds": 1.5}
+    assert numbers(ANSWER, False) == {**counted, "summary": "2 of 6 servers culled"}
+    # A pass that would cull too much lists what it would cull.
+    refused = numbers({**ANSWER, "changed": False, "failed": True}, False)
+    assert (refused["verdict"], refused["culled"], refused["users_deleted"]) == ("failed", 0, 0)
+    assert numbers({**ANSWER, "changed": False}, True)["culled"] == 2
+
+
+def test_a_pass_that_failed_early_is_no_pass() -> None:
+    none = {"culled": 0, "users_deleted": 0, "kept": 0, "failed": 0, "seconds": 0}
+    assert numbers({"failed": True, "msg": "no token"}, False) == {"verdict": "failed", "summary": "no token", **none}
+    assert numbers({"failed": True}, False)["summary"] == "It failed without a message."
