@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils._roles.service_account import complaints, completed, hub_config
+from ..plugin_utils._roles.service_account import complaints, complete_accounts, hub_config
+from ..plugin_utils._roles.service_account_tokens import progress
 
 
 class FilterModule:
@@ -19,5 +20,6 @@ class FilterModule:
         return {
             "_service_account_complaints": complaints,
             "_service_account_hub_config": hub_config,
-            "_service_accounts": completed,
+            "_service_account_progress": progress,
+            "_service_accounts": complete_accounts,
         }

@@ -81,10 +81,12 @@ class HubModule:
 
     options: dict[str, dict[str, Any]]
     """The argument spec of the module's own options."""
-    flow: Callable[[HubClient, dict[str, Any], Report], Flow]
-    """Builds the module's flow from the validated options."""
+    flow: Callable[..., Flow]
+    """Builds the flow from the `HubClient`, the validated options and a `Report`."""
     rules: dict[str, Any] = field(default_factory=dict)
     """Rules between options, such as ``required_if``, as `ArgumentSpecValidator` takes them."""
+    takes_cipher: bool = False
+    """Whether ``flow`` takes the keyword ``cipher``, see `run`."""
 
     @property
     def argument_spec(self) -> dict[str, dict[str, Any]]:
@@ -99,19 +101,30 @@ class HubModule:
         verbosity: int,
         report: Report,
         secrets: set[str] | None = None,
+        cipher: Any = None,
     ) -> dict[str, Any]:
         """Run the flow with validated options and return the task's result. A failure has ``failed`` and ``failure``.
 
         ``secrets`` are the secrets among the options. The run adds each secret that it gets from the hub. The result
         and the lines of ``report`` show none of them, except a new token in the key of the result that is meant for it.
+
+        ``cipher`` is Ansible's vault (`Cipher` in ``_token/secret_format.py``), or None if only the controller has it.
         """
         secrets = set() if secrets is None else secrets
-        result = self._run(options, secrets, check_mode=check_mode, verbosity=verbosity, report=report)
+        given = {"cipher": cipher} if self.takes_cipher else {}
+        result = self._run(options, secrets, given, check_mode=check_mode, verbosity=verbosity, report=report)
         masked: dict[str, Any] = mask(result, exclude_shown_secrets(secrets, result))
         return masked
 
     def _run(
-        self, options: dict[str, Any], secrets: set[str], *, check_mode: bool, verbosity: int, report: Report
+        self,
+        options: dict[str, Any],
+        secrets: set[str],
+        given: dict[str, Any],
+        *,
+        check_mode: bool,
+        verbosity: int,
+        report: Report,
     ) -> dict[str, Any]:
         try:
             _check_text(options)
@@ -131,7 +144,7 @@ class HubModule:
                 def report_line(line: str) -> None:
                     report(printable(mask(f"{name}: {line}", set(secrets))))  # a copy: other threads add to the set
 
-                flow = self.flow(hub, options, report_line)
+                flow = self.flow(hub, options, report_line, **given)
                 return run(flow, check_mode=check_mode)
         except HubError as error:
             return {"changed": False, **error.as_result()}

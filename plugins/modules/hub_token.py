@@ -10,173 +10,248 @@ module: hub_token
 short_description: Mint, keep, prove, renew and revoke API tokens of a JupyterHub's users
 version_added: 1.0.0
 description:
-  - Makes sure that users have the API tokens that are declared, or have them no longer. Run it every hour - it mints
-    only what is missing, was declared otherwise, no longer works or is about to expire.
-  - A hub tells a token's secret once, when it mints it. With O(path) it goes to a file of mode 0600 and nowhere else.
-    With O(secret) it is in the result, to be kept where the caller keeps secrets, and the caller brings it along the
-    next time. In both cases every run proves the kept secret by asking the hub with it.
-  - Whatever ends a run in the middle, the old secret works or the new one is kept. A token whose secret got lost on
-    its way is known by its note, and the next attempt or run revokes it.
+  - Makes sure that users have the declared API tokens, or that they no longer have them. Run it every hour. It mints a
+    token only if the token is missing, was declared otherwise, no longer works or is about to expire.
+  - A hub shows a token's secret once, when it mints the token. With O(path), the module writes the secret to a file and
+    does not return it. The file can be plain, encrypted by ansible-vault, or the manifest of a Kubernetes Secret, see
+    O(format). With O(secret), the module returns the secret, and the caller keeps it and passes it to the next run. In
+    both cases each run asks the hub with the kept secret and so proves that it works.
+  - If a run ends in the middle, the old secret still works, or the new one is kept. If a token's secret got lost before
+    it was kept, the next attempt or the next run recognizes the token by its note and revokes it.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
-    description: Whose token it is. A service of the hub cannot have tokens minted; a service account is a user.
+    description:
+      - The user whom the token belongs to. A hub cannot mint tokens for its services. A service account is a user.
     type: str
   note:
     description:
-      - What the token is for. With O(user) it is the token's identity, so choose one that nobody else uses for that
-        user, and one for each place where a secret is kept.
-      - On the hub a mark follows it, C( [hubops DIGEST-ATTEMPT]). The notes below tell about it.
+      - What the token is for. O(user) and O(note) together identify the token. Choose a note that nobody else uses for
+        this user, and a different note for each place that keeps a secret.
+      - On the hub, the module appends a mark to the note, C( [hubops DIGEST-ATTEMPT]). The notes below describe it.
     type: str
   state:
     description:
-      - V(present) mints the token where it is not there as it is declared.
-      - V(absent) revokes every token of the identity, whoever minted it, and removes O(path). A user whom the hub does
-        not have is a failure here, too, since it says the same of users whom it may not tell of.
+      - V(present) mints the token if it is not there as it is declared.
+      - V(absent) revokes every token with this user and note, whoever minted it, and removes the file at O(path). The
+        task fails if the hub does not find the user, because the hub answers the same if the token that asks has no
+        access to the user.
     type: str
     choices: [present, absent]
     default: present
   scopes:
     description:
-      - What the token may do. Exactly one of O(scopes), O(roles) and O(inherit) is required for O(state=present).
-      - The owner must hold them; C(!user) stands for the owner. An empty list is a token that only says who it is.
-      - Write them as JupyterHub 6 knows them. On older hubs V(start:servers) means what it was split from,
-        C(servers).
+      - What the token may do. O(state=present) requires exactly one of O(scopes), O(roles) and O(inherit).
+      - The user must hold these scopes. C(!user) stands for the user. A token with an empty list can only tell who it
+        is.
+      - Write scopes as JupyterHub 6 names them. On a hub that does not have V(start:servers) yet, the module asks for
+        C(servers), which includes it.
     type: list
     elements: str
   roles:
-    description: What the token may do, as names of the hub's roles. The hub turns them into scopes when it mints it.
+    description:
+      - What the token may do, as names of the hub's roles. The hub turns the roles into scopes when it mints the token.
     type: list
     elements: str
   inherit:
-    description: The token may do all that its owner may, now and later, as a hub has it where it is told nothing.
+    description:
+      - Whether the token may do everything that its user may do, now and later. Hubs mint such a token if they are
+        asked for neither scopes nor roles.
     type: bool
   expires_in:
     description:
-      - How long a token that is minted is valid, in seconds or as V(12h), V(30d). Left out, it is valid until it is
-        revoked, or as long as the hub permits (its C(token_expires_in_max_seconds)).
+      - How long a new token is valid, in seconds or as V(12h), V(30d). Without it, the token is valid until it is
+        revoked, or as long as the hub permits (C(token_expires_in_max_seconds) in the hub's configuration).
     type: str
   renew_before:
     description:
-      - A successor is minted when less than this is left, as a duration (V(7d)) or as a share of the token's lifetime
-        (V(25%)). Left out, a token is replaced when it has expired.
+      - The module mints a successor when the token is valid for no longer than this, as a duration (V(7d)) or as a
+        share of the token's lifetime (V(25%)). Without it, the module replaces a token after it has expired.
     type: str
   secret:
     description:
-      - The secret that the caller has kept, empty where there is none yet. It counts as the kept one where O(path)
-        holds none that does, and is written there then.
-      - Without O(path), a new secret is in the result, and its predecessor works on until a later run brings the new
-        one along and so proves that it was kept. (On JupyterHub 4, which does not say which token it is that asks,
-        the predecessor is revoked at once.)
+      - The secret that the caller has kept. Pass an empty text if there is none yet. If O(path) holds no secret that
+        works, the module tries this one, and writes it to O(path) if it works.
+      - Without O(path), the module returns a new secret. The old token keeps working until a later run passes the new
+        secret, which proves that it was kept. JupyterHub 4 does not say which token asks, so there the module revokes
+        the old token at once.
     type: str
   path:
     description:
-      - A file that keeps the secret, on the host where the task runs. Give an absolute path, for where a relative one
-        begins depends on how Ansible runs. A folder that is missing is made, with mode 0700.
-      - Give the token a file of its own. What else it holds is overwritten, unless it is more than 1,000 characters,
-        which are no token's. O(state=absent) removes a file only if it holds a single word.
-      - A symbolic link is replaced by the file, lest whoever may lay one chooses what is overwritten. Runs that keep
-        secrets in the same folder come one after the other.
+      - A file that keeps the secret, with mode 0600, on the host where the task runs. Give an absolute path, because
+        where a relative path begins depends on how Ansible runs. The module creates a missing folder with mode 0700.
+      - Give each token a file of its own. With O(format=plain), the module overwrites what else the file holds, unless
+        that has more than 1,000 characters, and O(state=absent) removes the file only if it holds a single word. With
+        the other formats, the module leaves a file alone that it did not write, and the task fails.
+      - If the path is a symbolic link, the module replaces the link by a file. Otherwise a person who can create links
+        in the folder could choose which file is overwritten.
+      - Runs that keep secrets in the same folder wait for each other.
     type: path
+  format:
+    description:
+      - What the file at O(path) looks like.
+      - V(plain) is the secret in a line.
+      - V(vault) is a file of variables that ansible-vault encrypts with O(vault_password). The secret is its only
+        variable, O(vault_variable). Ansible can encrypt on the controller only, so the task needs a local connection,
+        without C(become) and C(async). The controller needs the Python library cryptography.
+      - V(kubernetes) is the manifest of a Secret, for C(kubernetes.core.k8s) or C(kubectl apply). Its value is encoded
+        and not encrypted. It needs O(kubernetes_namespace) and O(kubernetes_name).
+      - The module replaces a vault or a manifest that is cut off or damaged, and the token that was in it.
+    type: str
+    choices: [plain, vault, kubernetes]
+    default: plain
+  vault_variable:
+    description: The name of the variable that holds the token. Required for O(format=vault).
+    type: str
+  vault_password:
+    description: The password of the vault. Required for O(format=vault).
+    type: str
+  kubernetes_namespace:
+    description: The namespace of the Secret. Required for O(format=kubernetes).
+    type: str
+  kubernetes_name:
+    description: The name of the Secret. Required for O(format=kubernetes).
+    type: str
+  kubernetes_key:
+    description: The key in the Secret that holds the token.
+    type: str
+    default: token
   rotate:
-    description: Mint a new token now, whatever the kept one is like. Such a task changes something at every run.
+    description:
+      - Whether to mint a new token now, even if the kept one is good. Such a task changes something in every run.
     type: bool
     default: false
   overlap:
     description:
-      - How long predecessors stay valid after their successor was minted, such as V(1h), for those who read the
-        secret only now and then. A run after that time revokes them. Left out, they are revoked as soon as the
-        successor is kept and has worked, and so they are where the kept secret is gone. Needs JupyterHub 5.
+      - How long old tokens stay valid after their successor was minted, such as V(1h), for programs that read the
+        secret only now and then. A run after that time revokes them. Without it, the module revokes them as soon as
+        the successor is kept and has worked. If no secret is kept any more, it revokes them as soon as it has minted a
+        new one. Needs JupyterHub 5.
     type: str
+  revoke_replaced:
+    description:
+      - Whether this task revokes the tokens that were replaced. Set it to V(false) if something must happen with the
+        file first, for example if a manifest must be applied to a cluster, and run the task again with V(true)
+        afterwards.
+      - JupyterHub 4 does not say which token asks, so there the module revokes them at once in any case.
+    type: bool
+    default: true
   prune:
     description:
-      - Also revoke the tokens that have exactly O(note) for their note, without the mark. Somebody else minted them.
+      - Whether to revoke the tokens, too, whose note is exactly O(note), without the mark. This module did not mint
+        them.
     type: bool
     default: false
   on_lost:
     description:
-      - What to do where no secret that works is kept at O(path) or in O(secret), and the hub has a token of this
-        identity that was used since it was minted. Somebody may keep it at another place, such as another machine,
-        another folder, or another job.
-      - V(fail) ends the task with the code C(conflict), which names the token, and takes nothing from anybody.
-      - V(replace) mints another one. The others are revoked at once, or when O(overlap) has passed.
-      - A token that was never used is nobody's, and is revoked in any case. O(rotate) replaces them all, too.
+      - What to do if no secret that works is kept at O(path) or in O(secret), and the hub has a token with this user
+        and note that was used since it was minted. Another machine, folder or job may keep that token.
+      - V(fail) ends the task with the code C(conflict). The message names the token. The module changes nothing.
+      - V(replace) mints a new token and revokes the others, at once or when O(overlap) has passed.
+      - The module revokes a token that was never used in any case, because nobody keeps it. O(rotate) replaces all
+        tokens, too.
     type: str
     choices: [fail, replace]
     default: fail
   tokens:
     description:
-      - Many tokens in one call, worked concurrently. What an item leaves out is taken from the options of the same
-        name, except O(secret) and O(path).
-      - One that fails ends no other. The task then fails at its end, and RV(tokens) has what became of each.
+      - Many tokens in one task. The module works on them concurrently. An item takes what it leaves out from the task's
+        option of the same name, except O(secret) and O(path).
+      - If one token fails, the module still works on the others. The task then fails at its end, and RV(tokens) says
+        what happened to each token.
     type: list
     elements: dict
     suboptions:
       user:
-        description: As O(user).
+        description: See O(user).
         type: str
         required: true
       note:
-        description: As O(note).
+        description: See O(note).
         type: str
       state:
-        description: As O(state).
+        description: See O(state).
         type: str
         choices: [present, absent]
       scopes:
-        description: As O(scopes). An item that has one of the three takes none of the others from the task.
+        description: See O(scopes). An item that has one of scopes, roles and inherit takes none of them from the task.
         type: list
         elements: str
       roles:
-        description: As O(roles).
+        description: See O(roles).
         type: list
         elements: str
       inherit:
-        description: As O(inherit).
+        description: See O(inherit).
         type: bool
       expires_in:
-        description: As O(expires_in).
+        description: See O(expires_in).
         type: str
       renew_before:
-        description: As O(renew_before).
+        description: See O(renew_before).
         type: str
       secret:
-        description: As O(secret).
+        description: See O(secret).
         type: str
       path:
-        description: As O(path).
+        description: See O(path).
         type: path
+      format:
+        description: See O(format).
+        type: str
+        choices: [plain, vault, kubernetes]
+      vault_variable:
+        description: See O(vault_variable).
+        type: str
+      vault_password:
+        description: See O(vault_password).
+        type: str
+      kubernetes_namespace:
+        description: See O(kubernetes_namespace).
+        type: str
+      kubernetes_name:
+        description: See O(kubernetes_name).
+        type: str
+      kubernetes_key:
+        description: See O(kubernetes_key).
+        type: str
       rotate:
-        description: As O(rotate).
+        description: See O(rotate).
         type: bool
       overlap:
-        description: As O(overlap).
+        description: See O(overlap).
         type: str
+      revoke_replaced:
+        description: See O(revoke_replaced).
+        type: bool
       prune:
-        description: As O(prune).
+        description: See O(prune).
         type: bool
       on_lost:
-        description: As O(on_lost).
+        description: See O(on_lost).
         type: str
         choices: [fail, replace]
   concurrency:
-    description: How many of O(tokens) are worked at a time.
+    description: How many of O(tokens) the module works on at the same time.
     type: int
     default: 10
 notes:
-  - Needs the scopes C(read:tokens) and C(tokens) for O(user). To mint for somebody else, that is C(tokens!user=NAME).
-  - A hub cannot give a secret back, takes the same note any number of times, and lists scopes expanded. So what was
-    declared travels in the note, as C(NOTE [hubops DIGEST-ATTEMPT]). DIGEST are the first twelve hex digits of a
-    SHA-256 over the scopes or roles (in any order) and O(expires_in); ATTEMPT are eight that are random and differ
-    for each request that mints. A digest of something else means another token.
-  - Tokens with the mark are this module's. Those of the identity that are younger than the kept one are successors
-    whose secrets got lost, and are revoked. Older ones are its predecessors, and go when O(overlap) has passed.
-  - Without O(path) and O(secret), a token that the hub lists counts as present, for nobody can prove that its secret
-    is kept. Where another one is minted, its predecessors are revoked at once.
-  - A kept token whose owner has lost what was declared is minted anew, which fails until the owner has it again.
-  - The token that the task asks with may be one of those that go, and is the last one then.
-  - On a hub before JupyterHub 5, several tokens of an identity are all replaced by a new one.
+  - Needs the scopes C(read:tokens) and C(tokens) for O(user). To mint tokens for another user, that is
+    C(tokens!user=NAME).
+  - A hub never shows a secret again, accepts the same note any number of times, and lists scopes expanded. So the
+    module writes what was declared into the note, as C(NOTE [hubops DIGEST-ATTEMPT]). DIGEST is the first twelve hex
+    digits of a SHA-256 of the scopes or roles (in any order) and O(expires_in). ATTEMPT is eight random hex digits,
+    and each request that mints has another one. If the digest differs, another token was declared.
+  - This module minted the tokens with the mark. If such a token is younger than the kept one and was never used, its
+    secret got lost, and the module revokes it. Older ones were replaced by the kept one, and the module revokes them
+    when O(overlap) has passed.
+  - Without O(path) and O(secret), a token counts as present if the hub lists it, because nobody can prove that its
+    secret is kept. If the module mints another one, it revokes the old ones at once.
+  - If the user has lost a declared scope, the module replaces the token. Minting fails until the user has the scope
+    again.
+  - If the token that the task asks with must be revoked, too, the module revokes it last.
+  - On a hub before JupyterHub 5, the module replaces several tokens with the same user and note by a new one.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -190,7 +265,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-# Every hour, from here on.
+# Run these every hour.
 - name: Keep a token in a file, and mint its successor when a quarter of its time is left
   hubops.jupyterhub.hub_token:
     user: alice
@@ -214,27 +289,31 @@ EXAMPLES = r"""
         path: "{{ playbook_dir }}/reports-bob.token"
         expires_in: 14d
 
-- name: Prove the token in the vault whose variables this play has read, and mint another one if it does not do
+- name: Keep a token in a vault, as a variable that plays read from vars_files or group_vars
   hubops.jupyterhub.hub_token:
     user: alice
     note: for the vault
     scopes: [read:users:name!user]
     expires_in: 30d
     renew_before: 25%
-    secret: "{{ alice_token | default('') }}"
-  register: minted
-  no_log: true
+    path: "{{ playbook_dir }}/alice.vault.yml"
+    format: vault
+    vault_variable: alice_token
+    vault_password: "{{ vault_password }}"
 
-- name: Keep a new one there; the next run finds it, and revokes the old one
-  ansible.builtin.copy:
-    dest: "{{ playbook_dir }}/alice.vault.yml"
-    content: "{{ {'alice_token': minted.token} | to_json | ansible.builtin.vault(vault_password) }}"
-    mode: "0600"
-    decrypt: false
-  when: minted.token is not none
-  no_log: true
+- name: Keep a token in the manifest of a Secret
+  hubops.jupyterhub.hub_token:
+    user: alice
+    note: for the cluster
+    scopes: [read:users:name!user]
+    expires_in: 30d
+    renew_before: 25%
+    path: "{{ playbook_dir }}/alice-secret.yml"
+    format: kubernetes
+    kubernetes_namespace: checks
+    kubernetes_name: hub-token
 
-# When there is a reason to.
+# Run these when there is a reason to.
 - name: Mint a new token now, and revoke the old one and all that were minted by hand under the same note
   hubops.jupyterhub.hub_token:
     user: bob
@@ -245,7 +324,7 @@ EXAMPLES = r"""
     rotate: true
     prune: true
 
-- name: Revoke what is no longer needed, and remove its file
+- name: Revoke a token that is no longer needed, and remove its file
   hubops.jupyterhub.hub_token:
     user: alice
     note: nightly check
@@ -255,71 +334,75 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tokens:
-  description: What became of each, in the order of the declaration; a single one is here, too.
-  returned: once the options are found to be sound
+  description: What happened to each token, in the order of the declaration. A single token is here, too.
+  returned: if the options are valid
   type: list
   elements: dict
   contains:
-    user: {description: Whose token it is., type: str}
+    user: {description: The user whom the token belongs to., type: str}
     note: {description: The declared note., type: str}
     state: {description: The declared state., type: str}
-    changed: {description: "Whether something was done, or in check mode would be.", type: bool}
+    changed: {description: "Whether the module changed something, or would change something in check mode.", type: bool}
     token:
-      description: The secret, where it was minted by this task and no O(path) keeps it. V(null) at any other time.
+      description:
+        - The secret, if this task minted the token and no O(path) keeps the secret. V(null) otherwise.
       type: str
     token_id:
-      description: The hub's id of the token. V(null) where there is none, and in check mode where one would be minted.
+      description:
+        - The hub's id of the token. V(null) if there is no token, and in check mode if one would be minted.
       type: str
     scopes:
-      description: What the token may do. The hub expands what includes other scopes.
+      description: What the token may do. The hub expands scopes that include other scopes.
       type: list
       elements: str
-    created: {description: When it was minted., type: str}
-    expires_at: {description: "When it expires, or V(null).", type: str}
-    minted: {description: Whether this task minted it., type: bool}
+    created: {description: When the token was minted., type: str}
+    expires_at: {description: "When the token expires. V(null) if it does not expire.", type: str}
+    minted: {description: Whether this task minted the token., type: bool}
     revoked:
       description: The ids of the tokens that this task revoked.
       type: list
       elements: str
     revocations:
-      description: The same tokens, with what they were.
+      description: Details on the tokens that this task revoked.
       type: list
       elements: dict
       contains:
         token_id: {description: The hub's id of the token., type: str}
-        created: {description: When it was minted., type: str}
-        last_activity: {description: "When it was used last, or V(null).", type: str}
-        why: {description: Why it was revoked., type: str}
-    failure: {description: "Why it failed, or V(null). The module's notes describe it.", type: dict}
+        created: {description: When the token was minted., type: str}
+        last_activity: {description: "When the token was last used. V(null) if it was never used.", type: str}
+        why: {description: Why the module revoked the token., type: str}
+    failure:
+      description: Why the token failed. V(null) if it did not fail. The module's notes describe it.
+      type: dict
 token:
   description:
-    - The secret, where it was minted by this task and no O(path) keeps it. V(null) at any other time.
-    - This and the following tell of a single token. With O(tokens) they are V(null), but for RV(minted) and
-      RV(revoked), which then tell of all.
+    - The secret, if this task minted the token and no O(path) keeps the secret. V(null) otherwise.
+    - This value and the following ones describe a single token. With O(tokens) they are V(null), except RV(minted),
+      RV(revoked) and RV(revocations), which then describe all tokens.
   returned: success
   type: str
-token_id: {description: "As RV(tokens[].token_id).", returned: success, type: str, sample: a12}
-user: {description: "As RV(tokens[].user).", returned: success, type: str}
-note: {description: "As RV(tokens[].note).", returned: success, type: str}
-state: {description: "As RV(tokens[].state).", returned: success, type: str}
-scopes: {description: "As RV(tokens[].scopes).", returned: success, type: list, elements: str}
-created: {description: "As RV(tokens[].created).", returned: success, type: str}
-expires_at: {description: "As RV(tokens[].expires_at).", returned: success, type: str}
-minted: {description: "As RV(tokens[].minted); whether any was.", returned: success, type: bool}
-revoked: {description: "As RV(tokens[].revoked); all of them.", returned: success, type: list, elements: str}
+token_id: {description: "See RV(tokens[].token_id).", returned: success, type: str, sample: a12}
+user: {description: "See RV(tokens[].user).", returned: success, type: str}
+note: {description: "See RV(tokens[].note).", returned: success, type: str}
+state: {description: "See RV(tokens[].state).", returned: success, type: str}
+scopes: {description: "See RV(tokens[].scopes).", returned: success, type: list, elements: str}
+created: {description: "See RV(tokens[].created).", returned: success, type: str}
+expires_at: {description: "See RV(tokens[].expires_at).", returned: success, type: str}
+minted: {description: Whether this task minted any token., returned: success, type: bool}
+revoked: {description: The ids of all tokens that this task revoked., returned: success, type: list, elements: str}
 revocations:
-  description: As RV(tokens[].revocations); all of them.
+  description: Details on all tokens that this task revoked, see RV(tokens[].revocations).
   returned: success
   type: list
   elements: dict
 actions:
-  description: What was done, or in check mode would be. The module's notes describe it.
+  description: What the module did, or would do in check mode. The module's notes describe it.
   returned: success
   type: list
   elements: dict
   sample: [{verb: mint, object: "token 'nightly check' of user 'alice'", why: no secret is kept}]
 failure:
-  description: Why the task failed, V(null) if it did not. The module's notes describe it.
+  description: Why the task failed. V(null) if it did not fail. The module's notes describe it.
   returned: always
   type: dict
   sample:
@@ -342,26 +425,31 @@ from ..module_utils._path.batch import Batch
 from ..module_utils._path.plan import Report
 from ..module_utils._token.flow import token_batch
 from ..module_utils._token.model import RenewBefore, TokenSpec
+from ..module_utils._token.secret_format import FORMATS, PLAIN, Cipher, Kubernetes, SecretFormat, Vault
 
 _RIGHTS = ("scopes", "roles", "inherit")
-_SHARED = ("note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "overlap", "prune", "on_lost")
-"""What the items of ``tokens`` take from the task where they leave it out."""
+_SHARED = (
+    "note", "state", *_RIGHTS, "expires_in", "renew_before", "rotate", "overlap", "revoke_replaced", "prune", "on_lost",
+    "format", "vault_variable", "vault_password", "kubernetes_namespace", "kubernetes_name", "kubernetes_key",
+)  # fmt: skip
+"""The options that an item of ``tokens`` takes from the task if it leaves them out."""
 
 
-def flow(hub: HubClient, options: dict[str, Any], report: Report) -> Batch:
+def flow(hub: HubClient, options: dict[str, Any], report: Report, *, cipher: Cipher | None = None) -> Batch:
     items = options["tokens"]
     if items is None and not options["user"]:
         raise Invalid("Neither user nor tokens says whose token it is.", "Give one of them.")
-    wanted = [_wanted(options)] if items is None else [_wanted(_completed(item, options)) for item in items]
-    return token_batch(hub, wanted, concurrency=options["concurrency"], single=items is None)
+    declared = [options] if items is None else [_inherit(item, options) for item in items]
+    specs = [_token_spec(each, cipher) for each in declared]
+    return token_batch(hub, specs, concurrency=options["concurrency"], single=items is None)
 
 
-def _completed(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    own = any(item[name] is not None for name in _RIGHTS)
-    return inherit_options(item, options, [name for name in _SHARED if not (own and name in _RIGHTS)])
+def _inherit(item: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    has_rights = any(item[name] is not None for name in _RIGHTS)
+    return inherit_options(item, options, [name for name in _SHARED if not (has_rights and name in _RIGHTS)])
 
 
-def _wanted(options: dict[str, Any]) -> TokenSpec:
+def _token_spec(options: dict[str, Any], cipher: Cipher | None) -> TokenSpec:
     expires_in, overlap, scopes, roles = (options[name] for name in ("expires_in", "overlap", "scopes", "roles"))
     given = [name for name in _RIGHTS if options[name] is not None and options[name] is not False]
     if len(given) > 1:
@@ -375,13 +463,31 @@ def _wanted(options: dict[str, Any]) -> TokenSpec:
         scopes=None if scopes is None else tuple(scopes),
         roles=None if roles is None else tuple(roles),
         expires_in=None if expires_in is None else ceil(parse_duration(expires_in, "expires_in")),
-        renew_before=RenewBefore.of(options["renew_before"]),
+        renew_before=RenewBefore.parse(options["renew_before"]),
         secret=options["secret"],
         path=options["path"],
+        secret_format=_secret_format(options, cipher),
         rotate=options["rotate"],
         overlap=0.0 if overlap is None else parse_duration(overlap, "overlap"),
+        revoke_replaced=options["revoke_replaced"],
         prune=options["prune"],
         on_lost=options["on_lost"],
+    )
+
+
+def _secret_format(options: dict[str, Any], cipher: Cipher | None) -> SecretFormat:
+    chosen = options["format"]
+    if chosen == "plain":
+        return PLAIN
+    if options["path"] is None:
+        raise Invalid(
+            f"format is {chosen}, and there is no path: without a file there is nothing to write so.",
+            "Give path, or leave format out.",
+        )
+    if chosen == "vault":
+        return Vault(options["vault_variable"] or "", options["vault_password"] or "", cipher)
+    return Kubernetes(
+        options["kubernetes_namespace"] or "", options["kubernetes_name"] or "", options["kubernetes_key"] or ""
     )
 
 
@@ -397,12 +503,23 @@ _TOKEN: dict[str, dict[str, Any]] = {
     "secret": {"type": "str", "no_log": True},
     # A path is no secret, whatever its name ends in.
     "path": {"type": "path", "no_log": False},
+    "format": {"type": "str", "choices": list(FORMATS)},
+    "vault_variable": {"type": "str"},
+    "vault_password": {"type": "str", "no_log": True},
+    "kubernetes_namespace": {"type": "str"},
+    "kubernetes_name": {"type": "str"},
+    # The name of a key, not a key.
+    "kubernetes_key": {"type": "str", "no_log": False},
     "rotate": {"type": "bool"},
     "overlap": {"type": "str"},
+    "revoke_replaced": {"type": "bool"},
     "prune": {"type": "bool"},
     "on_lost": {"type": "str", "choices": ["fail", "replace"]},
 }
-_DEFAULTS = {"state": "present", "rotate": False, "prune": False, "on_lost": "fail"}
+_DEFAULTS = {
+    "state": "present", "rotate": False, "revoke_replaced": True, "prune": False, "on_lost": "fail", "format": "plain",
+    "kubernetes_key": "token",
+}  # fmt: skip
 
 MODULE = HubModule(
     options={
@@ -421,6 +538,7 @@ MODULE = HubModule(
         "mutually_exclusive": [("tokens", "user"), ("tokens", "secret"), ("tokens", "path")],
     },
     flow=flow,
+    takes_cipher=True,
 )
 
 

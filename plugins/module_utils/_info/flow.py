@@ -22,7 +22,7 @@ from .._hub.scopes import READ_SERVERS, split_scope
 from .._hub.times import parse_time
 from .._path.plan import Flow, Plan, Report, Result
 from .._path.workers import map_concurrently
-from .._token.model import list_of
+from .._token.model import list_tokens
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
 _LIST_USERS, _READ_TOKENS = "list:users", "read:tokens"
@@ -179,7 +179,7 @@ class InfoFlow(Flow):
         """Return the hub's models of a user's tokens. Raises `NotFound` for a user whom the task names."""
         what = f"user '{user}'"
         try:
-            return list_of(self._hub, user)
+            return list_tokens(self._hub, user)
         except NotFound:
             # The hub answers the same for users whose tokens this token may not see.
             if not {_READ_TOKENS, f"{_READ_TOKENS}!user={user}"} & set(self._hub.held_scopes):

@@ -13,9 +13,9 @@ from .._hub.client import HubClient
 from .._hub.errors import Invalid
 from .._path.batch import Batch
 from .._path.plan import Plan, find_duplicate
-from . import secret_file as _secrets
+from . import secret_file
+from .mint import TokenFlow, may_be_asking_token
 from .model import TokenSpec
-from .token import TokenFlow, may_ask
 
 
 def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int, single: bool) -> Batch:
@@ -25,7 +25,7 @@ def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int,
     declared twice.
     """
     names = [spec.name for spec in specs]
-    files = [f"file '{_secrets.place(spec.path)}'" for spec in specs if spec.path is not None]
+    files = [f"file '{secret_file.resolve(spec.path)}'" for spec in specs if spec.path is not None]
     for declared in (names, files):
         duplicate = find_duplicate(declared)
         if duplicate is not None:
@@ -40,7 +40,7 @@ def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int,
         runs_last=partial(_may_end_own_token, hub),
         prepare=hub.read_version,
         # Another run that keeps a secret in the same file would take the secret of this run for lost, and revoke it.
-        take_lock=partial(_secrets.lock_folders, paths),
+        take_lock=partial(secret_file.lock_folders, paths),
         summarize=(lambda answers: answers[0]) if single else _summarize,
     )
 
@@ -48,7 +48,8 @@ def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int,
 def _may_end_own_token(hub: HubClient, plan: Plan) -> bool:
     """Return whether the plan may revoke the token that the task asks with: without it, the hub refuses the rest."""
     return any(
-        action.verb == "revoke" and may_ask(hub, plan.before["user"], action.target.id) for action in plan.actions
+        action.verb == "revoke" and may_be_asking_token(hub, plan.before["user"], action.target.id)
+        for action in plan.actions
     )
 
 

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a declared API token is: its identity, the mark by which it is known again, and when it is due.
+"""A declared API token: its identity, the mark in its note, when it is due, and which other tokens to revoke.
 
-A hub tells a token's secret once, expands its scopes, and takes the same note any number of times. So what was declared
-travels in the note, as a digest: ``NOTE [hubops DIGEST-ATTEMPT]``. ATTEMPT is random and another one for each request
-that mints: when the answer to one is lost, its token can be found, and revoked, since nobody has its secret.
-
+A hub shows a token's secret once, expands its scopes, and accepts the same note any number of times. So the module
+writes a digest of what was declared into the note: ``NOTE [hubops DIGEST-ATTEMPT]``. ATTEMPT is random and differs for
+each request that mints. If the answer to a request is lost, the module finds its token by that and revokes it, because
+nobody has its secret.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .._hub.errors import Invalid, quoted
 from .._hub.schemas import TOKENS
 from .._hub.scopes import expand_self
 from .._hub.times import format_time, parse_time
+from .secret_format import PLAIN, SecretFormat
 
 _MARK = re.compile(r" \[hubops ([0-9a-f]{12})-([0-9a-f]{8})\]$")
 REPLACED = "its successor is kept and works"
@@ -35,14 +36,14 @@ _LONGEST_NOTE = 990
 
 @dataclass(frozen=True)
 class RenewBefore:
-    """How long before its end a token is due: seconds, or a share of its lifetime, whichever is longer."""
+    """How long before it expires a token is due: seconds, or a share of its lifetime, whichever is longer."""
 
     seconds: float = 0.0
     share: float = 0.0
 
     @staticmethod
-    def of(text: str | None) -> RenewBefore:
-        """``7d``, or ``25%``; None is not before its end. Raises `Invalid`."""
+    def parse(text: str | None) -> RenewBefore:
+        """``7d`` or ``25%``; with None, a token is due when it has expired. Raises `Invalid`."""
         if text is None:
             return RenewBefore()
         match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%", text.strip())
@@ -50,26 +51,26 @@ class RenewBefore:
             return RenewBefore(share=float(match[1]) / 100)
         return RenewBefore(seconds=parse_duration(text, "renew_before"))
 
-    def due(self, token: Token, now: float) -> bool:
-        """Whether the token's successor is to be minted. ``now``: seconds since 1970."""
+    def is_due(self, token: Token, now: float) -> bool:
+        """Whether it is time to mint the token's successor. ``now`` are seconds since 1970."""
         ends = parse_time(token.expires_at)
         if ends is None:
             return False
         lifetime = ends - (parse_time(token.created) or ends)
         return ends - now <= max(self.seconds, self.share * lifetime)
 
-    def outlives(self, token: Token) -> bool:
+    def exceeds_lifetime(self, token: Token) -> bool:
         """Whether the token was due as soon as it was minted."""
-        ends, began = parse_time(token.expires_at), parse_time(token.created)
-        return ends is not None and began is not None and self.seconds >= ends - began
+        ends, created_at = parse_time(token.expires_at), parse_time(token.created)
+        return ends is not None and created_at is not None and self.seconds >= ends - created_at
 
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """A declared token: who it belongs to and its note identify it.
+    """A declared token. Its user and its note identify it.
 
-    ``expires_in`` and ``overlap`` are in seconds; None is never, and at once. ``secret`` is what the caller has kept:
-    None if it keeps nothing, empty if it has nothing yet.
+    ``expires_in`` and ``overlap`` are seconds. ``expires_in`` is None if the token does not expire. ``secret`` is what
+    the caller has kept: None if the caller does not keep the secret, empty if the caller has none yet.
     """
 
     user: str
@@ -81,29 +82,32 @@ class TokenSpec:
     renew_before: RenewBefore = RenewBefore()
     secret: str | None = None
     path: str | None = None
+    secret_format: SecretFormat = PLAIN
     rotate: bool = False
     overlap: float = 0.0
     prune: bool = False
     on_lost: str = "fail"
-    """What to do where no secret is kept and somebody uses a token of the identity: ``fail`` or ``replace``."""
+    """What to do if no secret is kept and somebody uses a token of the identity: ``fail`` or ``replace``."""
+    revoke_replaced: bool = True
+    """Whether tokens that were replaced are revoked now, or by a later run."""
 
     def __post_init__(self) -> None:
         if not self.note.strip():
             raise Invalid("note is empty.", "Say what the token is for: the note identifies it.")
         if _MARK.search(self.note) or len(self.note) > _LONGEST_NOTE:
             raise Invalid(
-                f"The note '{self.note[:60]}' is too long, or ends as those do that this module writes.",
-                f"Choose one of at most {_LONGEST_NOTE} characters, without the part in brackets.",
+                f"The note '{self.note[:60]}' is too long, or ends with a mark like those that this module appends.",
+                f"Choose a note of at most {_LONGEST_NOTE} characters, without the part in brackets.",
             )
         if self.state == "present" and (self.scopes is None) is (self.roles is None):
             raise Invalid(
                 f"{self.name}: one of scopes, roles and inherit is needed.",
-                "Say what it may do. Without that a hub mints a token that may do all that its owner may, which is to "
-                "be said with inherit: true.",
+                "Say what the token may do. Without that a hub mints a token that may do everything that its owner "
+                "may. If you want such a token, set inherit: true.",
             )
         if self.expires_in is not None and self.renew_before.seconds >= self.expires_in:
             raise Invalid(
-                f"{self.name}: renew_before is not less than expires_in, so it would be minted anew by every run.",
+                f"{self.name}: renew_before is not less than expires_in, so every run would mint a new token.",
                 "Make renew_before shorter, or a share of the lifetime such as 25%.",
             )
 
@@ -113,7 +117,7 @@ class TokenSpec:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits of what makes another token: its scopes or roles, in any order, and its lifetime."""
+        """Twelve hex digits for the scopes or roles, in any order, and the lifetime. Another digest: another token."""
         declared = {
             "scopes": sorted({expand_self(scope, self.user) for scope in self.scopes or ()}),
             "roles": sorted(set(self.roles or ())),
@@ -122,13 +126,13 @@ class TokenSpec:
         return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:12]
 
     def marked_note(self) -> str:
-        """The note as one attempt to mint sends it."""
+        """The note that one attempt to mint sends."""
         return f"{self.note} [hubops {self.digest}-{secrets.token_hex(4)}]"
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token as the hub lists it. The hub never gives its secret back."""
+    """A token as the hub lists it, without its secret."""
 
     id: str
     note: str
@@ -138,7 +142,8 @@ class Token:
     last_activity: str | None = None
 
     @staticmethod
-    def of(model: dict[str, Any]) -> Token:
+    def from_model(model: dict[str, Any]) -> Token:
+        """The token in a row of the hub's list."""
         return Token(
             id=str(model.get("id") or ""),
             note=str(model.get("note") or ""),
@@ -154,92 +159,96 @@ class Token:
 
     @property
     def digest(self) -> str | None:
-        """What was declared when it was minted; None if somebody else minted it."""
+        """The digest of what was declared when it was minted; None if this module did not mint it."""
         mark = _MARK.search(self.note)
         return mark[1] if mark else None
 
     @property
-    def born(self) -> float:
+    def created_at(self) -> float:
         """When it was minted, in seconds since 1970."""
         return parse_time(self.created) or 0.0
 
     @property
-    def used(self) -> float:
-        """When it was used last, in seconds since 1970; 0 where it never was."""
+    def last_used(self) -> float:
+        """When it was last used, in seconds since 1970; 0 if it was never used."""
         return parse_time(self.last_activity) or 0.0
 
-    @property
-    def use(self) -> str:
-        """When it was used last, in words."""
-        return f"it was used last at {format_time(self.used)}" if self.used else "it was never used"
+    def describe_use(self) -> str:
+        return f"it was used last at {format_time(self.last_used)}" if self.last_used else "it was never used"
 
 
-def why_replace(token: Token, wanted: TokenSpec, now: float) -> str:
-    """Why this token, which works, does not do; empty if it does. Raises `Invalid` where none ever would."""
+def reason_to_replace(token: Token, wanted: TokenSpec, now: float) -> str:
+    """Why this token, which works, must be replaced; empty if it is good. ``now`` are seconds since 1970.
+
+    Raises `Invalid` if every new token would have to be replaced, too.
+    """
     if wanted.rotate:
         return "a new one is asked for"
     if token.digest is None:
         return "it was not minted by this module"
     if token.digest != wanted.digest:
         return "it was declared otherwise"
-    if wanted.renew_before.due(token, now):
-        if wanted.renew_before.outlives(token):
+    if wanted.renew_before.is_due(token, now):
+        if wanted.renew_before.exceeds_lifetime(token):
             raise Invalid(
-                f"The hub lets the {wanted.name} live for a shorter time than renew_before, so it would be minted "
-                "anew by every run.",
+                f"The hub lets the {wanted.name} live for a shorter time than renew_before, so every run would mint a "
+                "new token.",
                 "Make renew_before shorter, or a share of the lifetime such as 25%.",
             )
         return f"it expires at {format_time(parse_time(token.expires_at) or now)}"
     return ""
 
 
-def superseded(
+def select_revocations(
     others: Sequence[Token],
     kept: Token | None,
     wanted: TokenSpec,
     now: float,
     *,
-    handed_over: bool = False,
-    lost: Token | None = None,
+    caller_keeps: bool = False,
+    left_over: Token | None = None,
 ) -> list[tuple[Token, str]]:
-    """Which of the identity's ``others`` go now, and why, oldest first. ``kept`` is the one whose secret is kept.
+    """The tokens among the identity's ``others`` to revoke now, and why, oldest first. ``kept`` is the kept token.
 
-    Older ones were replaced by that, and have the time of ``overlap`` from then on. A younger one that was never used
-    is a successor whose secret got lost on its way, and nobody has it. One that was used is kept at another place. The
-    token that this run mints replaces it, so its time begins now. Where the secret of that token is ``handed_over`` to
-    the caller, which has to keep it first, a later run revokes what it replaces. ``lost`` is one that a run has used
-    and that nobody keeps.
+    - Tokens that are older than the kept one were replaced by it. Their time of ``overlap`` began then.
+    - A younger token that was never used is a successor whose secret got lost. Nobody has the secret.
+    - A younger token that was used is kept at another place. The token that this run mints replaces it, so its time of
+      ``overlap`` begins now. If the caller keeps the new secret (``caller_keeps``), a later run revokes what the new
+      token replaces, because the caller must keep the secret first.
+
+    ``left_over`` is a token that a killed run has used, and whose secret nobody keeps.
     """
-    gone = []
-    for token in sorted(others, key=lambda token: token.born):
-        had, used = kept is not None and token.born <= kept.born, bool(token.used) and token is not lost
-        replaced = kept.born if kept is not None and had else now
-        if token.digest is None:  # somebody else's, who chose the same note
+    found = []
+    for token in sorted(others, key=lambda token: token.created_at):
+        is_older = kept is not None and token.created_at <= kept.created_at
+        is_in_use = bool(token.last_used) and token is not left_over
+        replaced_at = kept.created_at if kept is not None and is_older else now
+        if token.digest is None:  # somebody else chose the same note
             if wanted.prune:
-                gone.append((token, "it has the same note, and is to be pruned"))
-        elif kept is not None and not had and not used:
-            gone.append((token, LOST))
-        elif now >= replaced + wanted.overlap and (had or not handed_over):
-            gone.append((token, REPLACED))
-        elif kept is None and not used:
-            gone.append((token, LOST))
-    return gone
+                found.append((token, "it has the same note, and is to be pruned"))
+        elif kept is not None and not is_older and not is_in_use:
+            found.append((token, LOST))
+        elif now >= replaced_at + wanted.overlap and (is_older or not caller_keeps):
+            found.append((token, REPLACED))
+        elif kept is None and not is_in_use:
+            found.append((token, LOST))
+    return found
 
 
-def in_use(others: Sequence[Token], kept: Token | None) -> list[Token]:
-    """Those of the identity's tokens that somebody uses whose secret is not kept here, the one used last first.
+def select_used_elsewhere(others: Sequence[Token], kept: Token | None) -> list[Token]:
+    """The identity's tokens that somebody uses and whose secret is not kept here, the one that was used last first.
 
-    Where no secret is kept, each that was ever used may be kept at another place. Where one is, another run has minted
-    those that are younger, and somebody has kept them if they were used: a token's first use by this collection comes
-    when its secret is kept.
+    If no secret is kept here, any token that was ever used can be kept at another place. If one is kept, another run
+    has minted the younger tokens, and somebody has kept them if they were used: this collection first uses a token when
+    its secret is kept.
     """
-    used = [token for token in others if token.digest is not None and token.used]
-    found = [token for token in used if kept is None or token.born > kept.born]
-    return sorted(found, key=lambda token: token.used, reverse=True)
+    used = [token for token in others if token.digest is not None and token.last_used]
+    found = [token for token in used if kept is None or token.created_at > kept.created_at]
+    return sorted(found, key=lambda token: token.last_used, reverse=True)
 
 
-def list_of(hub: HubClient, user: str) -> list[dict[str, Any]]:
-    """The user's API tokens as the hub shows them. The hub purges the expired ones on this occasion."""
+def list_tokens(hub: HubClient, user: str) -> list[dict[str, Any]]:
+    """The user's API tokens as the hub lists them. The hub removes expired tokens when it is asked for the list."""
     what = f"user {quoted(user)}"
     found: list[dict[str, Any]] = hub.get("users", user, "tokens", scope="read:tokens", what=what, schema=TOKENS)[
         "api_tokens"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that holds one secret: nobody else may read it, and it is whole at any instant."""
+"""A file that holds one secret. Only its owner can read it, and it is complete at any moment."""
 
 from __future__ import annotations
 
@@ -14,41 +14,47 @@ import time
 from collections.abc import Iterator, Sequence
 
 from .._hub.errors import Conflict, Invalid, printable, quoted
+from .secret_format import PLAIN, Damaged, Foreign, SecretFormat
 
-_LONGEST = 1024
-"""Characters: more than any token has, and few enough to tell it from other files."""
 LONGEST_WAIT = 120.0
-"""Seconds that another run gets to end which keeps secrets in the same folder."""
-_LOOK = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""How a file is opened to be looked at: a named pipe in its place is no reason to wait for one who writes to it."""
+"""How many seconds to wait for another run that keeps secrets in the same folder."""
+_READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""How to open a file to read it. If it is a named pipe, opening it does not wait for somebody who writes to it."""
 _PAUSE = 0.05
 """Seconds between two tries to lock a folder."""
 
 
 def check(path: str) -> None:
-    """Raise `Invalid` where a secret could not be kept, before there is one to lose."""
+    """Raise `Invalid` if a secret cannot be kept there. Called before there is a secret that could get lost."""
     if "\0" in path or os.path.basename(path) in ("", ".", ".."):
-        raise Invalid(f"path, '{path}', is not the name of a file.", "Give one, or leave path out.")
+        raise Invalid(f"path, '{path}', is not the name of a file.", "Give path the name of a file, or leave path out.")
     folder = _folder(path)
     while not os.path.lexists(folder):
         folder = _folder(folder)
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise Invalid(f"'{folder}' is no folder or cannot be written to.", "Give path a place that can be.")
+        raise Invalid(
+            f"'{folder}' is not a folder, or cannot be written to.", "Give path a folder that can be written to."
+        )
     if os.path.exists(path) and not os.path.isfile(path):
         raise Invalid(f"'{path}' is not a file.", "Give path the name of a file.")
-    if len(os.fsencode(os.path.basename(_beside(path)))) > os.pathconf(folder, "PC_NAME_MAX"):
+    if len(os.fsencode(os.path.basename(_temporary_path(path)))) > os.pathconf(folder, "PC_NAME_MAX"):
         raise Invalid(f"The name of '{path}' is too long.", "Give path a shorter one.")
 
 
-def place(path: str) -> str:
-    """The one way to write where a file is: two paths with the same place are the same file."""
+def resolve(path: str) -> str:
+    """The absolute path without links. Two paths of the same file have the same one."""
     return path if "\0" in path else os.path.realpath(path)
 
 
-def read(path: str) -> str:
-    """The secret; empty where there is none. Raises `Invalid` where the file cannot be read, or is no token's."""
+def read(path: str, secret_format: SecretFormat = PLAIN) -> str:
+    """The secret; empty if there is none.
+
+    Raises `Invalid` if the file cannot be read or is not a token's, and `Damaged` if it held a secret.
+    """
     try:
-        return _text(path)
+        return secret_format.decode(_text(path, secret_format.longest))
+    except Foreign as error:
+        raise Invalid(f"{quoted(path)} {error.problem}", error.hint) from None
     except FileNotFoundError:
         return ""
     except OSError as error:
@@ -57,22 +63,20 @@ def read(path: str) -> str:
         ) from None
 
 
-def _text(path: str, *, ours: bool = False) -> str:
-    """What the file holds; with ``ours``, only one of this user's and no link. Raises `Invalid` and OSError."""
-    opened = os.open(path, _LOOK | (os.O_NOFOLLOW if ours else 0))
+def _text(path: str, longest: int, *, is_own: bool = False) -> str:
+    """The text of the file, of which one character more than ``longest`` is enough.
+
+    With ``is_own``, the file must belong to this user and must not be a link. Raises `Invalid` and OSError.
+    """
+    opened = os.open(path, _READ_FLAGS | (os.O_NOFOLLOW if is_own else 0))
     try:
         status = os.fstat(opened)
-        if not stat.S_ISREG(status.st_mode) or (ours and status.st_uid != os.geteuid()):
+        if not stat.S_ISREG(status.st_mode) or (is_own and status.st_uid != os.geteuid()):
             raise Invalid(f"{quoted(path)} is not a file.", "Give path the name of a file.")
-        secret = os.read(opened, _LONGEST + 1).decode("ascii", "replace").strip()
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read(longest + 1).decode("ascii", "replace")
     finally:
         os.close(opened)
-    if len(secret) >= _LONGEST or secret.startswith("$ANSIBLE_VAULT;"):
-        raise Invalid(
-            f"{quoted(path)} holds something else than a token.",
-            "Give the token a file of its own. The role service_account keeps one that is encrypted by ansible-vault.",
-        )
-    return secret
 
 
 def exists(path: str) -> bool:
@@ -80,54 +84,54 @@ def exists(path: str) -> bool:
     return os.path.exists(path)
 
 
-def is_open(path: str) -> bool:
-    """Whether others than the owner may read or write the file."""
+def is_open_to_others(path: str) -> bool:
+    """Whether users other than the owner can read or write the file."""
     return os.path.exists(path) and bool(os.stat(path).st_mode & 0o077)
 
 
-def write(path: str, secret: str) -> None:
-    """Put it there as a whole or not at all: a file beside it (mode 0600), synced, takes the name. Raises `Invalid`."""
-    prepare(path, secret)
-    take(path)
+def write(path: str, secret: str, secret_format: SecretFormat = PLAIN) -> None:
+    """Write the secret completely or not at all: write a file beside it, sync it, and rename it. Raises `Invalid`."""
+    prepare(path, secret, secret_format)
+    commit(path)
 
 
-def prepare(path: str, secret: str) -> None:
-    """Write the file beside it, which `take` gives its name. `left_over` reads it where nobody does.
+def prepare(path: str, secret: str, secret_format: SecretFormat = PLAIN) -> None:
+    """Write the secret to a temporary file beside the file, which `commit` renames. `read_left_over` reads it.
 
-    A folder that is missing is made, for its owner only. The umask changes nothing of that. Raises `Invalid`.
+    The file has mode 0600. A missing folder is created with mode 0700. The umask does not matter. Raises `Invalid`.
     """
-    folder, temporary = _folder(path), _beside(path)
+    folder, temporary, text = _folder(path), _temporary_path(path), secret_format.encode(secret)
     try:
-        _make(folder)
-        discard(path)
+        _make_folders(folder)
+        discard_left_over(path)
         try:
             with os.fdopen(
                 os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
             ) as file:
                 os.fchmod(file.fileno(), 0o600)
-                file.write(secret + "\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
-            discard(path)
+            discard_left_over(path)
             raise
     except OSError as error:
         raise _unwritable(path, error) from None
 
 
-def take(path: str) -> None:
-    """Give the file that `prepare` has written its name. Raises `Invalid`."""
+def commit(path: str) -> None:
+    """Rename the temporary file that `prepare` has written. Raises `Invalid`."""
     folder = _folder(path)
     try:
-        os.replace(_beside(path), path)
+        os.replace(_temporary_path(path), path)
     except BaseException as error:
-        discard(path)
+        discard_left_over(path)
         if isinstance(error, OSError):
             raise _unwritable(path, error) from None
         raise
     with contextlib.suppress(OSError):
-        # The rename itself survives a power cut only when the folder is synced too. It is there in any case.
-        opened = os.open(folder, _LOOK | os.O_DIRECTORY)
+        # The rename survives a power failure only if the folder is synced, too. The file is there in any case.
+        opened = os.open(folder, _READ_FLAGS | os.O_DIRECTORY)
         try:
             os.fsync(opened)
         finally:
@@ -135,45 +139,46 @@ def take(path: str) -> None:
 
 
 def _unwritable(path: str, error: OSError) -> Invalid:
-    return Invalid(f"{quoted(path)} cannot be written: {error.strerror}.", "Give path a place that can be.")
+    return Invalid(f"{quoted(path)} cannot be written: {error.strerror}.", "Give path a folder that can be written to.")
 
 
-def _make(folder: str) -> None:
-    """Make a folder and those above it that are missing, each for its owner only."""
+def _make_folders(folder: str) -> None:
+    """Create a folder and the missing folders above it, with mode 0700."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)
         folder = _folder(folder)
     for each in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # somebody else has made it meanwhile, and its mode is theirs
+        with contextlib.suppress(FileExistsError):  # somebody else has created it meanwhile, and chosen its mode
             os.mkdir(each, 0o700)
             os.chmod(each, 0o700)
 
 
 @contextlib.contextmanager
 def lock_folders(paths: Sequence[str]) -> Iterator[None]:
-    """Within the block, nobody else who asks for this keeps secrets in the same folders.
+    """Within the block, no other run that calls this keeps secrets in the same folders.
 
-    The folders themselves are locked: that leaves no file behind, and ends with the process, however that ends. Where a
-    file system has no such locks, nothing is waited for. Raises `Conflict` where another process holds one for longer
-    than `LONGEST_WAIT`.
+    This locks the folders themselves. Such a lock leaves no file behind, and ends with the process, however the process
+    ends. If a file system has no such locks, this does not wait. Raises `Conflict` if another process holds a lock for
+    longer than `LONGEST_WAIT`.
     """
     deadline = time.monotonic() + LONGEST_WAIT
     while True:
-        folders = _folders(paths)
+        folders = _existing_folders(paths)
         with contextlib.ExitStack() as stack:
-            for folder in folders:  # in one order, lest two wait for each other
+            for folder in folders:  # always in the same order, so that two runs never wait for each other
                 with contextlib.suppress(OSError):
-                    opened = os.open(folder, _LOOK | os.O_DIRECTORY)
+                    opened = os.open(folder, _READ_FLAGS | os.O_DIRECTORY)
                     stack.callback(os.close, opened)
                     _lock(opened, folder, deadline)
-            if folders == _folders(paths):  # or whoever was waited for has made the folder, which others lock now
+            # The previous holder may have created a missing folder, which other runs lock now. Then lock again.
+            if folders == _existing_folders(paths):
                 yield
                 return
 
 
 def _lock(handle: int, folder: str, deadline: float) -> None:
-    """Lock an open folder. Raises `Conflict` at the ``deadline``, and OSError where there are no locks."""
+    """Lock an open folder. Raises `Conflict` at the ``deadline``, and OSError if there are no such locks."""
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,75 +187,75 @@ def _lock(handle: int, folder: str, deadline: float) -> None:
             pass
         if time.monotonic() > deadline:
             raise Conflict(
-                f"{_holder(handle)} holds the lock of the folder {quoted(folder)}, and has not given it back within "
-                f"{LONGEST_WAIT:g} s.",
-                "Run this again when that has ended, or keep the secrets in another folder.",
+                f"{_describe_holder(handle)} holds the lock of the folder {quoted(folder)}, and has not released it "
+                f"within {LONGEST_WAIT:g} s.",
+                "Run this again when that process has ended, or keep the secrets in another folder.",
             )
         time.sleep(_PAUSE)
 
 
-def _holder(handle: int) -> str:
-    """Who holds the lock of this open file, as the beginning of a sentence; as far as the system tells."""
+def _describe_holder(handle: int) -> str:
+    """The process that holds the lock of this open file, as the beginning of a sentence, if the system names it."""
     status = os.fstat(handle)
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     with contextlib.suppress(OSError, ValueError, StopIteration):
         with open("/proc/locks", encoding="ascii", errors="replace") as locks:
             fields = [line.split() for line in locks]
-        # A line of one that waits has an arrow after its number.
-        pid = int(next(line[4] for line in fields if line[1] == "FLOCK" and place in line))
+        # The line of a process that waits has an arrow after its number.
+        pid = int(next(line[4] for line in fields if line[1] == "FLOCK" and inode in line))
         with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
-            return f"The process {pid} ({printable(_program(file.read(4096).split(chr(0))))})"
+            return f"The process {pid} ({printable(_program_name(file.read(4096).split(chr(0))))})"
     return "Another process"
 
 
-def _program(command: Sequence[str]) -> str:
-    """What a command runs, by name. Its further words may hold secrets, of whoever runs it."""
+def _program_name(command: Sequence[str]) -> str:
+    """The name of the program, or of its script, that a command runs. Other words of the command may be secret."""
     program = os.path.basename(command[0].split(" ")[0])
     script = command[1] if len(command) > 1 and re.match(r"python|(ba|da|k|z)?sh$", program) else ""
     return program if script.startswith("-") else f"{program} {os.path.basename(script)}".strip()
 
 
-def _folders(paths: Sequence[str]) -> list[str]:
-    """Where they are; of a folder that is missing, where it will be made."""
+def _existing_folders(paths: Sequence[str]) -> list[str]:
+    """The folders of the files. Of a missing folder, the existing folder where it will be created."""
     found = set()
     for path in paths:
-        folder = _folder(place(path))
+        folder = _folder(resolve(path))
         while not os.path.lexists(folder):
             folder = _folder(folder)
         found.add(folder)
     return sorted(found)
 
 
-def left_over(path: str) -> bool:
-    """Whether a run that was killed while it wrote the file left its half beside it."""
-    return os.path.lexists(_beside(path))
+def has_left_over(path: str) -> bool:
+    """Whether a run that was killed while it wrote the file left a temporary file beside it."""
+    return os.path.lexists(_temporary_path(path))
 
 
-def read_left_over(path: str) -> str:
-    """What such a run has left there: a secret, a part of one, or nothing. It has left a file, and a file of ours."""
+def read_left_over(path: str, secret_format: SecretFormat = PLAIN) -> str:
+    """The secret in such a temporary file. Empty if there is none, or if the file is incomplete or another user's."""
     try:
-        return _text(_beside(path), ours=True)
-    except (Invalid, OSError):
+        return secret_format.decode(_text(_temporary_path(path), secret_format.longest, is_own=True))
+    except (Invalid, Foreign, Damaged, OSError):
         return ""
 
 
-def discard(path: str) -> None:
-    """Remove that half, if there is one. Raises `Invalid`."""
-    remove(_beside(path))
+def discard_left_over(path: str) -> None:
+    """Remove such a temporary file, if there is one. Raises `Invalid`."""
+    remove(_temporary_path(path))
 
 
-def _beside(path: str) -> str:
-    """Where the file is written before it takes its name: always the same place, lest killed runs leave many."""
+def _temporary_path(path: str) -> str:
+    """Where the secret is written first. It is always the same place, so that killed runs do not leave many files."""
     return os.path.join(_folder(path), f".{os.path.basename(path)}.new")
 
 
 def _folder(path: str) -> str:
-    """Where the file is, in the words of its path: a `..` after a link is not what it seems to be."""
+    """The folder as the path names it. To resolve a `..` after a link would give another folder."""
     return os.path.dirname(path) or "."
 
 
 def protect(path: str) -> None:
-    """Take the file from everybody but its owner. Raises `Invalid`."""
+    """Let only the owner read and write the file. Raises `Invalid`."""
     try:
         os.chmod(path, 0o600)
     except OSError as error:
@@ -258,7 +263,7 @@ def protect(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove the file, if it is there. Raises `Invalid`."""
+    """Remove the file if it exists. Raises `Invalid`."""
     try:
         os.unlink(path)
     except FileNotFoundError:

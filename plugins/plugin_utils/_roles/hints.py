@@ -17,6 +17,9 @@ def _prefixed(role: str, *options: str) -> dict[str, str]:
     return {option: f"{role}_{option}" for option in options}
 
 
+_TOKEN_PATHS = "service_account_token_path (service_account_vault_path, service_account_manifest_path)"
+"""Each way to keep a token has a variable of its own for the file."""
+
 VARIABLES: dict[str, dict[str, str]] = {
     "verify": {
         **_CONNECTION,
@@ -30,13 +33,19 @@ VARIABLES: dict[str, dict[str, str]] = {
     },
     "service_account": {
         **_CONNECTION,
-        **_prefixed("service_account", "expires_in", "renew_before", "overlap", "create_groups", "on_lost"),
+        **_prefixed(
+            "service_account", "expires_in", "renew_before", "overlap", "create_groups", "on_lost", "vault_variable",
+            "vault_password", "kubernetes_namespace", "kubernetes_name", "kubernetes_key",
+        ),
         "api_token": "service_account_admin_token",
         # The role has no option rotate. on_lost: replace does the same; the user sets it for one run.
         "rotate: true or on_lost": "service_account_on_lost",
-        "Give path or secret": "Give service_account_token_path or service_account_secret",
-        "Give path": "Give service_account_token_path",
-        "path, '": "service_account_token_path, '",
+        "Give path or secret": f"Give {_TOKEN_PATHS} or service_account_secret",
+        "Give path": f"Give {_TOKEN_PATHS}",
+        "path, '": f"{_TOKEN_PATHS}, '",
+        "set format: vault": "set service_account_keep: vault",
+        "Choose format: plain": "Choose service_account_keep: file",
+        "another format": "another service_account_keep",
         "leave path out": "leave service_account_token_path out",
         "give another path": "give another service_account_token_path",
         "another note": "another service_account_note",

@@ -22,8 +22,10 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._action import VaultCipher
 from support.doors import Runner
 from support.fakes.cutting_proxy import Exchange, cutting_proxy
 from support.hubs import Hub
@@ -78,7 +80,9 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     sys.addaudithook(hook)
     checked = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.rules).validate(order["options"])
     assert not checked.error_messages, checked.error_messages
-    result = MODULE.run(checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None)
+    result = MODULE.run(
+        checked.validated_parameters, check_mode=False, verbosity=3, report=lambda line: None, cipher=VaultCipher()
+    )
     return {"result": result, "steps": steps}
 
 
@@ -146,6 +150,8 @@ class Case:
             return None
         assert self.path.stat().st_mode & 0o777 == 0o600
         secret = self.path.read_text()
+        if "format" in self.wants:
+            secret = f"{yaml.safe_load(VaultCipher().decrypt(secret, PASSWORD))['token']}\n"
         assert secret.endswith("\n")
         answer = requests.get(
             f"{self.runner.hub.api}/user", headers={"Authorization": f"token {secret.strip()}"}, timeout=120
@@ -174,12 +180,16 @@ def without(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in names}
 
 
+PASSWORD = "of the vault"
+VAULT = {"format": "vault", "vault_variable": "token", "vault_password": PASSWORD}
 WISHES = {
     "first mint": {},
     "rotation": {"rotate": True},
     "other scopes": {"scopes": WIDE},
     "rotation with overlap": {"rotate": True, "overlap": "1h"},
     "other scopes with overlap": {"scopes": WIDE, "overlap": "1h"},
+    "first mint in a vault": VAULT,
+    "rotation in a vault": {"rotate": True, **VAULT},
 }
 
 
@@ -211,7 +221,7 @@ def each_death(hub: Hub, folder: Path, mortal: Mortal, wish: str, die: Callable[
     """Kill a run at its first moment, another at its second, and so on until one comes to its end."""
     deaths: list[str] = []
     for number in itertools.count(1):
-        case = new_case(hub, folder, WISHES[wish], mortal, first=wish == "first mint")
+        case = new_case(hub, folder, WISHES[wish], mortal, first=wish.startswith("first mint"))
         old = case.kept()
         died = die(case, number)
         if died is None:
@@ -244,7 +254,9 @@ def test_killed_at_each_moment_of_each_request(hub_61: Hub, tmp_path: Path, mort
 
     deaths = each_death(hub_61, tmp_path, mortal, wish, die)
     assert any("done: POST" in each for each in deaths)
-    assert any("done: DELETE" in each for each in deaths) == (wish in ("rotation", "other scopes"))
+    assert any("done: DELETE" in each for each in deaths) == (
+        wish in ("rotation", "other scopes", "rotation in a vault")
+    )
 
 
 def test_killed_before_each_step_in_the_file_system(hub_61: Hub, tmp_path: Path, mortal: Mortal, wish: str) -> None:

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from support.doors import Runner, failed, run
 from support.fakes.misbehaving_hub import Answer, Asked, Misbehaving, misbehaving_hub
@@ -218,7 +221,7 @@ def test_renewal_before_the_end(timed: Runner, tmp_path: Path) -> None:
     never, odd = timed.run(
         [timed.task("hub_token", **kept.options, renew_before=each) for each in ("1h", "a while")]
     ).results
-    failed(never, "invalid", "minted anew by every run", "25%")
+    failed(never, "invalid", "every run would mint a new token", "25%")
     failed(odd, "invalid", "renew_before")
 
 
@@ -360,6 +363,153 @@ def test_many_runs_at_once_for_one_file(hub_61: Hub, tmp_path: Path, rotate: boo
     assert [result for result in results if result["failed"]] == []
     assert sum(result["minted"] for result in results) == (4 if rotate else 1)
     assert (owner(kept.runner, kept.secret), len(ids(kept.runner, kept.user))) == (kept.user, 1)
+
+
+# What the file looks like
+
+PASSWORD = "of the vault"
+LONG_PASSWORD = "a-password-that-is-part-of-no-other-text"
+FORMATS: dict[str, dict[str, Any]] = {
+    "vault": {"format": "vault", "vault_variable": "hub_token", "vault_password": PASSWORD},
+    "kubernetes": {"format": "kubernetes", "kubernetes_namespace": "checks", "kubernetes_name": "hub-token"},
+}
+
+
+class KeptIn(Kept):
+    """A token that a vault or a manifest keeps, in which others find the secret by their own means."""
+
+    @property
+    def secret(self) -> str:
+        text = self.path.read_bytes()
+        if self.options["format"] == "vault":
+            text = VaultLib([("default", VaultSecret(PASSWORD.encode()))]).decrypt(text)
+            return str(yaml.safe_load(text)["hub_token"])
+        manifest = yaml.safe_load(text)
+        assert manifest["metadata"] == {"name": "hub-token", "namespace": "checks"}
+        return base64.b64decode(manifest["data"]["token"]).decode()
+
+
+@pytest.fixture(params=FORMATS)
+def secret_format(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return FORMATS[request.param]
+
+
+def test_a_token_in_a_vault_or_a_manifest_through_its_life(
+    hub_61: Hub, secret_format: dict[str, Any], tmp_path: Path
+) -> None:
+    kept = KeptIn(Runner("controller", hub_61), tmp_path, **secret_format)
+    kept.renewed("no secret is kept")
+    kept.stays()
+    kept.renewed("a new one is asked for", rotate=True)
+    kept.stays()
+    whole = kept.path.read_bytes()
+    for damaged in (whole[:-20], whole[:-20] + bytes(20), bytes(33)):
+        kept.path.write_bytes(damaged)
+        kept.renewed("damaged")
+    kept.path.unlink()
+    kept.refused("no secret is kept")
+    kept.renewed("no secret is kept", on_lost="replace")
+    secret = kept.secret
+    kept.path.unlink()
+    restored = kept.run(secret=secret)
+    assert (verbs(restored), kept.secret) == (["keep"], secret)
+    kept.path.chmod(0o644)
+    assert verbs(kept.run()) == ["protect"]
+    with_half = kept.path.with_name(".token.new")
+    with_half.write_bytes(kept.path.read_bytes()[:50])
+    assert verbs(kept.run()) == ["clean"]
+    kept.stays()
+
+    # What is somebody else's is neither overwritten nor removed.
+    text = kept.path.read_bytes()
+    for other in (b"password: x\n", b"words"):
+        kept.path.write_bytes(other)
+        for more in ({}, {"rotate": True}, {"state": "absent"}):
+            failed(kept.run(**more), "invalid", str(kept.path))
+            assert kept.path.read_bytes() == other
+    kept.path.write_bytes(text)
+    checked = kept.runner.check("hub_token", **{**kept.options, "state": "absent"})
+    assert (verbs(checked), kept.path.exists()) == (["revoke", "remove"], True)
+    assert verbs(kept.run(state="absent")) == ["revoke", "remove"]
+    assert (os.listdir(kept.path.parent), ids(kept.runner, kept.user)) == ([], [])
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_many_runs_at_once_for_one_vault_or_manifest(
+    hub_61: Hub, secret_format: dict[str, Any], rotate: bool, tmp_path: Path
+) -> None:
+    """Each run in a process of its own."""
+    kept = KeptIn(Runner("controller", hub_61), tmp_path, **secret_format)
+    runs = [in_background(lambda: kept.run(rotate=rotate)) for _each in range(3)]
+    results = [each.result(300) for each in runs]
+    assert [result for result in results if result["failed"]] == []
+    assert sum(result["minted"] for result in results) == (3 if rotate else 1)
+    assert (owner(kept.runner, kept.secret), len(ids(kept.runner, kept.user))) == (kept.user, 1)
+
+
+@pytest.mark.doors
+def test_only_the_controller_writes_a_vault(light: Runner, tmp_path: Path) -> None:
+    """One token that cannot be kept ends no other."""
+    user = light.new_user()
+    tokens = [
+        {"user": user, "note": name, "path": str(tmp_path / name), **options}
+        for name, options in {**FORMATS, "plain": {}}.items()
+    ]
+    tasks = [light.task("hub_token", {"check_mode": check}, tokens=tokens, scopes=SCOPES) for check in (True, False)]
+    for result in light.run(tasks).results:
+        failures = [token["failure"] for token in result["tokens"]]
+        if light.door == "controller":
+            assert failures == [None] * 3
+        else:
+            failed(
+                result, "invalid", "Only the controller can encrypt", "connection: local", "without become and async"
+            )
+            assert [failure and failure["code"] for failure in failures] == ["invalid", None, None]
+    assert sorted(os.listdir(tmp_path)) == ["kubernetes", "plain", "vault"][: 2 + (light.door == "controller")]
+
+
+def test_a_task_with_async_cannot_write_a_vault(light_controller: Runner, tmp_path: Path) -> None:
+    kept = KeptIn(light_controller, tmp_path, **FORMATS["vault"])
+    task = kept.runner.task("hub_token", {"async": 300, "poll": 1}, **kept.options)
+    failed(kept.runner.run([task]).results[0], "invalid", "Only the controller can encrypt")
+    assert not kept.path.exists()
+
+
+@pytest.fixture
+def light_controller(hub_61: Hub) -> Runner:
+    return Runner("controller", hub_61)
+
+
+@pytest.mark.doors
+def test_formats_that_cannot_be(light: Runner, tmp_path: Path) -> None:
+    options = {"user": light.new_user(), "note": "ci", "scopes": SCOPES, "path": str(tmp_path / "token")}
+    kubernetes = {"format": "kubernetes", "kubernetes_namespace": "checks"}
+    results = light.run([
+        light.task("hub_token", **options, format="vault", vault_password=PASSWORD),
+        light.task("hub_token", **options, format="vault", vault_variable="x"),
+        light.task("hub_token", **options, **kubernetes),
+        light.task("hub_token", **options, **kubernetes, kubernetes_name="x", kubernetes_key="a b"),
+        light.task("hub_token", **{**options, "path": None}, **FORMATS["kubernetes"]),
+    ]).results  # fmt: skip
+    says = ("vault_variable", "vault_password", "kubernetes_name", "kubernetes_key", "there is no path")
+    for result, words in zip(results, says, strict=True):
+        failed(result, "invalid", words)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_was_replaced_can_wait(any_version: Runner, tmp_path: Path) -> None:
+    """Until the file was carried to where others read it. JupyterHub 4 does not tell the two tokens apart."""
+    kept = Kept(any_version, tmp_path)
+    first = kept.run()
+    secret = kept.secret
+    later = kept.run(rotate=True, revoke_replaced=False)
+    if any_version.hub.version.startswith("4."):
+        assert later["revoked"] == [first["token_id"]]
+        return
+    assert (later["revoked"], owner(any_version, secret), owner(any_version, kept.secret)) == ([], *[kept.user] * 2)
+    kept.stays(revoke_replaced=False)
+    assert kept.run()["revoked"] == [first["token_id"]]
+    kept.stays()
 
 
 @pytest.mark.doors
@@ -578,10 +728,18 @@ def test_no_secret_is_shown(light: Runner, tmp_path: Path) -> None:
     user, path = light.new_user(), tmp_path / "token"
     present = light.task("hub_token", user=user, note="ci", scopes=SCOPES, path=str(path))
     broken = light.task("hub_token", user="nobody-of-that-name", note="ci", scopes=SCOPES)
-    ran = light.run([present, present, broken], arguments=["-vvvv", "--diff"])
-    assert [result["failed"] for result in ran.results] == [False, False, True]
+    vault = KeptIn(light, tmp_path, **FORMATS["vault"] | {"vault_password": LONG_PASSWORD})
+    in_vault = light.task("hub_token", **vault.options)
+    wrong = light.task("hub_token", **vault.options | {"vault_password": LONG_PASSWORD[::-1]})
+    ran = light.run([present, present, broken, in_vault, wrong], arguments=["-vvvvv", "--diff"])
+    assert [result["failed"] for result in ran.results][:3] == [False, False, True]
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in ran.stdout
-    for secret in (light.hub.admin_token, path.read_text().strip()):
+    secrets = {light.hub.admin_token, path.read_text().strip(), LONG_PASSWORD, LONG_PASSWORD[::-1]}
+    if light.door == "controller":
+        failed(ran.results[4], "invalid", "cannot be decrypted")
+        text = VaultLib([("default", VaultSecret(LONG_PASSWORD.encode()))]).decrypt(vault.path.read_bytes())
+        secrets.add(str(yaml.safe_load(text)["hub_token"]))
+    for secret in secrets:
         assert len(secret) > 20
         assert secret not in ran.output
         assert secret not in str(ran.results)

@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def test_a_file_that_others_may_read_is_taken_from_them(site: Site) -> None:
     paths = list(site.files("shy").values())[:3]
     for path in paths:
         path.chmod(0o644)
-    passed(site.run("service_account", accounts=accounts), changed=3)
+    passed(site.run("service_account", accounts=accounts), changed=1)  # in one task
     assert [path.stat().st_mode & 0o777 for path in paths] == [0o600] * 3
 
 
@@ -160,6 +161,30 @@ def test_a_manifest_is_applied_so_that_a_lost_secret_comes_back(site: Site) -> N
     assert whose(site.hub, old) is None
     assert whose(site.hub, site.secrets_of("kube", "kubernetes")) == "kube-kubernetes"
     assert base64.b64encode(site.secrets_of("kube", "kubernetes").encode()).decode() in site.applied()[-1]["definition"]
+
+
+def test_on_another_host_everything_but_a_vault_is_kept_there(site: Site) -> None:
+    """The account in the vault fails with a sentence, and the others go on. The manifest is applied from there."""
+    accounts = [{**each, "token_path": str(site.folder / "kept/far.token")} for each in site.everywhere("far")[:3]]
+    far = {
+        "ansible_connection": "next_door", "ansible_python_interpreter": sys.executable, "service_accounts": accounts,
+        "service_account_vault_password": PASSWORD, "service_account_kubernetes_apply": True,
+    }  # fmt: skip
+    env = {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "doors_plugins" / "connection")}
+    for failures in (1, 0):
+        played = site.run("service_account", hosts={"far": far}, env=env)
+        assert (played.status, played.recap["far"]["failed"]) == (2 if failures else 0, failures), played.output
+        verdict = played.stdout.rpartition("Tell what failed]")[2]
+        if failures:
+            assert "far-vault (" in verdict
+            assert "Only the controller can encrypt and decrypt a vault" in verdict
+            assert "or choose another service_account_keep." in verdict
+            assert not re.search("far-file|far-kubernetes", verdict)
+        assert (len(tokens(site.hub, "far-vault")), site.files("far")["far-vault"].exists()) == (0, False)
+        assert whose(site.hub, site.secrets_of("far", "file")) == "far-file"
+        assert whose(site.hub, site.secrets_of("far", "kubernetes")) == "far-kubernetes"
+        assert {call["definition"] for call in site.applied()} == {site.files("far")["far-kubernetes"].read_text()}
+        del accounts[1]
 
 
 def test_without_kubernetes_core_nothing_is_minted(site: Site) -> None:
@@ -236,6 +261,21 @@ def test_another_run_that_revokes_the_new_token_meanwhile(site: Site) -> None:
     passed(site.run("rotate_tokens", accounts=[account]))
     assert whose(site.hub, site.secrets_of("race", "tasks")) == "race-tasks"
     assert len(tokens(site.hub, "race-tasks")) == 1
+
+
+def test_a_file_that_another_host_of_the_play_overwrites_is_found_out(site: Site) -> None:
+    """Each host finds that the kept secret is another account's, and a secret that was never used is nobody's."""
+    hosts = {
+        name: {"service_accounts": [{"user": f"shared-{name}", "token_path": str(site.folder / "shared.token")}]}
+        for name in ("one", "two")
+    }
+    played = site.run("service_account", hosts=hosts)
+    assert played.status == 2
+    assert sorted(host["failed"] for host in played.recap.values()) == [0, 1]
+    assert "shared.token' keeps another token by now. Give each account of each host a place" in played.stdout
+    owner = whose(site.hub, (site.folder / "shared.token").read_text().strip())
+    assert owner is not None
+    assert played.recap[owner.removeprefix("shared-")]["failed"] == 0
 
 
 def test_a_single_account_takes_the_variables_of_the_role(site: Site) -> None:
@@ -326,7 +366,7 @@ UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
     "odd-key": (
         {"service_accounts": [{"user": "x", "keep": "kubernetes", "manifest_path": "m", "kubernetes_name": "x",
                                "kubernetes_namespace": "y", "kubernetes_key": 'a"b'}]},
-        "Give a key as Kubernetes has it",
+        "Give a key that Kubernetes accepts",
     ),
     "no-tasks": ({"service_account_user": "x", "service_account_keep": "tasks"}, "keep_tasks is not given. Say"),
     "no-such-tasks": (
@@ -376,7 +416,7 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         "locked": ({**in_vault, "vault_path": str(vault)}, "cannot be decrypted with service_account_vault_password"),
         "renamed": ({**in_vault, "vault_path": str(vault), "vault_variable": "other"}, "holds something else than"),
         "no-folder": ({**in_vault, "vault_path": "plain.yml/below/vault.yml"}, "plain.yml"),
-        "is-folder": ({**in_vault, "vault_path": "store"}, "is not a file, or cannot be read"),
+        "is-folder": ({**in_vault, "vault_path": "store"}, "is not a file"),
         "long": ({**in_vault, "vault_path": "long.yml"}, "cannot be decrypted with service_account_vault_password"),
         "cut": ({**in_manifest, "manifest_path": "cut.yml"}, "holds something else than the Secret"),
         "other": ({**in_manifest, "manifest_path": "other.yml"}, "holds something else than the Secret"),

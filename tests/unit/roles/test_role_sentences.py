@@ -19,16 +19,8 @@ from jinja2 import ChainableUndefined, Environment
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 FORGED = "a\n\x1b[2J\x9b2Jfatal: [localhost]: FAILED!\u202e\x7f\u2028" + "x" * 5000
-TOKEN = {"kind": FORGED, "name": FORGED, "expires_at": FORGED, "expiry_known": True}
-GONE = {"token_id": FORGED, "created": FORGED, "last_activity": FORGED, "why": FORGED}
 VARIABLES: dict[str, Any] = {
-    "service_account_proof": {"token": TOKEN, "service_account": {"user": "bot", "place": "there"}},
     "service_account_hub_config": {"obstacles": [FORGED, FORGED], "doubt": FORGED},
-    "service_account_applied": {"msg": FORGED},
-    "service_account_written": {"msg": FORGED},
-    "service_account_tokens": [
-        {"user": "bot", "note": "ci", "keep": "file", "place": "there", "expires_at": FORGED, "revocations": [GONE]}
-    ],
 }  # fmt: skip
 
 JINJA = Environment(undefined=ChainableUndefined, trim_blocks=True)
@@ -70,13 +62,6 @@ def is_harmless(text: str) -> bool:
 @pytest.mark.parametrize("text", TASKS)
 def test_no_sentence_of_a_task_is_forged(text: str) -> None:
     assert is_harmless(JINJA.from_string(text).render(VARIABLES))
-
-
-@pytest.mark.parametrize("template", ["service_account/templates/tokens.txt.j2"])
-def test_no_line_of_a_summary_is_forged(template: str) -> None:
-    text = JINJA.from_string((ROLES / template).read_text(encoding="utf-8")).render(VARIABLES)
-    assert "fatal:" in text
-    assert is_harmless(text)
 
 
 def test_the_sentences_are_found() -> None:

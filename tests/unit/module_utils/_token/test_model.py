@@ -14,8 +14,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.model imp
     RenewBefore,
     Token,
     TokenSpec,
-    superseded,
-    why_replace,
+    reason_to_replace,
+    select_revocations,
 )
 
 NOW = 1_800_000_000.0
@@ -104,7 +104,7 @@ def test_the_digest_is_documented_and_stays() -> None:
         ({"note": "ci [hubops 0123456789ab-01234567]"}, "brackets"),
         ({"scopes": None}, "one of scopes, roles and inherit"),
         ({"roles": ("user",)}, "one of scopes, roles and inherit"),
-        ({"expires_in": 60, "renew_before": RenewBefore(60)}, "minted anew by every run"),
+        ({"expires_in": 60, "renew_before": RenewBefore(60)}, "every run would mint a new token"),
     ],
 )
 def test_what_cannot_be_declared(more: dict[str, Any], says: str) -> None:
@@ -131,13 +131,13 @@ def test_absent_needs_no_scopes() -> None:
     ],
 )
 def test_how_early(text: str | None, early: RenewBefore) -> None:
-    assert RenewBefore.of(text) == early
+    assert RenewBefore.parse(text) == early
 
 
 @pytest.mark.parametrize("text", ["", "soon", "100%", "-5%", "-1h", "0", "%"])
 def test_how_early_never(text: str) -> None:
     with pytest.raises(Invalid, match="renew_before"):
-        RenewBefore.of(text)
+        RenewBefore.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_how_early_never(text: str) -> None:
     ],
 )
 def test_due(early: RenewBefore, left: float | None, due: bool) -> None:
-    assert early.due(token(age=300, left=left), NOW) is due
+    assert early.is_due(token(age=300, left=left), NOW) is due
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_due(early: RenewBefore, left: float | None, due: bool) -> None:
     ],
 )
 def test_what_is_wrong_with_a_token_that_works(found: Token, more: dict[str, Any], why: str) -> None:
-    assert why_replace(found, wanted(**more), NOW) == why
+    assert reason_to_replace(found, wanted(**more), NOW) == why
 
 
 def test_a_hub_that_gives_less_time_than_renewal_takes() -> None:
     with pytest.raises(Invalid, match="shorter time than renew_before"):
-        why_replace(token(age=1, left=59), wanted(renew_before=RenewBefore(3600)), NOW)
+        reason_to_replace(token(age=1, left=59), wanted(renew_before=RenewBefore(3600)), NOW)
 
 
 # Which tokens have had their time
@@ -196,5 +196,5 @@ OLDER, YOUNGER, FOREIGN = token("older", age=200), token("younger", age=50), tok
     ],
 )
 def test_which_go(kept: Token | None, more: dict[str, Any], gone: list[str]) -> None:
-    found = superseded([YOUNGER, FOREIGN, OLDER], kept, wanted(**more), NOW)
+    found = select_revocations([YOUNGER, FOREIGN, OLDER], kept, wanted(**more), NOW)
     assert [each.id for each, _why in found] == gone

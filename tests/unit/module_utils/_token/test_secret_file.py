@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_secrets: nobody else may read the file, and it is whole at any instant."""
+"""secret_file: nobody else may read the file, and it is whole at any instant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Conflict, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file as _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file
 
 SECRET = "s3cr3t"
 
@@ -27,8 +27,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_can_be_read(path: Path) -> None:
-    _secrets.write(str(path), SECRET)
-    assert _secrets.read(str(path)) == SECRET
+    secret_file.write(str(path), SECRET)
+    assert secret_file.read(str(path)) == SECRET
     assert path.read_bytes() == SECRET.encode() + b"\n"
 
 
@@ -46,7 +46,7 @@ def test_only_the_owner_may_read_it_from_the_first_byte_on(path: Path, monkeypat
     path.chmod(0o644)
     before = os.umask(0)  # the mode is not the umask's doing
     try:
-        _secrets.write(str(path), SECRET)
+        secret_file.write(str(path), SECRET)
     finally:
         os.umask(before)
     assert modes == [0o600]
@@ -58,10 +58,10 @@ def test_the_umask_decides_over_nothing(path: Path, umask: int) -> None:
     place = path.parent / "new" / "and" / "below" / "token"
     before = os.umask(umask)
     try:
-        _secrets.write(str(place), SECRET)
+        secret_file.write(str(place), SECRET)
     finally:
         os.umask(before)
-    assert _secrets.read(str(place)) == SECRET
+    assert secret_file.read(str(place)) == SECRET
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in list(place.parents)[:3]] == [0o700] * 3
 
@@ -84,7 +84,7 @@ def test_it_is_synced_before_it_takes_the_name_and_its_folder_after(
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(os, "replace", replace)
-    _secrets.write(str(path), SECRET)
+    secret_file.write(str(path), SECRET)
     assert steps == ["sync file", "rename", "sync folder"]
 
 
@@ -93,7 +93,7 @@ def test_it_is_synced_before_it_takes_the_name_and_its_folder_after(
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
     failing: str, error: BaseException, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _secrets.write(str(path), "old")
+    secret_file.write(str(path), "old")
 
     def fails(*_arguments: Any) -> None:
         raise error
@@ -101,7 +101,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
     monkeypatch.setattr(os, failing, fails)
     kind = Invalid if isinstance(error, OSError) else type(error)
     with pytest.raises(kind) as raised:
-        _secrets.write(str(path), SECRET)
+        secret_file.write(str(path), SECRET)
     assert path.read_text() == "old\n"
     assert os.listdir(path.parent) == [path.name]
     assert SECRET not in str(raised.value)
@@ -116,33 +116,33 @@ def test_a_folder_that_may_not_be_written_to(path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "open", refuses)
     with pytest.raises(Invalid, match="Permission denied"):
-        _secrets.write(str(path), SECRET)
+        secret_file.write(str(path), SECRET)
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
     with pytest.raises(Invalid, match="cannot be written to"):
-        _secrets.check(str(path))
+        secret_file.check(str(path))
 
 
 @pytest.mark.parametrize("place", ["file/alice.token", "file/deeper/alice.token", "link/alice.token"])
 def test_a_folder_that_is_none(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
-    for refused in (_secrets.check, lambda path: _secrets.write(path, SECRET)):
+    for refused in (secret_file.check, lambda path: secret_file.write(path, SECRET)):
         with pytest.raises(Invalid):
             refused(str(tmp_path / place))
 
 
 def test_a_folder_that_is_missing_is_made_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new" / "newer" / "alice.token"
-    _secrets.check(str(path))
+    secret_file.check(str(path))
     assert not (tmp_path / "new").exists()
-    _secrets.write(str(path), SECRET)
-    assert _secrets.read(str(path)) == SECRET
+    secret_file.write(str(path), SECRET)
+    assert secret_file.read(str(path)) == SECRET
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for refused in (_secrets.check, _secrets.read, lambda path: _secrets.write(path, SECRET)):
+    for refused in (secret_file.check, secret_file.read, lambda path: secret_file.write(path, SECRET)):
         with pytest.raises(Invalid):
             refused(str(tmp_path / "folder"))
     assert os.listdir(tmp_path) == ["folder"]
@@ -153,14 +153,14 @@ def test_a_path_that_names_no_file(path: str, tmp_path: Path, monkeypatch: pytes
     """Found out before there is a secret that could not be written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Invalid, match="not the name of a file"):
-        _secrets.check(path)
+        secret_file.check(path)
 
 
 @pytest.mark.parametrize("folder", [".", "missing"])
 def test_a_name_that_leaves_no_room_for_the_file_beside_it(folder: str, tmp_path: Path) -> None:
-    _secrets.check(str(tmp_path / folder / ("n" * 250)))
+    secret_file.check(str(tmp_path / folder / ("n" * 250)))
     with pytest.raises(Invalid, match="too long"):
-        _secrets.check(str(tmp_path / folder / ("\u00fc" * 126)))
+        secret_file.check(str(tmp_path / folder / ("\u00fc" * 126)))
 
 
 @pytest.mark.parametrize("path", ["missing/../alice.token", "link/../alice.token"])
@@ -169,9 +169,9 @@ def test_a_path_leads_where_it_says(path: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere" / "deeper").mkdir(parents=True)
     (tmp_path / "link").symlink_to("elsewhere/deeper")
-    _secrets.check(path)
-    _secrets.write(path, SECRET)
-    assert _secrets.read(path) == SECRET
+    secret_file.check(path)
+    secret_file.write(path, SECRET)
+    assert secret_file.read(path) == SECRET
     found = tmp_path / ("elsewhere" if path.startswith("link") else "") / "alice.token"
     assert found.read_text() == SECRET + "\n"
     assert not list(tmp_path.rglob("*.new"))
@@ -182,15 +182,15 @@ def test_one_file_has_one_place_however_it_is_written(path: Path, monkeypatch: p
     path.touch()
     (path.parent / "link").symlink_to(path.name)
     for other in ("alice.token", "./alice.token", f"{path.parent}//alice.token", "link"):
-        assert _secrets.place(other) == _secrets.place(str(path))
-    assert _secrets.place("bob.token") != _secrets.place(str(path))
-    assert _secrets.place("a\0b")  # no place at all, as `check` tells
+        assert secret_file.resolve(other) == secret_file.resolve(str(path))
+    assert secret_file.resolve("bob.token") != secret_file.resolve(str(path))
+    assert secret_file.resolve("a\0b")  # no place at all, as `check` tells
 
 
 def test_a_path_without_a_folder_is_in_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    _secrets.check("alice.token")
-    _secrets.write("alice.token", SECRET)
+    secret_file.check("alice.token")
+    secret_file.write("alice.token", SECRET)
     assert (tmp_path / "alice.token").read_text() == SECRET + "\n"
 
 
@@ -199,7 +199,7 @@ def test_a_link_is_replaced_and_what_it_points_to_is_left_as_it_is(path: Path) -
     target = path.parent / "target"
     target.write_text("not a secret\n")
     path.symlink_to(target)
-    _secrets.write(str(path), SECRET)
+    secret_file.write(str(path), SECRET)
     assert target.read_text() == "not a secret\n"
     assert not path.is_symlink()
     assert path.read_text() == SECRET + "\n"
@@ -207,10 +207,10 @@ def test_a_link_is_replaced_and_what_it_points_to_is_left_as_it_is(path: Path) -
 
 def test_a_link_that_leads_nowhere_is_no_secret_and_can_be_replaced(path: Path) -> None:
     path.symlink_to(path.parent / "nowhere")
-    _secrets.check(str(path))
-    assert _secrets.read(str(path)) == ""
-    _secrets.write(str(path), SECRET)
-    assert _secrets.read(str(path)) == SECRET
+    secret_file.check(str(path))
+    assert secret_file.read(str(path)) == ""
+    secret_file.write(str(path), SECRET)
+    assert secret_file.read(str(path)) == SECRET
     assert sorted(os.listdir(path.parent)) == [path.name]
 
 
@@ -219,13 +219,13 @@ def test_a_link_that_leads_nowhere_is_no_secret_and_can_be_replaced(path: Path) 
 )
 def test_what_a_file_of_somebody_else_s_making_holds(content: bytes, secret: str, path: Path) -> None:
     path.write_bytes(content)
-    assert _secrets.read(str(path)) == secret
+    assert secret_file.read(str(path)) == secret
 
 
 def test_a_file_that_is_not_there_holds_nothing_and_is_not_open(path: Path) -> None:
-    assert _secrets.read(str(path)) == ""
-    assert _secrets.is_open(str(path)) is False
-    _secrets.remove(str(path))
+    assert secret_file.read(str(path)) == ""
+    assert secret_file.is_open_to_others(str(path)) is False
+    secret_file.remove(str(path))
 
 
 @pytest.mark.parametrize(
@@ -234,37 +234,37 @@ def test_a_file_that_is_not_there_holds_nothing_and_is_not_open(path: Path) -> N
 def test_whether_others_may_read_or_write_it(mode: int, is_open: bool, path: Path) -> None:
     path.touch()
     path.chmod(mode)
-    assert _secrets.is_open(str(path)) is is_open
-    _secrets.protect(str(path))
-    assert _secrets.is_open(str(path)) is False
+    assert secret_file.is_open_to_others(str(path)) is is_open
+    secret_file.protect(str(path))
+    assert secret_file.is_open_to_others(str(path)) is False
 
 
 def test_it_can_be_removed(path: Path) -> None:
-    _secrets.write(str(path), SECRET)
-    _secrets.remove(str(path))
+    secret_file.write(str(path), SECRET)
+    secret_file.remove(str(path))
     assert os.listdir(path.parent) == []
 
 
 def test_what_a_killed_run_left_is_found_discarded_and_no_hindrance(path: Path) -> None:
     half = path.with_name(".alice.token.new")
-    assert not _secrets.left_over(str(path))
+    assert not secret_file.has_left_over(str(path))
     half.write_text("half of a sec")
     half.chmod(0o644)
-    assert _secrets.left_over(str(path))
-    _secrets.discard(str(path))
+    assert secret_file.has_left_over(str(path))
+    secret_file.discard_left_over(str(path))
     assert not half.exists()
     half.symlink_to("/dev/full")
-    _secrets.write(str(path), SECRET)
-    assert (_secrets.read(str(path)), path.is_symlink(), half.is_symlink()) == (SECRET, False, False)
+    secret_file.write(str(path), SECRET)
+    assert (secret_file.read(str(path)), path.is_symlink(), half.is_symlink()) == (SECRET, False, False)
 
 
 def test_two_come_one_after_the_other_wherever_they_write_the_same_folder(path: Path) -> None:
     link = path.parent / "link"
     link.symlink_to(path.parent)
-    with _secrets.lock_folders([str(path), str(path.parent / "new" / "token")]):
-        other = in_background(lambda: _secrets.lock_folders([str(link / "other.token")]).__enter__())
+    with secret_file.lock_folders([str(path), str(path.parent / "new" / "token")]):
+        other = in_background(lambda: secret_file.lock_folders([str(link / "other.token")]).__enter__())
         assert wait([other], 0.3).not_done
-        with _secrets.lock_folders([str(path.parent / "link" / ".." / "elsewhere")]):  # another folder
+        with secret_file.lock_folders([str(path.parent / "link" / ".." / "elsewhere")]):  # another folder
             pass
     other.result(120)
 
@@ -273,22 +273,22 @@ def test_a_lock_that_another_program_keeps_is_told_of(path: Path, monkeypatch: p
     keeps = (
         "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print('locked', flush=True); sys.stdin.read()"
     )
-    monkeypatch.setattr(_secrets, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(secret_file, "LONGEST_WAIT", 0.1)
     command = [sys.executable, "-c", keeps, str(path.parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"locked\n"
         with pytest.raises(Conflict, match=rf"The process {holder.pid} \(\S*python.* holds the lock") as error:
-            _secrets.lock_folders([str(path)]).__enter__()
+            secret_file.lock_folders([str(path)]).__enter__()
         assert repr(str(path.parent)) in error.value.message
         holder.communicate()
-    with _secrets.lock_folders([str(path)]):
+    with secret_file.lock_folders([str(path)]):
         pass
 
 
 def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
-    with _secrets.lock_folders(["/proc/self/nothing/token", str(path)]):
-        _secrets.write(str(path), SECRET)
+    with secret_file.lock_folders(["/proc/self/nothing/token", str(path)]):
+        secret_file.write(str(path), SECRET)
 
 
 @pytest.mark.parametrize(
@@ -305,34 +305,34 @@ def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_of_a_stranger_s_command_only_the_program_is_told(command: list[str], told: str) -> None:
-    assert _secrets._program(command) == told
+    assert secret_file._program_name(command) == told
 
 
 @pytest.mark.parametrize("place", ["alice.token", "folder/alice.token"])
 def test_a_named_pipe_is_no_file_and_nobody_waits_for_it(place: str, tmp_path: Path) -> None:
     """Whoever opens one waits for somebody who writes to it."""
     os.mkfifo(tmp_path / place.partition("/")[0])
-    for refused in (_secrets.check, _secrets.read, lambda path: _secrets.write(path, SECRET)):
-        if "/" in place or refused in (_secrets.check, _secrets.read):
+    for refused in (secret_file.check, secret_file.read, lambda path: secret_file.write(path, SECRET)):
+        if "/" in place or refused in (secret_file.check, secret_file.read):
             with pytest.raises(Invalid, match=str(tmp_path / place.partition("/")[0])):
                 in_background(lambda refused=refused: refused(str(tmp_path / place))).result(30)  # type: ignore[misc]
 
 
 def test_a_named_pipe_where_the_folder_is_to_be_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "folder")
-    in_background(lambda: _secrets.lock_folders([str(tmp_path / "folder" / "token")]).__enter__()).result(30)
+    in_background(lambda: secret_file.lock_folders([str(tmp_path / "folder" / "token")]).__enter__()).result(30)
 
 
 def test_a_named_pipe_beside_it_is_no_secret_and_makes_room(path: Path) -> None:
     os.mkfifo(path.with_name(".alice.token.new"))
-    assert in_background(lambda: _secrets.read_left_over(str(path))).result(30) == ""
-    _secrets.write(str(path), SECRET)
-    assert [_secrets.read(str(path)), os.listdir(path.parent)] == [SECRET, [path.name]]
+    assert in_background(lambda: secret_file.read_left_over(str(path))).result(30) == ""
+    secret_file.write(str(path), SECRET)
+    assert [secret_file.read(str(path)), os.listdir(path.parent)] == [SECRET, [path.name]]
 
 
 def test_what_another_user_left_beside_it_is_no_secret_of_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.with_name(".alice.token.new").write_text(SECRET)
-    assert _secrets.read_left_over(str(path)) == SECRET
+    assert secret_file.read_left_over(str(path)) == SECRET
     other = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
-    assert _secrets.read_left_over(str(path)) == ""
+    assert secret_file.read_left_over(str(path)) == ""

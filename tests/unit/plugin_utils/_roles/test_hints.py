@@ -73,10 +73,19 @@ def test_no_sentence_of_a_flow_names_an_option_that_the_role_does_not_have(role:
         (
             "service_account",
             "Give path or secret; set rotate: true or on_lost: replace; choose another note.",
-            "Give service_account_token_path or service_account_secret; set service_account_on_lost: replace; choose "
-            "another service_account_note.",
+            "Give service_account_token_path (service_account_vault_path, service_account_manifest_path) or "
+            "service_account_secret; set service_account_on_lost: replace; choose another service_account_note.",
         ),
-        ("service_account", "path, '/', is no file.", "service_account_token_path, '/', is no file."),
+        (
+            "service_account",
+            "path, '/', is no file.",
+            "service_account_token_path (service_account_vault_path, service_account_manifest_path), '/', is no file.",
+        ),
+        (
+            "service_account",
+            "Set vault_password, or choose another format.",
+            "Set service_account_vault_password, or choose another service_account_keep.",
+        ),
         (
             "verify",
             "Run this again with on_options_change: restart, or stop the server first.",

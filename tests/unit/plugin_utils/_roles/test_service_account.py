@@ -15,7 +15,7 @@ from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.service_a
     KEYS,
     PURPOSES,
     complaints,
-    completed,
+    complete_accounts,
     hub_config,
 )
 
@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "keep_tasks": "",
     "folder": "/run/from",
     "host": "localhost",
+    "kubernetes_apply": False,
     "vault_password_given": True,
     "secret_given": False,
 }
@@ -91,8 +92,8 @@ class Secretive(dict[str, Any]):
 
 
 def one(declared: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    """The one account, completed."""
-    [account] = completed([{"user": "bot", **(declared or {})}], {**SETTINGS, **settings})
+    """The one account, complete_accounts."""
+    [account] = complete_accounts([{"user": "bot", **(declared or {})}], {**SETTINGS, **settings})
     return account
 
 
@@ -101,7 +102,7 @@ def said(*declared: dict[str, Any], **settings: Any) -> str:
 
 
 def config(*declared: dict[str, Any], service: str = "", **hub: Any) -> dict[str, Any]:
-    return hub_config(completed(declared, SETTINGS), {**HUB, **hub}, service)
+    return hub_config(complete_accounts(declared, SETTINGS), {**HUB, **hub}, {"service": service})
 
 
 # What a service lacks that runs the role
@@ -119,7 +120,7 @@ def config(*declared: dict[str, Any], service: str = "", **hub: Any) -> dict[str
 )
 def test_what_a_service_lacks_on_this_version(version: str, scope: str, lacks: bool) -> None:
     token = {"kind": "service", "name": "ci", "scopes": [scope]}
-    accounts = completed([{"user": "bot"}], SETTINGS)
+    accounts = complete_accounts([{"user": "bot"}], SETTINGS)
     said = hub_config(accounts, {**HUB, "version": version}, token=token)["lacking"]
     assert [("tokens!service=bot" in each, "5.5.3" in each) for each in said] == [(True, True)] * lacks
     assert hub_config(accounts, {**HUB, "version": version}, token={**token, "kind": "user"})["lacking"] == []
@@ -131,7 +132,7 @@ def test_what_a_service_lacks_on_this_version(version: str, scope: str, lacks: b
 def test_an_account_has_every_key() -> None:
     path = "/run/from/localhost-bot.token"
     asked = {"expires_in": None, "renew_before": "25%", "overlap": None, "on_lost": "fail"}
-    given = ("vault_password_given", "secret_given", "folder", "host")
+    given = ("kubernetes_apply", "vault_password_given", "secret_given", "folder", "host")
     assert one() == {
         **{key: value for key, value in SETTINGS.items() if key not in given},
         "number": 0,
@@ -143,17 +144,26 @@ def test_an_account_has_every_key() -> None:
     }
 
 
-def test_the_module_keeps_a_token_in_a_file_alone() -> None:
-    assert one({"expires_in": "30d", "overlap": ""})["hub_token"]["expires_in"] == "30d"
-    for keep in ("vault", "kubernetes", "tasks"):
-        assert one({"keep": keep})["hub_token"] is None
+def test_the_module_keeps_a_token_wherever_a_file_does() -> None:
+    asked = {"user": "bot", "note": "a note", "scopes": VERIFY, "expires_in": "30d", "renew_before": "25%",
+             "overlap": None, "on_lost": "fail"}  # fmt: skip
+    shared = {"expires_in": "30d", "overlap": ""}
+    vault = {"keep": "vault", "vault_path": "v.yml", "vault_variable": "v", **shared}
+    assert one(vault)["hub_token"] == {**asked, "path": "/run/from/v.yml", "format": "vault", "vault_variable": "v"}
+    names = {"kubernetes_namespace": "ns", "kubernetes_name": "n", "kubernetes_key": "k"}
+    manifest = {"keep": "kubernetes", "manifest_path": "m.yml", **names, **shared}
+    for apply, waits in ((False, False), (True, True), ("yes", True)):
+        assert one(manifest, kubernetes_apply=apply)["hub_token"] == {
+            **asked, "path": "/run/from/m.yml", "format": "kubernetes", **names, "revoke_replaced": not waits,
+        }  # fmt: skip
+    assert one({"keep": "tasks", "keep_tasks": "t.yml", **shared})["hub_token"] == asked
 
 
 def test_without_a_list_there_is_one_account() -> None:
     for nothing in ([], None):
-        [account] = completed(nothing, {**SETTINGS, "user": "single"})
+        [account] = complete_accounts(nothing, {**SETTINGS, "user": "single"})
         assert (account["user"], account["number"]) == ("single", 0)
-    assert [each["number"] for each in completed([{"user": "x"}, {"user": "y"}], SETTINGS)] == [0, 1]
+    assert [each["number"] for each in complete_accounts([{"user": "x"}, {"user": "y"}], SETTINGS)] == [0, 1]
 
 
 @pytest.mark.parametrize("key", ["note", "expires_in", "renew_before", "overlap", "vault_variable", "kubernetes_key"])
@@ -189,7 +199,7 @@ def test_scopes(declared: dict[str, Any], settings: dict[str, Any], scopes: list
 
 
 def test_no_two_accounts_share_what_may_be_changed() -> None:
-    first, second = completed([{"user": "x"}, {"user": "y"}], {**SETTINGS, "groups": ["g"]})
+    first, second = complete_accounts([{"user": "x"}, {"user": "y"}], {**SETTINGS, "groups": ["g"]})
     first["scopes"].append("list:users")
     first["groups"].append("other")
     assert (second["scopes"], second["groups"]) == (VERIFY, ["g"])
@@ -234,7 +244,7 @@ def test_a_secret_is_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "keep.yml").touch()
     declared = Secretive(user="bot", keep="tasks", keep_tasks=str(tmp_path / "keep.yml"), secret="a secret")
     assert not complaints([declared], SETTINGS)
-    assert "a secret" not in str(completed([declared], SETTINGS))
+    assert "a secret" not in str(complete_accounts([declared], SETTINGS))
 
 
 def test_the_documented_keys_are_those_that_are_taken() -> None:
@@ -246,6 +256,8 @@ def test_the_documented_keys_are_those_that_are_taken() -> None:
 
 
 # What is wrong with it
+
+IN_VAULT = {"keep": "vault", "vault_variable": "v"}
 
 
 def test_a_sound_declaration(tmp_path: Path) -> None:
@@ -280,6 +292,11 @@ def test_a_sound_declaration(tmp_path: Path) -> None:
         ([{"user": "x", "colour": "red"}], {}, "it has a key 'colour', which no account has."),
         ([{"user": "x"}, {"user": "x", "token_path": "y"}], {}, "Service account 'x' (a note): it is declared twice"),
         ([{"user": "x"}, {"user": "y"}], {"token_path": "z"}, "'z' keeps another token already."),
+        (
+            [{"user": "x", "token_path": "./z"}, {"user": "y", **IN_VAULT, "vault_path": "z"}],
+            {},
+            "'/run/from/z' keeps another token already.",
+        ),
     ],
 )  # fmt: skip
 def test_an_unsound_declaration(declared: list[dict[str, Any]], settings: dict[str, Any], sentence: str) -> None:
@@ -333,6 +350,7 @@ def test_an_account_for_itself_needs_no_role() -> None:
         "sections": ["OAuthenticator"],
         "roles": [],
         "members": [],
+        "files": [],
         "obstacles": [],
         "doubt": "",
         "lacking": [],
@@ -442,7 +460,37 @@ def test_capitals_are_in_the_way_of_a_role_alone() -> None:
     assert obstacle.endswith("Give the account a name without capitals.")
 
 
-UNTOLD = "may not see which one it is. Let it have read:hub, and run again."
+@pytest.mark.parametrize(
+    ("path", "place"), [("hub.py", "/run/from/hub.py"), ("a/b", "/run/from/a/b"), ("/etc/x", "/etc/x"), ("~/x", "~/x")]
+)
+def test_the_files_of_the_configuration(path: str, place: str) -> None:
+    """A home folder is one of the host where the role runs."""
+    options = {"config_path": path, "values_path": None, "folder": "/run/from"}
+    [file] = hub_config([], HUB, options)["files"]
+    assert (file["template"], file["path"]) == ("service_accounts.py.j2", place)
+    assert file["next"].startswith(f"Restart the hub, which then reads {path} (The Littlest JupyterHub: tljh-config")
+    both = hub_config([], HUB, {**options, "values_path": "values.yaml"})["files"]
+    assert both[0] == file
+    assert (both[1]["template"], both[1]["path"]) == ("values.yaml.j2", "/run/from/values.yaml")
+    assert both[1]["next"].startswith("Run helm upgrade with --values values.yaml. Until then")
+
+
+@pytest.mark.parametrize(
+    ("options", "lacks"),
+    [
+        ({"service": "s", "config_path": "x", "service_token_file": ""}, True),
+        ({"service": "s", "config_path": "x", "service_token_file": "/t"}, False),
+        ({"service": "s", "values_path": "x"}, False),  # the chart creates the token
+        ({"service": "", "config_path": "x"}, False),
+        ({"service": None, "config_path": None}, False),
+    ],
+)
+def test_a_service_needs_a_token(options: dict[str, Any], lacks: bool) -> None:
+    found = hub_config([], HUB, options)["obstacles"]
+    assert ["The service 's' has no token. Set" in each for each in found] == [True] * lacks
+
+
+UNTOLD = "may not see which one it is. Give the token read:hub, and run this again."
 
 
 @pytest.mark.parametrize(

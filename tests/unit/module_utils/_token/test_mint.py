@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""_minting: a secret is proven, kept, and only then are its predecessors revoked."""
+"""mint: a secret is proven, kept, and only then are its predecessors revoked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file as _secrets
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.flow import token_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.model import RenewBefore, TokenSpec
 from support.fakes.scripted_hub import HUB, TOKEN, Model, StandInHub
@@ -215,7 +215,7 @@ def test_the_token_that_was_used_last_is_revoked_last_where_a_hub_does_not_say_w
 @pytest.mark.parametrize("told", [True, False])
 def test_of_many_the_one_that_asks_is_replaced_last(told: bool, tmp_path: Path) -> None:
     hub = HubAskedBy("a1", token(1), told=told)
-    _secrets.write(str(tmp_path / "own"), "secret-of-a1")
+    secret_file.write(str(tmp_path / "own"), "secret-of-a1")
     expand_self = TokenSpec("alice", NOTE, scopes=SCOPES, path=str(tmp_path / "own"), rotate=True)
     others = [TokenSpec("alice", str(number), scopes=SCOPES, path=str(tmp_path / str(number))) for number in range(9)]
     result = done(hub, expand_self, *others)
@@ -306,7 +306,7 @@ def test_a_kept_secret_that_works_is_left_alone(path: Path) -> None:
 )
 def test_a_row_in_the_hub_s_list_proves_nothing(kept: str, identity: Model | None, why: str, path: Path) -> None:
     hub = HubOfTokens(token(1))
-    _secrets.write(str(path), kept)
+    secret_file.write(str(path), kept)
     if identity is not None:
         hub.works[kept] = {**hub.identity_of("a1"), **identity}
     result = done(hub, path=str(path), check_mode=True)
@@ -318,7 +318,7 @@ def test_a_row_in_the_hub_s_list_proves_nothing(kept: str, identity: Model | Non
 
 def test_a_kept_token_that_is_about_to_expire_is_renewed(path: Path) -> None:
     hub = HubOfTokens({**token(1), "expires_at": "2026-01-01T01:00:01Z"})  # long ago, by this machine's clock
-    _secrets.write(str(path), "secret-of-a1")
+    secret_file.write(str(path), "secret-of-a1")
     result = done(hub, path=str(path), renew_before=RenewBefore(60))
     assert whys(result)[0] == "it expires at 2026-01-01 01:00:01 UTC"
     assert (hub.ids, path.read_text()) == (["a2"], "secret-of-a2\n")
@@ -326,7 +326,7 @@ def test_a_kept_token_that_is_about_to_expire_is_renewed(path: Path) -> None:
 
 def test_a_hub_that_cannot_be_asked_about_a_kept_secret_gets_no_new_token(path: Path) -> None:
     hub = HubOfTokens(token(1))
-    _secrets.write(str(path), "kept")
+    secret_file.write(str(path), "kept")
     hub.works["kept"] = Unreachable("No answer.", "x")
     assert perform(hub, path=str(path))["failure"]["code"] == "unreachable"
     assert hub.writes == []
@@ -366,10 +366,10 @@ def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token
 ) -> None:
     hub = HubOfTokens(token(1))
 
-    def full(path: str, secret: str) -> None:
+    def full(*_arguments: Any) -> None:
         raise Invalid("No space left.", "x")
 
-    monkeypatch.setattr(_secrets, "prepare", full)
+    monkeypatch.setattr(secret_file, "prepare", full)
     result = perform(hub, path=str(path))
     assert "No space left" in result["msg"]
     assert hub.log == ["mint a2", "revoke a2"]
@@ -377,13 +377,13 @@ def test_a_secret_that_could_not_be_kept_in_the_end_is_revoked_and_the_old_token
 
 
 def test_a_file_that_was_written_after_all_keeps_its_token(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, taking = HubOfTokens(token(1)), _secrets.take
+    hub, commit = HubOfTokens(token(1)), secret_file.commit
 
     def interrupted(path: str) -> None:
-        taking(path)
+        commit(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_secrets, "take", interrupted)
+    monkeypatch.setattr(secret_file, "commit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         perform(hub, path=str(path))
     assert (path.read_text(), hub.ids) == ("secret-of-a2\n", ["a1", "a2"])
@@ -464,7 +464,7 @@ def test_a_given_secret_is_kept_in_the_file(path: Path) -> None:
 
 def test_predecessors_have_their_time(path: Path) -> None:
     hub = HubOfTokens(token(1))  # born long ago, and so is each that this hub mints
-    _secrets.write(str(path), "secret-of-a1")
+    secret_file.write(str(path), "secret-of-a1")
     rotated = done(hub, path=str(path), rotate=True, overlap=10.0)
     assert (rotated["revoked"], hub.ids, path.read_text()) == ([], ["a1", "a2"], "secret-of-a2\n")
     later = done(hub, path=str(path), overlap=10.0)
@@ -473,7 +473,7 @@ def test_predecessors_have_their_time(path: Path) -> None:
 
 def test_a_predecessor_whose_time_is_not_over_stays(path: Path) -> None:
     hub = HubOfTokens(token(1), {**token(2), "created": "2999-01-01T00:00:00Z"})
-    _secrets.write(str(path), "secret-of-a2")
+    secret_file.write(str(path), "secret-of-a2")
     assert done(hub, path=str(path), overlap=10.0)["changed"] is False
 
 
@@ -483,14 +483,14 @@ def test_a_predecessor_whose_time_is_not_over_stays(path: Path) -> None:
 def test_an_old_hub_s_only_token_is_the_kept_one(path: Path) -> None:
     hub = HubOfTokens(token(1))
     hub.dialect, hub.works["kept"] = DIALECTS[2], hub.identity_of(None)
-    _secrets.write(str(path), "kept")
+    secret_file.write(str(path), "kept")
     assert done(hub, path=str(path))["changed"] is False
 
 
 def test_an_old_hub_s_several_tokens_are_all_replaced(path: Path) -> None:
     hub = HubOfTokens(token(1), token(2))
     hub.dialect, hub.works["kept"] = DIALECTS[2], hub.identity_of(None)
-    _secrets.write(str(path), "kept")
+    secret_file.write(str(path), "kept")
     assert "does not say which" in whys(done(hub, path=str(path)))[0]
     assert (hub.ids, path.read_text()) == (["a3"], "secret-of-a3\n")
 

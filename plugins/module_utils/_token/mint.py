@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declared tokens to their desired state: minted once, proven, kept, and only then their predecessors revoked.
+"""One declared token of `hub_token`: the module mints it, proves it, keeps it, and only then revokes its predecessors.
 
-At any instant one of the secrets works: the old one until the new one is kept, and then that. Whatever ends a run in
-the middle leaves at most a token that the next run knows by its mark, and revokes.
-
+At any moment one of the secrets works: the old secret until the new one is kept, and then the new one. If a run ends in
+the middle, it leaves at most a token that the next run recognizes by its mark and revokes.
 """
 
 from __future__ import annotations
@@ -33,23 +32,16 @@ from .._hub.times import format_time
 from .._hub.versions import find_missing_mint_scope
 from .._path.batch import Item
 from .._path.plan import Action, Plan, Result
-from . import secret_file as _secrets
-from .kept import Keeper, Kept
-from .model import (
-    LOST,
-    REPLACED,
-    Token,
-    TokenSpec,
-    in_use,
-    list_of,
-    superseded,
-)
+from . import secret_file
+from .kept_secret import KeptSecret, KeptToken
+from .model import LOST, REPLACED, Token, TokenSpec, list_tokens, select_revocations, select_used_elsewhere
+from .secret_format import Damaged
 
 _ATTEMPTS = 3
 _UNANSWERED = ("unreachable", "timeout")
-"""Failures after which a token may have been minted, and another attempt can help."""
+"""Failures after which the hub may have minted a token, and another attempt can help."""
 _DOUBTFUL = (*_UNANSWERED, "hub_error", "unexpected_answer")
-"""Failures after which a token may have been minted."""
+"""Failures after which the hub may have minted a token."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +51,18 @@ class _Context:
     known: Set[str]
     """The ids of the identity's tokens before the plan."""
     is_first_here: bool
-    """Whether no token is known to be kept here, so that another place may mint its first one at the same time."""
+    """Whether no token is kept here or known, so that another place may mint its first token at the same time."""
 
 
 class TokenFlow(Item):
-    """One declared token, there or gone."""
+    """One declared token, present or absent."""
 
     def __init__(self, hub: HubClient, wanted: TokenSpec) -> None:
         self._hub = hub
         self._wanted = wanted
-        self._keeper = Keeper(hub, wanted)
+        self._kept = KeptSecret(hub, wanted)
         self._revocations: list[dict[str, Any]] = []
-        """What this run has revoked, as the result tells it."""
+        """The tokens that this run has revoked, for the result."""
         self.name = wanted.name
 
     def initial_answer(self) -> dict[str, Any]:
@@ -79,72 +71,82 @@ class TokenFlow(Item):
     def plan(self) -> Plan:
         wanted = self._wanted
         if wanted.path is not None:
-            _secrets.check(wanted.path)
+            wanted.secret_format.check()
+            secret_file.check(wanted.path)
         if wanted.overlap and not self._hub.dialect.has_token_id:
             raise Invalid(
                 "overlap needs JupyterHub 5.0: an older one does not say which of two tokens a secret belongs to.",
                 "Leave overlap out, or upgrade the hub.",
             )
-        present = self._list()
+        present = self._list_tokens()
         return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
 
-    def _list(self) -> list[Token]:
+    def _list_tokens(self) -> list[Token]:
         """The tokens of this identity, the oldest first."""
         wanted = self._wanted
-        found = [token for token in map(Token.of, list_of(self._hub, wanted.user)) if token.plain_note == wanted.note]
-        return sorted(found, key=lambda token: token.born)
+        tokens = map(Token.from_model, list_tokens(self._hub, wanted.user))
+        return sorted((each for each in tokens if each.plain_note == wanted.note), key=lambda token: token.created_at)
 
     def _plan_absent(self, present: list[Token]) -> Plan:
         path = self._wanted.path
-        actions = self._revokes([(token, "it is declared absent") for token in present])
+        actions = self._plan_revocations([(token, "it is declared absent") for token in present])
         if path is not None:
-            secret = _secrets.read(path)
+            try:
+                secret, is_damaged = secret_file.read(path, self._wanted.secret_format), False
+            except Damaged:
+                secret, is_damaged = "", True
             if len(secret.split()) > 1:
-                raise Invalid(f"'{path}' holds something else than a token.", "Remove it yourself, if it may go.")
-            if secret:
+                raise Invalid(f"'{path}' holds something else than a token.", "Remove it yourself if nobody needs it.")
+            if secret or is_damaged:
                 actions.append(Action("remove", f"file '{path}'", "its token is declared absent"))
-        return self._planned(actions, present, None)
+        return self._make_plan(actions, present, None)
 
     def _plan_present(self, present: list[Token]) -> Plan:
         wanted, now = self._wanted, time.time()
-        kept = self._keeper.find(present, now)
+        kept = self._kept.find_token(present, now)
         actions = []
         others = [token for token in present if token is not kept.token]
-        lost = self._keeper.left_over(present) if self._declares_place() else None
-        used = self._used_elsewhere([token for token in others if token is not lost], kept)
+        left_over = self._kept.find_left_over(present) if self._is_kept_somewhere() else None
+        used = self._find_used_elsewhere([token for token in others if token is not left_over], kept)
         if used and not kept.flaw:
             kept = replace(kept, flaw=f"a younger one, {used[0].id}, is used at another place")
-        is_first_here = bool(self._declares_place() and kept.token is None and not used)
-        handed_over = bool(kept.flaw) and self._is_handed_over()
-        gone = superseded(others, kept.token, wanted, now, handed_over=handed_over, lost=lost)
+        is_first_here = bool(self._is_kept_somewhere() and kept.token is None and not used)
+        caller_keeps = bool(kept.flaw) and self._caller_keeps()
+        to_revoke = select_revocations(others, kept.token, wanted, now, caller_keeps=caller_keeps, left_over=left_over)
+        if wanted.path is not None and (kept.flaw or kept.is_given):
+            wanted.secret_format.check_encoding()
+        if not wanted.revoke_replaced and self._hub.dialect.has_token_id:
+            to_revoke = [(token, why) for token, why in to_revoke if why != REPLACED]
         if kept.flaw:
             self._check_service()
             actions.append(Action("mint", self.name, kept.flaw))
-            if kept.token is not None and not self._outlasts():
-                gone.append((kept.token, REPLACED))
-        elif kept.given and wanted.path is not None:
+            if kept.token is not None and not self._predecessor_stays():
+                to_revoke.append((kept.token, REPLACED))
+        elif kept.is_given and wanted.path is not None:
             actions.append(
                 Action("keep", f"file '{wanted.path}'", "the given secret works, and it holds none that does")
             )
-        elif wanted.path is not None and _secrets.is_open(wanted.path):
+        elif wanted.path is not None and secret_file.is_open_to_others(wanted.path):
             actions.append(Action("protect", f"file '{wanted.path}'", "others than its owner may read it"))
-        actions += self._revokes(gone)
-        return self._planned(actions, present, None if kept.flaw else kept.token, is_first_here=is_first_here)
+        actions += self._plan_revocations(to_revoke)
+        return self._make_plan(actions, present, None if kept.flaw else kept.token, is_first_here=is_first_here)
 
-    def _declares_place(self) -> bool:
+    def _is_kept_somewhere(self) -> bool:
+        """Whether the declaration says where the secret is kept, in a file or by the caller."""
         return self._wanted.path is not None or self._wanted.secret is not None
 
-    def _used_elsewhere(self, others: list[Token], kept: Kept) -> list[Token]:
-        """The tokens that somebody uses whose secrets are not here. Raises `Conflict` unless they are to be replaced.
+    def _find_used_elsewhere(self, others: list[Token], kept: KeptToken) -> list[Token]:
+        """The tokens that somebody uses and whose secrets are not here.
 
-        A secret that is not here is no proof that it is lost: another machine, folder or job may keep it.
+        A secret that is not here need not be lost: another machine, folder or job may keep it. So this raises
+        `Conflict`, unless the declaration says that these tokens are to be replaced.
         """
         wanted = self._wanted
-        if not self._declares_place() or kept.damaged:
+        if not self._is_kept_somewhere() or kept.is_damaged:
             return []
-        used = in_use(others, kept.token)
-        # JupyterHub 4 does not say whose the secrets are that work here. There is one for each that was used.
-        if len(used) <= len(self._keeper.undecided):
+        used = select_used_elsewhere(others, kept.token)
+        # JupyterHub 4 does not say which token a secret belongs to. Each secret that works here is of one used token.
+        if len(used) <= len(self._kept.ambiguous):
             return []
         if wanted.rotate or wanted.on_lost == "replace":
             return used
@@ -152,13 +154,13 @@ class TokenFlow(Item):
         here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
         raise Conflict(
             f"The {self.name} may be kept at another place: {here}, and the hub has token {token.id}, minted at "
-            f"{format_time(token.born)}; {token.use}.",
-            "Give path or secret of the place that keeps it, or run this only there. To replace it all the same, set "
-            "rotate: true or on_lost: replace; to have a token of its own here, choose another note.",
+            f"{format_time(token.created_at)}; {token.describe_use()}.",
+            "Give path or secret of the place that keeps it, or run this only there. To replace it anyway, set "
+            "rotate: true or on_lost: replace. To have a separate token here, choose another note.",
         )
 
     def _check_service(self) -> None:
-        """Raise `MissingScope` where this hub would not let the service that asks mint a token for this user."""
+        """Raise `MissingScope` if the hub would not let the service that asks mint a token for this user."""
         hub = self._hub
         scope = find_missing_mint_scope(hub.version, hub.owner.kind, hub.held_scopes, self._wanted.user)
         if scope is not None:
@@ -169,21 +171,27 @@ class TokenFlow(Item):
                 "5.5.3, 6.1.0 or newer, which does not need it.",
             )
 
-    def _revokes(self, gone: list[tuple[Token, str]]) -> list[Action]:
-        """The token that asks goes last: without it the hub would refuse whatever comes after it."""
-        if len(gone) > 1:
-            # JupyterHub 4 does not say which one that is: then it is the one that was used last.
-            asks = {token.id: may_ask(self._hub, self._wanted.user, token.id) for token, _why in gone}
-            gone = sorted(gone, key=lambda each: (asks[each[0].id], each[0].used if asks[each[0].id] else 0))
-        return [Action("revoke", f"token {token.id}", why, token) for token, why in gone]
+    def _plan_revocations(self, to_revoke: list[tuple[Token, str]]) -> list[Action]:
+        """The token that asks comes last, because the hub refuses all requests after it."""
+        if len(to_revoke) > 1:
+            # JupyterHub 4 does not say which token asks. It is the one that was used last.
+            asks = {token.id: may_be_asking_token(self._hub, self._wanted.user, token.id) for token, _why in to_revoke}
+            to_revoke = sorted(
+                to_revoke, key=lambda each: (asks[each[0].id], each[0].last_used if asks[each[0].id] else 0)
+            )
+        return [Action("revoke", f"token {token.id}", why, token) for token, why in to_revoke]
 
-    def _outlasts(self) -> bool:
-        """Whether a predecessor that works outlasts this run: it has its time of overlap, or its successor is only kept
-        when the caller has taken it from the result, and a later run brings it along."""
-        return bool(self._wanted.overlap) or self._is_handed_over()
+    def _predecessor_stays(self) -> bool:
+        """Whether the old token must work after this run.
 
-    def _is_handed_over(self) -> bool:
-        """Whether the caller keeps the new secret, and a later run can tell that it does."""
+        It must if it has a time of overlap, if a later task revokes it, or if the caller keeps the new secret.
+        """
+        wanted = self._wanted
+        is_left = not wanted.revoke_replaced and self._hub.dialect.has_token_id
+        return bool(wanted.overlap) or is_left or self._caller_keeps()
+
+    def _caller_keeps(self) -> bool:
+        """Whether the caller keeps the new secret, and a later run can prove that."""
         wanted = self._wanted
         return wanted.path is None and wanted.secret is not None and self._hub.dialect.has_token_id
 
@@ -194,64 +202,65 @@ class TokenFlow(Item):
                 if action.verb == "mint":
                     answer = self._mint(plan.context)
                 elif action.verb == "keep":
-                    _secrets.write(str(wanted.path), str(wanted.secret).strip())
+                    secret_file.write(str(wanted.path), str(wanted.secret).strip(), wanted.secret_format)
                 elif action.verb == "protect":
-                    _secrets.protect(str(wanted.path))
+                    secret_file.protect(str(wanted.path))
                 elif action.verb == "revoke":
-                    # A token that has expired meanwhile may have left its id to the new one.
+                    # The hub may give the id of a token that expired meanwhile to the new one.
                     if action.target.id != answer["token_id"]:
                         self._revoke(action.target, action.why)
                 elif action.verb == "remove":
-                    _secrets.remove(str(wanted.path))
+                    secret_file.remove(str(wanted.path))
                 elif action.verb == "clean":
-                    _secrets.discard(str(wanted.path))
+                    secret_file.discard_left_over(str(wanted.path))
                 done.append(action)
         except HubError as error:
-            # What was done is told all the same: it may be the only place where a secret is.
+            # The result of a failure says what was done. It may hold the only copy of a secret.
             raise error.with_result({**self._with_revocations(answer), "changed": bool(done)}, done) from None
         return Result(self._with_revocations(answer), tuple(done))
 
     def _mint(self, context: _Context) -> dict[str, Any]:
-        """Mint, write beside the file, prove, keep: whatever the file holds has worked.
+        """Mint the token, write its secret beside the file, prove it, and rename the file.
 
-        To prove it is to use it, and what was used may be somebody's: so that comes when the secret cannot get lost any
-        more. A secret that the caller keeps is proven by the run that brings it along.
+        So the file only ever holds a secret that has worked. To prove a secret is to use the token, and later runs take
+        a used token for one that somebody keeps. So the secret must be on disk before. If the caller keeps the secret,
+        the run that is given the secret proves it.
         """
         wanted = self._wanted
-        token, secret = self._post()
+        token, secret = self._request_token()
         try:
             if context.is_first_here:
                 self._check_first(token, context.known)
             if wanted.path is not None:
-                _secrets.prepare(wanted.path, secret)
+                secret_file.prepare(wanted.path, secret, wanted.secret_format)
             if wanted.path is not None or wanted.secret is None:
                 self._prove_new(token, secret)
             if wanted.path is not None:
-                _secrets.take(wanted.path)
+                secret_file.commit(wanted.path)
         except BaseException:
-            # Nobody has it. Where it may be there all the same, what lies beside the file tells the next run so.
-            if not self._keeper.has(secret) and self._forget(token.note) and wanted.path is not None:
+            # Nobody has the secret. If the token cannot be revoked, the next run finds the secret beside the file.
+            if not self._kept.has(secret) and self._revoke_lost(token.note) and wanted.path is not None:
                 with contextlib.suppress(HubError):
-                    _secrets.discard(wanted.path)
+                    secret_file.discard_left_over(wanted.path)
             raise
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
 
     def _check_first(self, minted: Token, known: Set[str]) -> None:
-        """Of several places that mint their first token at the same time, one has it. Raises `Conflict` at the others.
+        """If several places mint their first token at the same time, one of them keeps it. Raises `Conflict` elsewhere.
 
-        Each of them lists the tokens after it has minted its own, so the one who minted later sees the other's.
+        Each place lists the tokens after it has minted its own, so the place that minted later sees the other token.
         """
-        for token in self._list():
-            if token.digest is not None and token.id not in known and _order(token) < _order(minted):
+        for token in self._list_tokens():
+            if token.digest is not None and token.id not in known and _mint_order(token) < _mint_order(minted):
                 raise Conflict(
-                    f"Another run has minted token {token.id} at {format_time(token.born)}, at the same time, and "
-                    f"keeps the {self.name} at another place.",
+                    f"Another run has minted token {token.id} at {format_time(token.created_at)}, at the same time, "
+                    f"and keeps the {self.name} at another place.",
                     "Run this at one place only, or choose another note here. The token that this run had minted is "
                     "revoked.",
                 )
 
-    def _post(self) -> tuple[Token, str]:
-        """The new token and its secret. Where the answer is lost, its token is revoked before another one is minted."""
+    def _request_token(self) -> tuple[Token, str]:
+        """The new token and its secret. If an answer is lost, its token is revoked before another one is minted."""
         wanted, dialect = self._wanted, self._hub.dialect
         body: dict[str, Any] = {"expires_in": wanted.expires_in} if wanted.expires_in is not None else {}
         if wanted.roles is not None:
@@ -266,19 +275,19 @@ class TokenFlow(Item):
                     body={**body, "note": note},
                 )  # fmt: skip
                 if TOKEN.find_mismatch(model) is None and model.get("token"):
-                    return Token.of(model), str(model["token"])
-                raise UnexpectedAnswer("The hub minted a token and did not say its secret.", "Look into the hub's log.")
+                    return Token.from_model(model), str(model["token"])
+                raise UnexpectedAnswer(
+                    "The hub minted a token and did not return its secret.", "Look into the hub's log."
+                )
             except Invalid as error:
                 if "not held" not in (error.reason or ""):
                     raise
-                raise Invalid(
-                    error.message,
-                    "A token can do no more than its owner. Leave these scopes out, or give the user a role with them "
-                    "in the hub's configuration.",
-                    status=error.status, method=error.method, url=error.url, reason=error.reason,
-                ) from None  # fmt: skip
+                raise error.with_hint(
+                    "A token can do no more than its owner. Leave these scopes out, or give the user a role with these "
+                    "scopes in the hub's configuration."
+                ) from None
             except HubError as error:
-                cleaned = error.code not in _DOUBTFUL or self._forget(note)
+                cleaned = error.code not in _DOUBTFUL or self._revoke_lost(note)
                 if error.code not in _UNANSWERED or not attempts_left or not cleaned:
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -289,20 +298,22 @@ class TokenFlow(Item):
         except Unauthorized as error:
             raise HubFailure(
                 f"The hub refuses the token that it has just minted for user '{self._wanted.user}': {error.message}",
-                "If its authenticator keeps auth_state, have it leave this user alone: the role service_account "
-                "renders the refresh_user_hook for that.",
+                "If the hub's authenticator keeps auth_state, exclude this user from it. The role service_account "
+                "writes a refresh_user_hook for that.",
                 status=error.status, method=error.method, url=error.url,
             ) from None  # fmt: skip
         if owner.name != self._wanted.user or owner.token_id not in (None, token.id):
             raise UnexpectedAnswer(
-                "The hub minted a token, and takes it for another one.", "Look into the hub's log, and try again."
+                "The hub minted a token, and says that it is another one.", "Look into the hub's log, and try again."
             )
 
-    def _forget(self, note: str) -> bool:
-        """Revoke what an attempt with this note has minted, if it has, and say whether that is certain. The next run
-        knows such a token, too."""
+    def _revoke_lost(self, note: str) -> bool:
+        """Revoke the token with this note, if the attempt to mint it has succeeded. Returns whether none is left.
+
+        If one is left, the next run recognizes it.
+        """
         try:
-            for token in map(Token.of, list_of(self._hub, self._wanted.user)):
+            for token in map(Token.from_model, list_tokens(self._hub, self._wanted.user)):
                 if token.note == note:
                     self._revoke(token, LOST)
         except HubError:
@@ -310,26 +321,26 @@ class TokenFlow(Item):
         return True
 
     def _revoke(self, token: Token, why: str) -> None:
-        with contextlib.suppress(NotFound):  # it went meanwhile
+        with contextlib.suppress(NotFound):  # somebody else has revoked it meanwhile
             self._hub.write("DELETE", "users", self._wanted.user, "tokens", token.id, scope="tokens", what=self.name)
         self._revocations.append(
             {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
         )
 
-    def _planned(
+    def _make_plan(
         self, actions: list[Action], present: list[Token], token: Token | None, *, is_first_here: bool = False
     ) -> Plan:
-        """The plan with its pictures: the tokens that the hub lists, and the file, where one is declared."""
+        """The plan, with the tokens that the hub lists and the declared file before and after it."""
         wanted = self._wanted
-        if wanted.path is not None and _secrets.left_over(wanted.path):
-            actions = [Action("clean", f"file '{wanted.path}'", "a run that was killed left a half of it"), *actions]
+        if wanted.path is not None and secret_file.has_left_over(wanted.path):
+            actions = [Action("clean", f"file '{wanted.path}'", "a killed run left a file beside it"), *actions]
         verbs = {action.verb for action in actions}
         revoked = {action.target.id for action in actions if action.verb == "revoke"}
         before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
         after = [token.id for token in present if token.id not in revoked]
         picture = {**before, "tokens": [*after, "(new)"] if "mint" in verbs else after}
         if wanted.path is not None:
-            exists, is_open = _secrets.exists(wanted.path), _secrets.is_open(wanted.path)
+            exists, is_open = secret_file.exists(wanted.path), secret_file.is_open_to_others(wanted.path)
             before |= {"path": wanted.path, "kept": exists, "private": exists and not is_open}
             writes = bool({"mint", "keep"} & verbs)
             stays = "remove" not in verbs and (exists or writes)
@@ -359,12 +370,12 @@ class TokenFlow(Item):
         return {**answer, "revoked": revoked, "revocations": list(self._revocations)}
 
 
-def _order(token: Token) -> tuple[float, int, str]:
-    """The order in which a hub has minted them. Its ids are a letter and a number."""
-    return (token.born, len(token.id), token.id)
+def _mint_order(token: Token) -> tuple[float, int, str]:
+    """A key that sorts tokens in the order in which the hub minted them. A hub's ids are a letter and a number."""
+    return (token.created_at, len(token.id), token.id)
 
 
-def may_ask(hub: HubClient, user: str, token_id: str) -> bool:
-    """Whether it is the token that the hub is asked with; before JupyterHub 5, whether it is one of its owner's."""
+def may_be_asking_token(hub: HubClient, user: str, token_id: str) -> bool:
+    """Whether this is the token that asks the hub. Before JupyterHub 5: whether it has the same owner."""
     owner = hub.owner
     return (owner.kind, owner.name) == ("user", user) and owner.token_id in (None, token_id)
