@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets a plain pytest import the collection by the name that Ansible gives it, from a checkout at any path."""
+"""Lets plain pytest import the collection by Ansible's name for it, from a checkout at any path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hyp
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """After Ctrl-C a worker has some seconds only, and then leaves its hubs to us."""
+    """Stop the hubs that are left after Ctrl-C, for which a worker has only a few seconds."""
     if exitstatus == pytest.ExitCode.INTERRUPTED and not hasattr(session.config, "workerinput"):
         from support.hubs import local_hub
 
@@ -34,6 +34,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _fork_servers() -> Iterator[None]:
-    """The processes that fork Ansible's runs end with the tests."""
+    """Ends the fork servers after the tests."""
     yield
     fork_server.close_all()

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a call costs: a loop of `hub_info` through each door, and `ansible.builtin.uri` asking the hub the same.
+"""What one call costs: a loop of `hub_info` through each door, and `ansible.builtin.uri` with the same request.
 
-All sides run in turns against the same hub, in one run; what counts is the ratio. `make bench` prints the table.
+All sides run in turn, against the same hub. The ratios count. `make bench` prints the table.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from support.doors import CONNECTIONS, PLUGINS
 from support.hubs import Hub, running_hub
+from support.runner import CONNECTIONS, PLUGINS
 
 CALLS, ROUNDS = 20, 5
 INFO = {"hubops.jupyterhub.hub_info": {}}
@@ -35,12 +35,12 @@ SIDES = {
 }
 
 
-def seconds(hub: Hub, folder: Path, door: str, task: dict[str, object], calls: int) -> float:
-    """How long a playbook takes that loops over this many calls."""
+def loop_seconds(hub: Hub, folder: Path, door: str, task: dict[str, object], calls: int) -> float:
+    """The seconds that a playbook takes which loops over this number of calls."""
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        # A variable, since the implicit localhost has one that the keyword would not win against.
+        # A variable, since the implicit localhost has one, which takes precedence over the keyword.
         "vars": {"ansible_connection": CONNECTIONS[door], "ansible_python_interpreter": sys.executable},
         "tasks": [{**task, "loop": list(range(calls))}],
     }
@@ -63,8 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, running_hub(Path(name)) as hub:
         for _round in range(ROUNDS):
             for side, (door, task) in SIDES.items():
-                # The start of Ansible is in both and goes out: what is left are the calls after the first.
-                one, many = (seconds(hub, Path(name), door, task, calls) for calls in (1, 1 + CALLS))
+                # Both have the start of Ansible. The difference is the calls after the first.
+                one, many = (loop_seconds(hub, Path(name), door, task, calls) for calls in (1, 1 + CALLS))
                 costs[side].append((many - one) / CALLS)
     medians = {side: statistics.median(found) for side, found in costs.items()}
     best = medians[next(iter(SIDES))]

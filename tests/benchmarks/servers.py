@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers: how soon hub_server tells what became of one, and what many of them cost.
+"""Servers: how soon hub_server reports what happened to one server, and what many servers cost.
 
-Beside it, in the same run and on the same hub: a script as documents on JupyterHub's REST API have it, which posts,
-looks every five seconds for a minute and deletes; and a playbook that does the same with `ansible.builtin.uri`. What
-counts is the ratio. `make bench` prints the tables.
+On the same hub runs a script as the documentation of JupyterHub's REST API suggests it, which posts, polls every five
+seconds for a minute and deletes, and a playbook that does the same with `ansible.builtin.uri`. The ratios count.
+`make bench` prints the tables.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from support.doors import Runner
+from support.benchmarking import OPEN_METRICS, Cost, measure, measure_process, print_table, start_playbook
 from support.hubs import Hub, running_hub
-from support.measuring import COUNTING, Cost, cost_of, measured, playbook, table
+from support.runner import Runner
 
 ROUNDS = 4
 MANY, MOST = 200, 1000
 SLOW = {"start_seconds": 1, "stop_seconds": 0.5}
-"""How long the servers of the second table take: much less than real ones, and not nothing."""
+"""How long the servers of the second table take: less than real ones take."""
 CONFIG = f"""
-{COUNTING}
-# As the chart of Zero to JupyterHub has it: a request to start is answered at once.
+{OPEN_METRICS}
+# As in the chart Zero to JupyterHub: the hub answers a request to start at once.
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 """
 
 
-# The other sides
+# What hub_server is compared with
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script that polls, as an operator would write it from the API's documentation."""
+    """A script that polls, as an operator writes it from the API's documentation."""
 
     hub: Hub
 
@@ -94,8 +94,9 @@ def our_tasks(users: list[str], options: dict[str, Any], concurrency: int) -> li
 # The tables
 
 
-def moment(done: Callable[[], bool]) -> tuple[threading.Thread, list[float]]:
-    """When this comes true, found out by looking all the time."""
+def watch_for(done: Callable[[], bool]) -> tuple[threading.Thread, list[float]]:
+    """Watch for this to become true, in a thread that polls all the time. Returns the thread, and a list that then gets
+    the time (`time.monotonic`)."""
     when: list[float] = []
 
     def look() -> None:
@@ -109,7 +110,7 @@ def moment(done: Callable[[], bool]) -> tuple[threading.Thread, list[float]]:
 
 
 def delays(hub: Hub, options: Callable[[int], dict[str, Any]], over: str) -> tuple[list[float], list[float]]:
-    """For each side, the seconds from the moment when the hub knows to the answer: of ours, and of the script."""
+    """The seconds from when the hub knows the state until each side reports it: hub_server, and the script."""
     runner, script = Runner("program", hub), Script(hub)
 
     def ours(user: str, chosen: dict[str, Any]) -> None:
@@ -130,42 +131,42 @@ def delays(hub: Hub, options: Callable[[int], dict[str, Any]], over: str) -> tup
                     seen.set()
                 return bool(server.get("ready")) if over == "ready" else seen.is_set() and not server
 
-            thread, when = moment(known)
+            thread, when = watch_for(known)
             work(user, options(number))
             answered = time.monotonic()
             thread.join()
             found[side].append(answered - when[0])
-            runner.api("DELETE", f"users/{user}/server")
+            runner.api_request("DELETE", f"users/{user}/server")
     return found[0], found[1]
 
 
-def one(hub: Hub) -> None:
+def compare_delays(hub: Hub) -> None:
     rows = []
     for what, over, options in (
-        # Spread evenly over the script's five seconds, for which moment they end in is chance.
+        # The starts end at times spread evenly over the script's five seconds.
         ("ready", "ready", lambda number: {"start_seconds": 5 * (number + 0.5) / ROUNDS}),
         ("failed", "failed", lambda number: {"start_seconds": 5 * (number + 0.5) / ROUNDS, "fail": "no room"}),
     ):
         ours, script = (statistics.mean(side) for side in delays(hub, options, over))
         rows.append([f"{what} on the hub", f"{ours:.2f}", f"{script:.2f}", f"{script / ours:.0f}"])
-    title = f"Seconds from the moment when the hub knows to the answer, mean of {ROUNDS} starts of up to 5 s"
-    table(title, ["what it is", "hub_server", "script", "ratio"], rows)
+    title = f"Seconds from when the hub knows the state until it is reported, mean of {ROUNDS} starts of up to 5 s"
+    print_table(title, ["what it is", "hub_server", "script", "ratio"], rows)
 
 
-def many(hub: Hub, folder: Path, users: list[str]) -> None:
-    def of_playbook(tasks: list[dict[str, Any]]) -> Cost:
-        return cost_of(hub, playbook(hub, folder, tasks))
+def compare_many(hub: Hub, folder: Path, users: list[str]) -> None:
+    def measure_playbook(tasks: list[dict[str, Any]]) -> Cost:
+        return measure_process(hub, start_playbook(hub, folder, tasks))
 
-    def of_script() -> Cost:
-        with measured(hub) as cost:
+    def measure_script() -> Cost:
+        with measure(hub) as cost:
             Script(hub).start_and_stop(users, SLOW)
         return cost
 
     sides = {
-        "hub_server, concurrency 10": lambda: of_playbook(our_tasks(users, SLOW, 10)),
-        "hub_server, concurrency 50": lambda: of_playbook(our_tasks(users, SLOW, 50)),
-        "script in a loop": of_script,
-        "ansible.builtin.uri": lambda: of_playbook(uri_tasks(hub, users, SLOW)),
+        "hub_server, concurrency 10": lambda: measure_playbook(our_tasks(users, SLOW, 10)),
+        "hub_server, concurrency 50": lambda: measure_playbook(our_tasks(users, SLOW, 50)),
+        "script in a loop": measure_script,
+        "ansible.builtin.uri": lambda: measure_playbook(uri_tasks(hub, users, SLOW)),
     }
     costs = {side: work() for side, work in sides.items()}
     first = next(iter(costs.values()))
@@ -182,14 +183,14 @@ def many(hub: Hub, folder: Path, users: list[str]) -> None:
     title = "{} light servers, started in {start_seconds} s and stopped in {stop_seconds} s each".format(
         len(users), **SLOW
     )
-    table(title, ["side", "s", "ratio", "requests", "hub CPU s"], rows)
+    print_table(title, ["side", "s", "ratio", "requests", "hub CPU s"], rows)
 
 
-def most(hub: Hub, folder: Path, users: list[str]) -> None:
-    cost = cost_of(hub, playbook(hub, folder, our_tasks(users, {}, 10)))
+def measure_most(hub: Hub, folder: Path, users: list[str]) -> None:
+    cost = measure_process(hub, start_playbook(hub, folder, our_tasks(users, {}, 10)))
     figures = [f"{cost.seconds:.1f}", str(cost.requests), f"{cost.hub_seconds:.1f}", f"{cost.megabytes:.0f}"]
     title = f"{len(users)} light servers in one call, started and then stopped as fast as the hub does it"
-    table(title, ["side", "s", "requests", "hub CPU s", "MB"], [["hub_server, concurrency 10", *figures]])
+    print_table(title, ["side", "s", "requests", "hub CPU s", "MB"], [["hub_server, concurrency 10", *figures]])
 
 
 def main() -> None:
@@ -197,9 +198,9 @@ def main() -> None:
         folder, users = Path(name), [f"u{number}" for number in range(MOST)]
         created = requests.post(f"{hub.api}/users", headers=hub.headers, json={"usernames": users}, timeout=120)
         created.raise_for_status()
-        one(hub)
-        many(hub, folder, users[:MANY])
-        most(hub, folder, users)
+        compare_delays(hub)
+        compare_many(hub, folder, users[:MANY])
+        measure_most(hub, folder, users)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tokens cost: one account and ten in a call of `hub_token`, ten calls in a loop, and `ansible.builtin.uri`.
+"""What tokens cost: `hub_token` with one account, with ten accounts, in ten calls of a loop, and `ansible.builtin.uri`.
 
-All sides run in turns against the same hub, in one run; what counts is the ratio. `make bench` prints the table.
+All sides run in turn, against the same hub. The ratios count. `make bench` prints the table.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from calls import seconds
+from calls import loop_seconds
 from support.hubs import Hub, running_hub
 
 ROUNDS, ACCOUNTS = 5, 10
 SCOPES = ["read:users:name!user", "read:tokens!user"]
 API = "{{ lookup('env', 'JUPYTERHUB_URL') }}hub/api"
 ADMIN = "{{ lookup('env', 'JUPYTERHUB_API_TOKEN') }}"
-# Of the sides alone: what made the users anew may be logged a moment late.
+# Only the requests of the sides: those that recreate the users may be logged a moment late.
 REQUEST = re.compile(
     r"^\[I (\S+ \S+) JupyterHub log:\d+\] \d+ \w+ /hub/api/(?:user|users/\w+/tokens\S*)? \(\S+\) ([\d.]+)ms$",
     re.MULTILINE,
@@ -36,7 +36,7 @@ _marks = itertools.count(1)
 
 @dataclass(frozen=True)
 class Side:
-    """A job is so many calls for so many accounts each, and a run does so many jobs."""
+    """A way that is compared. A job is ``calls`` calls for ``accounts`` accounts each; a run does ``jobs`` of them."""
 
     name: str
     jobs: int
@@ -53,8 +53,8 @@ SIDES = [
 ]
 
 
-def minting(side: Side, folder: Path) -> dict[str, Any]:
-    """Another token at each call. `hub_token` proves it and keeps it in a file; `uri` is content with the answer."""
+def mint_task(side: Side, folder: Path) -> dict[str, Any]:
+    """A task that mints a new token in each call. `hub_token` also proves it and keeps it in a file; `uri` does not."""
     note = f"{next(_marks)}-{{{{ item if {side.accounts} > 1 else item // {ACCOUNTS} }}}}"
     if not side.uri:
         return hub_token(side, "mint", note, folder)
@@ -62,8 +62,8 @@ def minting(side: Side, folder: Path) -> dict[str, Any]:
     return uri(f"users/mint{{{{ item % {ACCOUNTS} }}}}/tokens", ADMIN, method="POST", body=body, status_code=201)
 
 
-def proving(side: Side, folder: Path) -> dict[str, Any]:
-    """The tokens that are kept already."""
+def prove_task(side: Side, folder: Path) -> dict[str, Any]:
+    """A task that proves the kept tokens."""
     if not side.uri:
         return hub_token(side, "prove", "kept", folder)
     return uri("user", f"{{{{ lookup('file', '{folder}/kept-prove' ~ item % {ACCOUNTS}) }}}}")
@@ -81,14 +81,14 @@ def uri(path: str, token: str, **more: Any) -> dict[str, Any]:
     return {"ansible.builtin.uri": {"url": f"{API}/{path}", "headers": headers, "body_format": "json", **more}}
 
 
-def without_tokens(hub: Hub, name: str) -> None:
+def recreate_users(hub: Hub, name: str) -> None:
     for number, method in itertools.product(range(ACCOUNTS), (requests.delete, requests.post)):
         method(f"{hub.api}/users/{name}{number}", headers=hub.headers, timeout=60)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a job: its seconds, those in which the hub had a request of it in hand, and how many requests it took."""
+    """What a job costs: its seconds, the seconds in which the hub worked on its requests, and their number."""
 
     seconds: float
     hub: float
@@ -99,9 +99,12 @@ class Cost:
         return self.seconds - self.hub
 
 
-def shared(log: str) -> tuple[float, int]:
-    """Seconds in which the hub had a request in hand, and how many there were. Its log has the end of each, and how
-    long it took; a hub works on one after the other, so that those which wait for their turn must not count again."""
+def hub_time(log: str) -> tuple[float, int]:
+    """The seconds in which the hub worked on requests, and the number of requests, by its log.
+
+    The log has the end of each request and how long it took. The hub works on one request at a time, so the time in
+    which a request waits for another one counts only once.
+    """
     total = until = 0.0
     ends = [(datetime.fromisoformat(stamp).timestamp(), float(took) / 1000) for stamp, took in REQUEST.findall(log)]
     for begin, end in sorted((end - took, end) for end, took in ends):
@@ -110,33 +113,33 @@ def shared(log: str) -> tuple[float, int]:
     return total, len(ends)
 
 
-def cost(hub: Hub, folder: Path, side: Side, task: Callable[[Side, Path], dict[str, Any]]) -> Cost:
-    """The start of Ansible is in both runs and goes out: what is left are the jobs after the first call."""
+def measure_cost(hub: Hub, folder: Path, side: Side, task: Callable[[Side, Path], dict[str, Any]]) -> Cost:
+    """Both runs have the start of Ansible. The difference is the jobs after the first call."""
     runs = []
     for calls in (1, 1 + side.jobs * side.calls):
-        without_tokens(hub, "mint")
+        recreate_users(hub, "mint")
         position = hub.log.stat().st_size
-        took = seconds(hub, folder, "controller", task(side, folder / "kept"), calls)
-        runs.append((took, *shared(hub.log.read_text()[position:])))
+        took = loop_seconds(hub, folder, "controller", task(side, folder / "kept"), calls)
+        runs.append((took, *hub_time(hub.log.read_text()[position:])))
     return Cost(*((many - one) / side.jobs for one, many in zip(*runs, strict=True)))
 
 
 def main() -> None:
-    jobs = {"mint": minting, "prove": proving}
+    jobs = {"mint": mint_task, "prove": prove_task}
     costs: dict[tuple[str, Side], list[Cost]] = {(job, side): [] for job in jobs for side in SIDES}
     with tempfile.TemporaryDirectory() as name, running_hub(Path(name)) as hub:
-        without_tokens(hub, "prove")
-        seconds(hub, Path(name), "controller", proving(SIDES[1], Path(name) / "kept"), 1)
+        recreate_users(hub, "prove")
+        loop_seconds(hub, Path(name), "controller", prove_task(SIDES[1], Path(name) / "kept"), 1)
         for _round in range(ROUNDS):
             for (job, task), side in itertools.product(jobs.items(), SIDES):
-                costs[job, side].append(cost(hub, Path(name), side, task))
-    print(f"Tokens, median of {ROUNDS} rounds. The hub's time is that in which it had a request in hand, by its log.\n")
+                costs[job, side].append(measure_cost(hub, Path(name), side, task))
+    print(f"Tokens, median of {ROUNDS} rounds. The hub's time is that in which it worked on a request, by its log.\n")
     print(f"| {'':5} | {'side':30} | ms a job | the hub's | the rest | times the first | requests |")
     print(f"| {'-' * 5} | {'-' * 30} | -------: | --------: | -------: | --------------: | -------: |")
     for job, side in itertools.product(jobs, SIDES):
         took, share, rest = (median(costs[job, side], what) * 1000 for what in ("seconds", "hub", "rest"))
-        times, asked = rest / 1000 / median(costs[job, SIDES[0]], "rest"), median(costs[job, side], "requests")
-        row = f"{took:8.0f} | {share:9.0f} | {rest:8.0f} | {times:15.1f} | {asked:8.0f}"
+        times, sent = rest / 1000 / median(costs[job, SIDES[0]], "rest"), median(costs[job, side], "requests")
+        row = f"{took:8.0f} | {share:9.0f} | {rest:8.0f} | {times:15.1f} | {sent:8.0f}"
         print(f"| {job:5} | {side.name:30} | {row} |")
     print()
     for job in jobs:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hubs that tests share, and the doors to reach them through."""
+"""The hubs that integration tests share, and the runners that reach them through each door."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.doors import DOORS, Runner
-from support.fakes.misbehaving_hub import Misbehaving, misbehaving_hub, refuses_writes
+from support.fakes.misbehaving_hub import MisbehavingHub, misbehaving_hub, refuse_writes
 from support.hubs import Hub, HubPool
 from support.playbooks import oldest_ansible_bin
+from support.runner import DOORS, Runner
 
-# Those that take longest, and begin first: so the workers come to their end together.
+# The files that take longest. They begin first, so that all workers end at about the same time.
 LONGEST = (
     "many_servers", "service_account_keep", "hub_server", "documents", "verify", "hub_server_faults", "bad_input",
     "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull", "rotate_tokens", "service_account", "hub_info",
     "hub_user", "doors", "hub_places", "local_hub", "make_verify", "hub_names", "idle_culler_timer", "culling_page",
-    "connection", "token_kill", "fork_server", "cull_like_the_peer", "refresh", "service_accounts_page", "idle_culler",
+    "connection", "token_kill", "fork_server", "hub_cull_compared", "refresh", "service_accounts_page", "idle_culler",
     "install",
 )  # fmt: skip
 
@@ -29,7 +29,7 @@ OLDEST = "oldest"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test on both. The marks of parameters are not known yet: those that are not to be are dropped below."""
+    """Run each test on both. Marks of parameters are not known yet, so the next function drops what does not apply."""
     newest = pytest.param("", id=pytest.HIDDEN_PARAM)
     metafunc.parametrize("core", [newest, OLDEST], indirect=True, scope="session")
 
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def core(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The ansible-core under test: the newest one, and the oldest one, too, for what is marked `doors`."""
+    """The ansible-core under test: the newest one, and for tests marked `doors` also the oldest one."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == OLDEST:
             patch.setenv("HUBOPS_ANSIBLE_VENV", str(oldest_ansible_bin().parent))
@@ -59,7 +59,7 @@ def door(core: None, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPool]:
-    """The hubs that the tests of this worker share. The first test to ask has all versions started, side by side."""
+    """The hubs that this worker's tests share. The first test that asks for one starts all versions in parallel."""
     hubs = HubPool(tmp_path_factory.mktemp("hubs"))
     used = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     try:
@@ -88,13 +88,13 @@ def hub_41(pool: HubPool) -> Hub:
 
 @pytest.fixture(scope="session")
 def real_hub(pool: HubPool) -> Hub:
-    """One with real servers: jupyter-server, kernels and all."""
+    """A hub whose servers are real: jupyter-server with kernels."""
     return pool.get(spawner="server")
 
 
 @pytest.fixture
 def light(door: str, hub_61: Hub) -> Runner:
-    """JupyterHub 6.1 below /jhub/, with servers that cost nothing."""
+    """A runner for JupyterHub 6.1 below /jhub/, with light servers."""
     return Runner(door, hub_61)
 
 
@@ -113,7 +113,7 @@ def real(door: str, real_hub: Hub) -> Runner:
     return Runner(door, real_hub)
 
 
-# What hubs have different does not depend on the door: the older ones are met without one.
+# How hubs differ does not depend on the door, so the older versions are tested without one.
 VERSIONS = [
     pytest.param(("controller", "hub_61"), id="controller-6.1", marks=pytest.mark.doors),
     pytest.param(("module", "hub_61"), id="module-6.1", marks=pytest.mark.doors),
@@ -124,21 +124,21 @@ VERSIONS = [
 
 @pytest.fixture(params=VERSIONS)
 def any_version(request: pytest.FixtureRequest) -> Runner:
-    """Each supported version of JupyterHub in turn, with servers that cost nothing."""
+    """A runner for each supported version of JupyterHub in turn, with light servers."""
     door, hub = request.param
     return Runner(door, request.getfixturevalue(hub))
 
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
-    """For a light server's start or stop, which waits for it: it is open in the end at the latest."""
+    """The gate at which a light server's start or stop waits. It is opened at the test's end at the latest."""
     yield tmp_path / "gate"
     (tmp_path / "gate").touch()
 
 
 @pytest.fixture
-def read_only_hub(hub_61: Hub) -> Iterator[Misbehaving]:
-    """JupyterHub 6.1 as `light` has it, for looking only: every write fails and is recorded."""
-    with misbehaving_hub(refuses_writes(hub_61.url)) as fake:
+def read_only_hub(hub_61: Hub) -> Iterator[MisbehavingHub]:
+    """The hub of `light`, with every write refused and recorded."""
+    with misbehaving_hub(refuse_writes(hub_61.url)) as fake:
         fake.url += "jhub/"
         yield fake

@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Slurm cluster of one machine, this one, from Debian's packages.
+"""A real Slurm cluster with one node, this machine, from Debian's packages.
 
 with running_cluster() as cluster:
     cluster.run("sbatch", "--wrap", "hostname")
 
-munged, slurmctld and slurmd are our own children, with their files in one folder and free ports of the loopback: no
-service of the system is touched. As a program it is a cluster to play with, up to Ctrl-C:
+munged, slurmctld and slurmd are child processes of the tests, with their files in one folder and with free ports of the
+loopback. No service of the system is touched. As a program it starts a cluster to play with, until Ctrl-C:
 
     PYTHONPATH=tests python -m slurm.cluster
 """
@@ -28,14 +28,14 @@ from pathlib import Path
 
 from support.hubs import hub_processes, local_hub
 
-USERS = ("nobody", "root")  # accounts that every Debian has, so that none is made and left
-ATTEMPTS = 5  # with other ports, when somebody took ours between our choice and the daemons' start
+USERS = ("nobody", "root")  # accounts that every Debian has, so that the tests create none
+ATTEMPTS = 5  # each with other ports, in case another program takes the chosen ones before the daemons start
 START_SECONDS = 120.0
-POLITE_SECONDS = 1.0  # for the jobs at the end; the rest is killed, which Slurm itself does after 5 s at the earliest
-CANCEL_SECONDS = 60.0  # for Slurm to notice
+POLITE_SECONDS = 1.0  # for the jobs at the end; then they are killed, which Slurm itself does after 5 s at the earliest
+CANCEL_SECONDS = 60.0  # for Slurm to notice that jobs are killed
 
-# `config_overrides` has it believe in four CPUs wherever it runs. No cgroups, and no accounting: they would need more
-# of the system than its root. CommunicationParameters keep both daemons on the loopback.
+# With `config_overrides` Slurm takes the machine for one with four CPUs. There are no cgroups and no accounting, which
+# need more of the system than root. CommunicationParameters keep both daemons on the loopback.
 CONFIG = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -72,7 +72,7 @@ PartitionName=closed Nodes=ALL MaxTime=01:00:00 State=DOWN
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that takes jobs. What runs in the partition `closed` waits in the queue until it is opened."""
+    """A cluster that accepts jobs. A job in the partition `closed` waits in the queue until the partition is opened."""
 
     folder: Path
 
@@ -82,38 +82,38 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """With the mark by which the launcher of the hubs finds what is left of them, and we what is left of this."""
+        """The environment of Slurm's programs, with the mark by which leftover processes of the cluster are found."""
         return {**local_hub.clean_environment(), "SLURM_CONF": str(self.config), hub_processes.MARK: str(self.folder)}
 
     @property
     def homes(self) -> Path:
-        """The homes on this cluster, each named as its user: those of the accounts are left alone."""
+        """The users' homes on this cluster, each named like its user. The homes of the accounts are not used."""
         return self.folder / "homes"
 
     @property
-    def watchful(self) -> Path:
-        """A file: while it is there, the hubs look by themselves what has become of their jobs."""
-        return self.folder / "watchful"
+    def polling_file(self) -> Path:
+        """The path of a file. While it exists, the hubs poll their jobs."""
+        return self.folder / "polling"
 
-    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run one of Slurm's programs as the cluster's admin, whatever comes of it."""
+    def run_unchecked(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of Slurm's programs as the cluster's admin. It may fail."""
         return subprocess.run(
             command, env=self.environment, cwd=self.folder, check=False, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
     def run(self, *command: str) -> str:
-        """Run one of Slurm's programs, which must succeed; its output."""
-        done = self.ask(*command)
+        """Run one of Slurm's programs, which must succeed. Returns its output."""
+        done = self.run_unchecked(*command)
         assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def idle(self) -> bool:
-        """Whether its one node waits for jobs."""
-        return self.ask("sinfo", "--noheader", "--partition=normal", "--format=%T").stdout.strip() == "idle"
+    def is_idle(self) -> bool:
+        """Whether the node waits for jobs."""
+        return self.run_unchecked("sinfo", "--noheader", "--partition=normal", "--format=%T").stdout.strip() == "idle"
 
     def job(self, number: str) -> dict[str, str]:
-        """What Slurm knows of a job, also of one that has ended: its Account, JobState, TimeLimit and so on."""
+        """What Slurm knows about a job, also after its end: its Account, JobState, TimeLimit and so on."""
         words = shlex.split(self.run("scontrol", "--oneliner", "show", "job", number))
         return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
 
@@ -122,17 +122,17 @@ class Cluster:
         return self.run("squeue", "--noheader", "--format=%i").split()
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """The hubs find out by themselves what has become of their jobs, within the block."""
-        self.watchful.touch()
+    def let_hubs_poll(self) -> Iterator[None]:
+        """For the time of the block the hubs poll their jobs."""
+        self.polling_file.touch()
         try:
             yield
         finally:
-            self.watchful.unlink()
+            self.polling_file.unlink()
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """What waits in `closed` runs, if it comes to run within the block."""
+    def open_closed_partition(self) -> Iterator[None]:
+        """Open the partition `closed` for the time of the block."""
         self.run("scontrol", "update", "partitionname=closed", "state=up")
         try:
             yield
@@ -141,7 +141,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def reservation(self, name: str, account: str) -> Iterator[None]:
-        """The whole cluster is kept for the jobs of this account, for the time of the block."""
+        """Reserve the whole cluster for the jobs of this account, for the time of the block."""
         self.run(
             "scontrol", "create", "reservation", f"reservationname={name}", f"accounts={account}", "nodes=ALL",
             "starttime=now", "duration=10",
@@ -154,8 +154,8 @@ class Cluster:
 
 @contextlib.contextmanager
 def running_cluster() -> Iterator[Cluster]:
-    """A cluster for the time of the block, and afterwards no process of it: no daemon, and no job."""
-    # Not below pytest's folders: jobs run as somebody else, who must get at it.
+    """A cluster for the time of the block. Afterwards no daemon and no job of it runs."""
+    # Not below pytest's folders: jobs run as another user, who must be able to read it.
     cluster, daemons = Cluster(Path(tempfile.mkdtemp(prefix="hubops-slurm-", dir="/tmp"))), []
     try:
         for _attempt in range(ATTEMPTS):
@@ -163,14 +163,14 @@ def running_cluster() -> Iterator[Cluster]:
                 yield cluster
                 return
             end(cluster, daemons)
-        raise AssertionError(f"The cluster does not start:\n{output_of(cluster)}")
+        raise AssertionError(f"The cluster does not start:\n{read_output(cluster)}")
     finally:
         end(cluster, daemons)
         shutil.rmtree(cluster.folder)
 
 
 def start(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> bool:
-    """One try; False where one of them ended, as it does when its port is taken."""
+    """Try once to start the daemons. Returns False if one of them ended, as it does when its port is taken."""
     folder = cluster.folder
     prepare(cluster)
 
@@ -181,22 +181,22 @@ def start(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> bool:
                                  stderr=output, start_new_session=True)
             )  # fmt: skip
 
-    def came(sign: Callable[[], bool]) -> bool:
-        """Whether the sign was seen while all of them ran."""
-        hub_processes.wait_until(lambda: sign() or ended(daemons), START_SECONDS)
-        return sign() and not ended(daemons)
+    def is_up(sign: Callable[[], bool]) -> bool:
+        """Wait for the sign. Returns whether it came while all daemons ran."""
+        hub_processes.wait_until(lambda: sign() or has_ended(daemons), START_SECONDS)
+        return sign() and not has_ended(daemons)
 
     key, log, pid, seed = (f"--{kind}-file={folder}/munge.{kind}" for kind in ("key", "log", "pid", "seed"))
     launch("munged", "--foreground", f"--socket={folder}/munge.socket", key, log, pid, seed)
-    if not came((folder / "munge.socket").exists):
+    if not is_up((folder / "munge.socket").exists):
         return False
     launch("slurmctld", "-D")
     launch("slurmd", "-D")
-    return came(cluster.idle)
+    return is_up(cluster.is_idle)
 
 
 def prepare(cluster: Cluster) -> None:
-    """Everything that the daemons read."""
+    """Write everything that the daemons read."""
     folder = cluster.folder
     folder.chmod(0o755)
     for user in USERS:
@@ -212,18 +212,18 @@ def prepare(cluster: Cluster) -> None:
     cluster.config.write_text(config.lstrip())
 
 
-def ended(daemons: list[subprocess.Popen[bytes]]) -> bool:
-    """Whether one of them did, or none was started."""
+def has_ended(daemons: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether one of the daemons has ended, or none was started."""
     return not daemons or any(daemon.poll() is not None for daemon in daemons)
 
 
 def end(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
-    """First the jobs, by the cluster's own means if it answers, then whatever is left of them and of the daemons."""
+    """End the jobs, through Slurm if it answers, and then all that is left of them and of the daemons."""
     try:
-        if not ended(daemons) and cluster.ask("squeue").returncode == 0 and cluster.queue():
+        if not has_ended(daemons) and cluster.run_unchecked("squeue").returncode == 0 and cluster.queue():
             cluster.run("scancel", *cluster.queue())
             if not hub_processes.wait_until(lambda: not cluster.queue(), POLITE_SECONDS):
-                for process in processes_of_jobs(cluster):
+                for process in find_job_processes(cluster):
                     process.kill(signal.SIGKILL)
                 hub_processes.wait_until(lambda: not cluster.queue(), CANCEL_SECONDS)
     finally:
@@ -233,18 +233,18 @@ def end(cluster: Cluster, daemons: list[subprocess.Popen[bytes]]) -> None:
         daemons.clear()
 
 
-def processes_of_jobs(cluster: Cluster) -> list[hub_processes.Process]:
-    """What runs as a job, whoever has submitted it. A job gets the environment of its sbatch, and a number."""
+def find_job_processes(cluster: Cluster) -> list[hub_processes.Process]:
+    """The processes that run as jobs. A job gets the environment of its sbatch, and its number in SLURM_JOB_ID."""
     mark, found = os.fsencode(f"SLURM_CONF={cluster.config}"), []
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended
             environment = (entry / "environ").read_bytes().split(b"\0")
             if mark in environment and any(each.startswith(b"SLURM_JOB_ID=") for each in environment):
                 found.append(hub_processes.Process.find(int(entry.name)))
     return [process for process in found if process]
 
 
-def output_of(cluster: Cluster) -> str:
+def read_output(cluster: Cluster) -> str:
     return "".join(f"{file.name}:\n{file.read_text()}" for file in sorted(cluster.folder.glob("*.output")))
 
 

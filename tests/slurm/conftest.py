@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One Slurm cluster, and hubs that start servers on it."""
+"""A Slurm cluster, and hubs whose servers are jobs of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StartHub = Callable[[str], Future[Hub]]
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    # Ended by whatever signal, pytest is to come to the end of the fixtures.
+    # Whatever signal ends pytest, it finishes its fixtures first.
     local_hub.heed_signals()
     with running_cluster() as cluster:
         yield cluster
@@ -30,7 +30,7 @@ def cluster() -> Iterator[Cluster]:
 def start_hub(
     cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StartHub]:
-    """Begin to start the hub of a version, once. All that this run is going to need start side by side."""
+    """A function that begins to start the hub of a version, once. All hubs that the run needs start in parallel."""
     hubs = HubPool(tmp_path_factory.mktemp("hubs"))
     start = functools.partial(hubs.start, spawner="server", base_url="/", config=hub_config(cluster))
     try:
@@ -45,18 +45,18 @@ def start_hub(
 def hub_config(cluster: Cluster) -> str:
     machine = venv("slurm")
     [packages] = machine.glob("lib/python3*/site-packages")
-    tiny_server = cluster.folder / "tiny_server.py"  # where any user's job can read it
+    tiny_server = cluster.folder / "tiny_server.py"  # in a folder where every user's job can read it
     tiny_server.write_text((HERE / tiny_server.name).read_text())
     tiny_server.chmod(0o644)
     return f"""
 import sys
 
-sys.path += [{str(HERE)!r}, {str(packages)!r}]  # last: only what the hub's own environment lacks comes from there
+sys.path += [{str(HERE)!r}, {str(packages)!r}]  # last, so that only packages that the hub lacks come from there
 import flat_spawner
 
 flat_spawner.configure(
     c, {str(cluster.config)!r}, {str(cluster.homes)!r}, {str(machine / "bin")!r}, {str(tiny_server)!r},
-    {str(cluster.watchful)!r},
+    {str(cluster.polling_file)!r},
 )
 """
 

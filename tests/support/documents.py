@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents of the project, and the blocks in them that a reader is to run.
+"""Finds the project's documents, and the blocks of code in them that a test runs as a reader would.
 
 for block in blocks("README.md"):
     print(block.language, block.code)
@@ -36,7 +36,7 @@ class Block:
 
 
 def blocks(name: str | None = None) -> list[Block]:
-    """Those of all documents, or of the one with this name, in their order."""
+    """The blocks of all documents, or of the document with this path in the repository, in order."""
     found = []
     for document in DOCUMENTS:
         path = str(document.relative_to(REPOSITORY))

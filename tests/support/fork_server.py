@@ -1,17 +1,17 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible's programs without their start: a process has Ansible and the collection imported, and forks for each run.
+"""Forks Ansible's programs from a process that has Ansible and the collection imported, instead of starting them.
 
-process = fork_server.start([bin / "ansible-playbook", "play.yml"], cwd, env, stdin, stdout, stderr)
+process = fork_server.start([bin / "ansible-playbook", "play.yml"], cwd, env, (stdin, stdout, stderr))
 process.pid, process.wait(), process.kill()
 
-What comes after the imports is the program itself, run as its script says, with the arguments, the environment and the
-folder of this run alone; tests/integration/test_fork_server.py compares it with a program that was started.
+What runs after the imports is the program itself, as its script runs it, with the arguments, the environment and the
+folder of this run only. tests/integration/support/test_fork_server.py compares it with a program that was started.
 
-There is one such process for each Python and each set of Ansible's settings, since Ansible reads most of them while it
-is imported. Those of `OWN` are set anew in each run. Beside it is one for the modules that such a run sends to this
-machine: a Python that has imported the libraries that modules import, and nothing of Ansible.
+There is one such process for each Python and each set of Ansible's settings, since Ansible reads most settings while it
+is imported. The settings in `PER_RUN` are set again for each run. Beside each such process is one for the modules that
+its runs send to this machine: a Python that has imported the libraries that modules import, and nothing of Ansible.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-OWN = ("ANSIBLE_ASYNC_DIR", "ANSIBLE_HOME", "ANSIBLE_INVENTORY", "ANSIBLE_REMOTE_TEMP")
-"""Settings that differ from run to run, for they name its folder."""
+PER_RUN = ("ANSIBLE_ASYNC_DIR", "ANSIBLE_HOME", "ANSIBLE_INVENTORY", "ANSIBLE_REMOTE_TEMP")
+"""Settings that differ in each run, since they name its folder."""
 COLLECTION = "ansible_collections.hubops.jupyterhub"
-LONGEST = 1 << 20  # bytes of a request: arguments and environment
+MAX_REQUEST = 1 << 20  # bytes: a request has the arguments and the environment of a run
 
 
-# The side of the tests
+# Used by the tests
 
 
 class Process:
-    """A run that was forked. Its parent is not we, so it tells by a socket who it is, and how it ended."""
+    """A forked run. It is not our child, so the fork server sends its process id and its exit status on a socket."""
 
     def __init__(self, answers: socket.socket) -> None:
         self._answers = answers
@@ -56,11 +56,11 @@ class Process:
 
     def _read(self) -> int:
         answer = self._answers.recv(64)
-        assert answer, "the process that forks Ansible's runs has ended"
+        assert answer, "the fork server has ended"
         return int(answer)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status; negative for the signal that ended it, as subprocess has it. TimeoutError after seconds."""
+        """The exit status, negative for a signal as in subprocess. Raises TimeoutError after ``timeout`` seconds."""
         if self._status is None:
             self._answers.settimeout(timeout)
             self._status = self._read()
@@ -74,13 +74,13 @@ class Process:
 
 
 class ForkServer:
-    """The process that forks, for one Python and one set of settings: Ansible's programs, or modules."""
+    """A process that forks for one Python and one set of settings: Ansible's programs, or modules (``kind``)."""
 
     def __init__(self, kind: str, python: str, env: dict[str, str]) -> None:
         self._lock = threading.Lock()
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._requests, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST)
         with theirs:
             self._process = subprocess.Popen(
                 [python, __file__, kind, str(theirs.fileno())], env=env, cwd="/", pass_fds=[theirs.fileno()],
@@ -103,23 +103,25 @@ _lock = threading.Lock()
 
 
 def start(command: Sequence[str], cwd: Path, env: dict[str, str], streams: tuple[int, int, int]) -> Process:
-    """Run one of Ansible's programs, named by its path, with exactly this environment and these streams (stdin, stdout,
-    stderr)."""
+    """Run one of Ansible's programs, given by its path, with exactly this environment.
+
+    ``streams`` are the file descriptors of its stdin, stdout and stderr.
+    """
     python = str(Path(command[0]).parent / "python")
     read_at_import = ("ANSIBLE_", "LANG", "LC_", "PYTHON")
-    settings = {name: env[name] for name in sorted(env) if name.startswith(read_at_import) and name not in OWN}
+    settings = {name: env[name] for name in sorted(env) if name.startswith(read_at_import) and name not in PER_RUN}
     key = (python, *(f"{name}={value}" for name, value in settings.items()))
     with _lock:
         if key not in _servers:
             home = tempfile.TemporaryDirectory(prefix="hubops-fork-server-")
-            own = {"HOME": home.name, "PATH": os.defpath, "ANSIBLE_HOME": str(Path(home.name, "ansible"))}
-            _servers[key] = ForkServer("programs", python, settings | own), home
+            base = {"HOME": home.name, "PATH": os.defpath, "ANSIBLE_HOME": str(Path(home.name, "ansible"))}
+            _servers[key] = ForkServer("programs", python, settings | base), home
         server, _home = _servers[key]
     return server.start({"command": list(command), "cwd": str(cwd), "env": env}, streams)
 
 
 def close_all() -> None:
-    """End the processes that fork. Runs that they have forked go on."""
+    """End all fork servers. The runs that they have forked go on."""
     with _lock:
         for server, home in _servers.values():
             server.close()
@@ -127,25 +129,25 @@ def close_all() -> None:
         _servers.clear()
 
 
-# The processes that fork. They have no more than Ansible's own environment has.
+# Runs in the fork servers, which can import only what Ansible's own environment has
 
 
-def plugins(kind: str) -> list[str]:
-    """The collection's files of this kind, as modules of Python."""
+def plugin_modules(kind: str) -> list[str]:
+    """The Python modules of the collection's plugins of this kind, such as "action"."""
     collections = os.environ["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
     files = Path(collections, *COLLECTION.split("."), "plugins", kind).glob("*.py")
     return sorted(f"{COLLECTION}.plugins.{kind}.{file.stem}" for file in files)
 
 
 def import_all() -> None:
-    """What a run of a play imports, without any of the state that it makes of its settings and its folders."""
+    """Import what the run of a play imports, and drop the state that Ansible derives from settings and folders."""
     from ansible.plugins import loader
     from ansible.utils.collection_loader import _collection_finder
 
     for name in ("ansible.cli.adhoc", "ansible.cli.playbook", "cryptography.fernet", "requests", "websocket"):
         importlib.import_module(name)
     loader.init_plugin_loader()
-    # Of these every run looks at all, and reads their documentation, where their options are described.
+    # Every run loads all of these, and reads the documentation of those that have options.
     for kind in ("become", "callback", "connection", "filter", "inventory", "shell", "test", "vars"):
         list(getattr(loader, f"{kind}_loader").all(class_only=True))
     for kind, names in {
@@ -158,12 +160,12 @@ def import_all() -> None:
     }.items():
         for name in names:
             getattr(loader, f"{kind}_loader").get(name, class_only=True)
-    for name in (*plugins("action"), *plugins("filter")):
+    for name in (*plugin_modules("action"), *plugin_modules("filter")):
         importlib.import_module(name)
 
-    pack_compiled()
+    pack_compiled_code()
 
-    # A run looks for plugins and collections by itself, in its own folders too.
+    # A run searches for plugins and collections itself, also in its own folders.
     for each in vars(loader).values():
         if isinstance(each, loader.PluginLoader):
             each._clear_caches()
@@ -175,11 +177,11 @@ def import_all() -> None:
 
 
 def fork_modules(server: ForkServer) -> None:
-    """Have the connection to this machine fork a Python where it would start the one that we are."""
+    """Make the local connection fork a Python where it would start the Python that runs this process."""
     from ansible.plugins.connection import local
 
     start = local.Connection.exec_command
-    # As Ansible's shell plugin writes it; with a script unless the connection pipelines the module.
+    # The command as Ansible's shell plugin writes it, with a script unless the connection pipelines the module.
     python = re.compile(rf"/bin/sh -c '{re.escape(sys.executable)}(?: (?P<script>[\w./-]+))? && sleep 0'")
 
     def exec_command(self, cmd, in_data=None, sudoable=True):  # type: ignore[no-untyped-def]
@@ -204,12 +206,12 @@ def fork_modules(server: ForkServer) -> None:
 
 
 def set_own_settings(before: str) -> None:
-    """Have Ansible read its settings again, those whose defaults are below ANSIBLE_HOME, formerly ``before``, too."""
+    """Make Ansible read its settings again, with defaults below the run's ANSIBLE_HOME, which was ``before``."""
     from ansible import constants
     from ansible.config import manager
     from ansible.plugins import loader
 
-    atexit.unregister(manager.cleanup_tmp_file)  # that temporary folder is of the process that forks
+    atexit.unregister(manager.cleanup_tmp_file)  # that temporary folder belongs to the fork server
     for name in constants.config.get_configuration_definitions():
         value = constants.config.get_config_value(name, variables=vars(constants))
         constants.set_constant(name, value)
@@ -218,8 +220,8 @@ def set_own_settings(before: str) -> None:
             each.config = [path.replace(before, constants.ANSIBLE_HOME) for path in each.config]
 
 
-def pack_compiled() -> None:
-    """Have Ansible pack the compiled code of a module, too. A host compiles all of it each time otherwise."""
+def pack_compiled_code() -> None:
+    """Make Ansible also pack a module's compiled code, which the host would otherwise compile each time."""
     from ansible.executor import module_common
 
     pack = module_common._add_module_to_zip
@@ -228,34 +230,36 @@ def pack_compiled() -> None:
         pack(packed, *more)
         for name in packed.namelist():
             code = compile(packed.read(name), name, "exec", dont_inherit=True)
-            # Of no date, so that Python takes it as it is.
+            # Without a date, so that Python uses it unchecked.
             packed.writestr(f"{name}c", importlib._bootstrap_external._code_to_hash_pyc(code, bytes(8), checked=False))
 
     module_common._add_module_to_zip = pack_both
 
 
-def share(source: Path, target: Path) -> None:
-    """Link what is in one folder, and not yet in the other, into that one. Others may do the same at the same time."""
+def link_missing(source: Path, target: Path) -> None:
+    """Link the files of one folder into another that lacks them. Other processes may do the same at the same time."""
     target.mkdir(exist_ok=True)
-    for file in source.glob("*") if source.exists() else ():  # each is written under another name, then renamed
+    # No file is incomplete: Ansible writes it under another name and renames it.
+    for file in source.glob("*") if source.exists() else ():
         with contextlib.suppress(FileExistsError):
             os.link(file, target / file.name)
 
 
 def import_libraries() -> None:
-    """What the collection's modules import, but for the Ansible that each of them brings with it."""
-    # Another process finds out what that is: Ansible changes the Python that it is imported into.
-    program = f"import sys; sys.path += sys.argv[1].split(':'); import websocket, {', '.join(plugins('modules'))}"
+    """Import what the collection's modules import, except Ansible, which each module brings with it."""
+    # Another process finds out what that is, since importing Ansible changes a Python process.
+    names = ", ".join(plugin_modules("modules"))
+    program = f"import sys; sys.path += sys.argv[1].split(':'); import websocket, {names}"
     command = [sys.executable, "-c", f"{program}; print(*sys.modules)", os.environ["ANSIBLE_COLLECTIONS_PATH"]]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     for name in found:
         if name.partition(".")[0] not in ("__main__", "ansible", "ansible_collections"):
-            with contextlib.suppress(ImportError):  # some are made by others, and not to be found
+            with contextlib.suppress(ImportError):  # some are created by other modules, and cannot be imported
                 importlib.import_module(name)
 
 
-def take_place(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
-    """In a process just forked: take what a process that is started is given."""
+def become_process(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
+    """After the fork: take the streams, folder, environment and signals that a started process would get."""
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
@@ -267,22 +271,22 @@ def take_place(cwd: str, env: dict[str, str], streams: Sequence[int]) -> None:
 
 
 def run_program(command: list[str], home: str) -> None:
-    """Be one of Ansible's programs."""
+    """Run one of Ansible's programs in this process."""
     from ansible import constants
 
     sys.argv, sys.path[0] = command, os.path.dirname(command[0])
     set_own_settings(home)
-    # What Ansible packs of a module, to send it to a host, is the same for all runs.
-    packed, own = Path(home, "packed"), Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
-    share(packed, own)
+    # The packed modules that Ansible sends to hosts are the same for all runs.
+    packed, own_cache = Path(home, "packed"), Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
+    link_missing(packed, own_cache)
     try:
         runpy.run_path(command[0], run_name="__main__")
     finally:
-        share(own, packed)
+        link_missing(own_cache, packed)
 
 
 def run_module(command: list[str]) -> None:
-    """Be a Python with this script, or with the one that it reads."""
+    """Run this script as Python does, or without one the script on stdin."""
     if command:
         sys.argv, sys.path[0] = command, os.path.dirname(command[0])
         runpy.run_path(command[0], run_name="__main__")
@@ -292,8 +296,8 @@ def run_module(command: list[str]) -> None:
     exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec"), vars(script))
 
 
-def end_with(run: Callable[[], None]) -> NoReturn:
-    """Run this and end as Python ends, but that nothing of all that was imported is taken apart."""
+def run_and_exit(run: Callable[[], None]) -> NoReturn:
+    """Run this and exit as Python does, but without tearing down all that is imported."""
     status = 1
     try:
         run()
@@ -311,9 +315,9 @@ def end_with(run: Callable[[], None]) -> NoReturn:
 
 
 def serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Fork for each request, until nobody can ask any more; tell of each run its process id and its exit status.
+    """Fork for each request until the socket is closed. Send each run's process id and exit status to the tests.
 
-    It returns in each fork, with the request and the run's streams, and None at the end.
+    In a fork it returns the request and the run's streams, in the fork server None at the end.
     """
     with selectors.DefaultSelector() as selector:
         selector.register(requests, selectors.EVENT_READ)
@@ -324,10 +328,10 @@ def serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
                     _pid, status = os.waitpid(pid, 0)
                     selector.unregister(key.fileobj)
                     os.close(key.fd)
-                    with contextlib.suppress(OSError), answers:  # nobody may wait for it
+                    with contextlib.suppress(OSError), answers:  # the test may have stopped waiting
                         answers.send(str(os.waitstatus_to_exitcode(status)).encode())
                     continue
-                request, handles, _flags, _address = socket.recv_fds(requests, LONGEST, 4)
+                request, handles, _flags, _address = socket.recv_fds(requests, MAX_REQUEST, 4)
                 if not request:
                     return None
                 *streams, answer = handles
@@ -348,10 +352,10 @@ def serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 def main(kind: str, handle: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which then end us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which then end this process
     requests, env = socket.socket(fileno=int(handle)), dict(os.environ)
     if kind == "programs":
-        modules = ForkServer("modules", sys.executable, env)  # it ends when none of our runs can ask it any more
+        modules = ForkServer("modules", sys.executable, env)  # it ends with the last of this server's runs
         program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
         sys.argv, sys.path[0] = [program], os.path.dirname(program)
         import_all()
@@ -359,20 +363,20 @@ def main(kind: str, handle: str) -> None:
     else:
         import_libraries()
     gc.collect()
-    gc.freeze()  # or each run would copy all of it
+    gc.freeze()  # else each run would copy all of it
     forked = serve(requests)
     if forked is None:
         return
     request, streams = forked
 
     def run() -> None:
-        take_place(request["cwd"], request["env"], streams)
+        become_process(request["cwd"], request["env"], streams)
         if kind == "programs":
             run_program(request["command"], env["ANSIBLE_HOME"])
         else:
             run_module(request["command"])
 
-    end_with(run)
+    run_and_exit(run)
 
 
 if __name__ == "__main__":

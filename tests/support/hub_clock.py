@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hubs for which a test says what time has passed: nothing has to be waited for until it is idle, due or over.
+"""Hubs on which a test can let time pass, so that no test waits until something is idle, due or expired.
 
-    hub = pool.get(config=CLOCK)
-    later(hub, 2 * HOUR, "alice")   # whatever the hub knows of alice is now two hours older
-    empty(hub)                      # nobody is left: a pass over the whole hub sees what this test brings
+    hub = pool.get(config=CLOCK_CONFIG)
+    let_time_pass(hub, 2 * HOUR, "alice")   # all times that the hub knows of alice are now two hours older
+    empty_hub(hub)                          # no user is left, so a pass over the whole hub finds only this test's users
 
-The tests of culling share such hubs, `pool.get(version, config=CLOCK)`, and each leaves its hub empty.
+The tests of culling share such hubs, `pool.get(version, config=CLOCK_CONFIG)`, and each test leaves its hub empty.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from support.hubs import Hub
 
 HOUR = 3600.0
 
-CLOCK = '''
-# It never holds a POST, and a DELETE for a second only, before it says "not yet".
+CLOCK_CONFIG = '''
+# The hub answers a POST with "not yet" at once, and a DELETE after a second.
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 1}
-# The proxy would tell every five minutes when a server was really used.
+# Else the hub would ask the proxy every five minutes when a server was really used.
 c.JupyterHub.last_activity_interval = 0
 
 
-def _with_a_clock():
+def _add_clock():
     from datetime import timedelta
 
     from jupyterhub import orm
     from jupyterhub.apihandlers.base import APIHandler
     from jupyterhub.scopes import needs_scope
 
-    class LaterHandler(APIHandler):
-        """All that the hub knows of these users, of all where none is named, becomes so many seconds older."""
+    class AgingHandler(APIHandler):
+        """Makes the times of these users, or of all users if none is named, so many seconds older."""
 
         @needs_scope("admin:users")
         def post(self):
@@ -58,40 +58,40 @@ def _with_a_clock():
                 if getattr(thing, name, None) is not None:
                     setattr(thing, name, getattr(thing, name) - timedelta(seconds=seconds))
 
-    c.JupyterHub.extra_handlers = [(r"/api/later", LaterHandler)]
+    c.JupyterHub.extra_handlers = [(r"/api/let-time-pass", AgingHandler)]
 
 
-_with_a_clock()
+_add_clock()
 '''
 
 
-def later(hub: Hub, seconds: float, *users: str) -> None:
-    """So many seconds later, for these users, or without any for all of them: with their servers and their tokens."""
+def let_time_pass(hub: Hub, seconds: float, *users: str) -> None:
+    """Make all times of these users, or of all users, so many seconds older, with their servers and tokens."""
     answer = requests.post(
-        f"{hub.api}/later", json={"users": users, "seconds": seconds}, headers=hub.headers, timeout=60
+        f"{hub.api}/let-time-pass", json={"users": users, "seconds": seconds}, headers=hub.headers, timeout=60
     )
     assert answer.status_code == 204, answer.text
 
 
-def empty(hub: Hub) -> None:
-    """No user is left, nor a group. What waits at a gate is let go: it would hold its DELETE, or survive it."""
-    users = _ask(hub, "GET", "users").json()
+def empty_hub(hub: Hub) -> None:
+    """Delete all users and groups. Open all gates first: a server that waits at one delays or survives its DELETE."""
+    users = _request(hub, "GET", "users").json()
     for user in users:
         for server in user["servers"].values():
-            _open(server)
+            _open_gates(server)
     deadline = time.monotonic() + 120
     for user in users:
         path = f"users/{quote(user['name'], safe='')}"
-        while _ask(hub, "DELETE", path).status_code not in (204, 404):
-            assert time.monotonic() < deadline, f"'{user['name']}' does not go"
-            for name in _ask(hub, "GET", path).json().get("servers", ()):
-                _ask(hub, "DELETE", f"{path}/servers/{quote(name, safe='')}" if name else f"{path}/server")
+        while _request(hub, "DELETE", path).status_code not in (204, 404):
+            assert time.monotonic() < deadline, f"'{user['name']}' cannot be deleted"
+            for name in _request(hub, "GET", path).json().get("servers", ()):
+                _request(hub, "DELETE", f"{path}/servers/{quote(name, safe='')}" if name else f"{path}/server")
             time.sleep(0.05)
-    for group in _ask(hub, "GET", "groups").json():
-        _ask(hub, "DELETE", f"groups/{quote(group['name'], safe='')}")
+    for group in _request(hub, "GET", "groups").json():
+        _request(hub, "DELETE", f"groups/{quote(group['name'], safe='')}")
 
 
-def _open(server: dict[str, Any]) -> None:
+def _open_gates(server: dict[str, Any]) -> None:
     options = server.get("user_options") or {}
     for name in ("start_gate", "stop_gate"):
         gate = options.get(name)
@@ -99,5 +99,5 @@ def _open(server: dict[str, Any]) -> None:
             Path(gate).touch()
 
 
-def _ask(hub: Hub, method: str, path: str) -> requests.Response:
+def _request(hub: Hub, method: str, path: str) -> requests.Response:
     return requests.request(method, f"{hub.api}/{path}", headers=hub.headers, timeout=60)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role service_account writes for the hub's configuration, and how hubs read what roles write.
+"""Renders the hub configuration that the role service_account writes, and gives it to hubs as they read it.
 
-rendered = render(folder, [{"user": "verify-bot"}], hub=hub)
+rendered = render_config(folder, [{"user": "verify-bot"}], hub=hub)
 with running_hub(folder, config=rendered.as_subconfig()) as hub:
     ...
 """
@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 from support.hubs import REPOSITORY, Hub
-from support.playbooks import Played, hub_environment, play
+from support.playbooks import ProgramResult, hub_environment, run_playbook
 
-# The launcher reads the configuration of tests by itself, and has no load_subconfig for it.
-LOADER = """
+# The launcher reads a test's configuration with a loader of its own, which has no load_subconfig.
+LOAD_SUBCONFIG = """
 import os
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -29,32 +29,32 @@ def load_subconfig(path):
     c.merge(PyFileConfigLoader(os.path.basename(path), path=os.path.dirname(path)).load_config())
 
 """
-PLAY = """
+PLAYBOOK = """
 - name: Write the configuration of a hub
-  hosts: "{{ hosts_of_it | default('localhost') }}"
+  hosts: "{{ config_hosts | default('localhost') }}"
   gather_facts: false
   vars_files: [accounts.yml]
   tasks:
-    - name: Ask what the hub is
+    - name: Gather facts about the hub
       hubops.jupyterhub.hub_info:
-      register: asked
+      register: gathered
       when: about is not defined
 
-    - name: Write it
+    - name: Write the configuration
       ansible.builtin.include_role:
         name: hubops.jupyterhub.service_account
         tasks_from: config
       vars:
-        service_account_hub: "{{ {'hub': about} if about is defined else asked }}"
+        service_account_hub: "{{ {'hub': about} if about is defined else gathered }}"
 """
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """The two files, and what the run that wrote them said."""
+class RenderedConfig:
+    """The two rendered files, and the output of the run that wrote them."""
 
     folder: Path
-    played: Played
+    played: ProgramResult
 
     @property
     def config(self) -> Path:
@@ -70,14 +70,14 @@ class Rendered:
         return self.played.recap["localhost"]["changed"]
 
     def as_subconfig(self) -> str:
-        return subconfig(self.config)
+        return subconfig_code(self.config)
 
     def as_values(self, secrets: dict[str, str] | None = None, extra: dict[str, str] | None = None) -> str:
-        return values(self.values, secrets or {}, extra or {})
+        return chart_values_code(self.values, secrets or {}, extra or {})
 
 
-def subconfig(snippet: Path) -> str:
-    """Configuration that loads the snippet as load_subconfig does: by a loader whose `c` is empty, then merged."""
+def subconfig_code(snippet: Path) -> str:
+    """Configuration that loads the snippet as load_subconfig does: with an empty `c` that is then merged."""
     return f"""
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -85,24 +85,27 @@ c.merge(PyFileConfigLoader({snippet.name!r}, path={str(snippet.parent)!r}).load_
 """
 
 
-def values(file: Path, secrets: dict[str, str], extra: dict[str, str]) -> str:
-    """Configuration that takes the values as the chart does, beside more entries of extraConfig."""
+def chart_values_code(file: Path, secrets: dict[str, str], extra: dict[str, str]) -> str:
+    """Configuration that applies the chart's values. ``extra`` are more entries of hub.extraConfig."""
     return f"""
 import sys
 
 sys.path.append({str(REPOSITORY / "tests")!r})
-from support.fakes import z2jh_stand_in
+from support.fakes import fake_z2jh
 
-z2jh_stand_in.apply(c, {str(file)!r}, {secrets!r}, {extra!r})
+fake_z2jh.apply(c, {str(file)!r}, {secrets!r}, {extra!r})
 """
 
 
-def unsafe(name: str) -> str:
-    """As YAML that Ansible takes for data: what is in it might be a template. (The tag makes a boolean of "yes".)"""
+def unsafe_yaml(name: str) -> str:
+    """The name as YAML that Ansible takes as data, since a name may look like a template.
+
+    Only a name with a brace gets the tag !unsafe: it would turn "yes" into a boolean.
+    """
     return "!unsafe " * ("{" in name) + yaml.safe_dump(name, default_style='"', width=float("inf")).strip()
 
 
-def render(
+def render_config(
     folder: Path,
     accounts: Sequence[dict[str, Any]],
     *arguments: str,
@@ -110,19 +113,21 @@ def render(
     token: str = "",
     hosts: dict[str, dict[str, Any]] | None = None,
     **variables: Any,
-) -> Rendered:
-    """Run the role's tasks. Without a hub the variable ``about`` says what hub_info would tell of it."""
+) -> RenderedConfig:
+    """Run the role's tasks. Without ``hub`` the variable ``about`` has what hub_info would return as `hub`."""
     declared = [
         "{"
-        + ", ".join(f"{key}: {unsafe(value) if key == 'user' else json.dumps(value)}" for key, value in one.items())
+        + ", ".join(
+            f"{key}: {unsafe_yaml(value) if key == 'user' else json.dumps(value)}" for key, value in one.items()
+        )
         + "}"
         for one in accounts
     ]
     (folder / "accounts.yml").write_text("service_accounts:\n" + "".join(f"  - {one}\n" for one in declared))
-    (folder / "render.yml").write_text(PLAY)
+    (folder / "render.yml").write_text(PLAYBOOK)
     rendered = {"service_account_config_path": "service_accounts.py", "service_account_values_path": "values.yaml"}
     given = {name: str(folder / file) for name, file in rendered.items()}
-    given |= ({"hosts_of_it": "all"} if hosts else {}) | variables
+    given |= ({"config_hosts": "all"} if hosts else {}) | variables
     env = hub_environment(hub, token or hub.admin_token) if hub else None
-    played = play("render.yml", *arguments, folder=folder, variables=given, env=env, hosts=hosts)
-    return Rendered(folder, played)
+    played = run_playbook("render.yml", *arguments, folder=folder, variables=given, env=env, hosts=hosts)
+    return RenderedConfig(folder, played)

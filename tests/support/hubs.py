@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real hubs for pytest, from the one launcher.
+"""Starts real hubs for pytest, with the launcher of the role local_hub.
 
 with running_hub(tmp_path) as hub:
     requests.get(hub.api + "/users", headers=hub.headers)
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HOME = REPOSITORY / ".build" / "hubs"  # what is installed is shared by all runs
+HOME = REPOSITORY / ".build" / "hubs"  # all runs share what is installed there
 
-# By path: the launcher belongs to the role, which is no Python package.
+# Imported by path: the launcher belongs to the role, which is not a Python package.
 sys.path.insert(0, str(REPOSITORY / "roles" / "local_hub" / "files"))
 
 import hub_install  # noqa: E402
@@ -34,25 +34,26 @@ import local_hub  # noqa: E402
 
 __all__ = [
     "HOME",
-    "IMPATIENT",
+    "SHORT_WAITS",
     "Hub",
     "HubPool",
-    "crash",
+    "crash_hub",
     "hub_install",
     "hub_processes",
     "local_hub",
     "running_hub",
-    "start_again",
+    "start_crashed_hub",
     "venv",
 ]
 
-# For `running_hub`. A hub holds a POST or a DELETE for 10 s before it says "not yet": here 1 s, so that both are seen.
-IMPATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
+# For `running_hub`. A hub waits up to 10 s before it answers a POST or DELETE with "not yet". Here it waits for 1 s
+# only, so that tests see both answers.
+SHORT_WAITS = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 1}\n'
 
 
 @functools.cache
 def venv(name: str) -> Path:
-    """The environment of requirements/NAME.txt; installed if it is not there yet."""
+    """The environment of requirements/NAME.txt, which is installed if it is missing."""
     command = [REPOSITORY / "tools" / "venv", name]
     made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     return REPOSITORY / made.stdout.strip()
@@ -62,7 +63,7 @@ def venv(name: str) -> Path:
 class Hub:
     url: str  # with base path and trailing slash
     version: str
-    admin_token: str  # of the service `admin`, which may do everything
+    admin_token: str  # of the service `admin`, which has all scopes
     state: Path
     log: Path
     pid: int
@@ -73,7 +74,7 @@ class Hub:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Those of the loopback that are the hub's: public, hub (its own, without the proxy), proxy_api."""
+        """The hub's ports on the loopback: public, hub (the hub's own, without the proxy), proxy_api."""
         found: dict[str, int] = json.loads((self.state / "parameters.json").read_text())["ports"]
         return found
 
@@ -91,7 +92,7 @@ def running_hub(
     config: str = "",
     timeout: float = 300,
 ) -> Iterator[Hub]:
-    """A healthy hub for the time of the block; `config` is the text of more configuration, read last, with `c`."""
+    """A healthy hub for the time of the block. ``config`` is the text of more configuration, which is read last."""
     state = tmp_path / "hub"
     arguments = ["start", "--home", str(HOME), "--state", str(state), "--version", version]
     arguments += ["--spawner", spawner, "--base-url", base_url, "--timeout", str(timeout)]
@@ -114,9 +115,9 @@ def running_hub(
 
 
 class HubPool:
-    """The hubs that the tests of one worker share: each configuration is started once, and ends with the run.
+    """The hubs that the tests of one worker share. Each configuration is started once, and stopped after the run.
 
-    A test that takes one of them brings users of its own, and looks at nothing that is another test's.
+    A test that takes one of them brings users of its own, and ignores what belongs to other tests.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -125,9 +126,9 @@ class HubPool:
         self._hubs: dict[tuple[str, str, str, str], tuple[contextlib.AbstractContextManager[Hub], Future[Hub]]] = {}
 
     def start(
-        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = SHORT_WAITS
     ) -> Future[Hub]:
-        """Begin to start this hub, unless it is there, without waiting for it."""
+        """Begin to start this hub, unless it is already started. Does not wait for it."""
         key = (version, spawner, base_url, config)
         if key not in self._hubs:
             folder = self._folder / f"{len(self._hubs)}-{version}-{spawner}"
@@ -137,13 +138,13 @@ class HubPool:
         return self._hubs[key][1]
 
     def get(
-        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = IMPATIENT
+        self, version: str = "6.1", spawner: str = "light", base_url: str = "/jhub/", config: str = SHORT_WAITS
     ) -> Hub:
         """This hub, once it is healthy."""
         return self.start(version, spawner, base_url, config).result()
 
     def close(self) -> None:
-        """Stop them all, side by side."""
+        """Stop all hubs in parallel."""
         started = [running for running, future in self._hubs.values() if future.exception() is None]
         stopped = [self._threads.submit(running.__exit__, None, None, None) for running in started]
         self._threads.shutdown()
@@ -151,21 +152,22 @@ class HubPool:
             each.result()
 
 
-def crash(hub: Hub) -> None:
-    """End the hub, and nothing but the hub: its proxy answers 503 in its place, and real servers run on."""
+def crash_hub(hub: Hub) -> None:
+    """Kill the hub's process only: its proxy then answers 503 in its place, and real servers go on."""
     process = local_hub.hub_process(hub.state, local_hub.read_record(hub.state))
-    assert process, "it runs no more"
+    assert process, "the hub does not run"
     process.kill(signal.SIGKILL)
     assert hub_processes.wait_until(lambda: not process.alive(), 120)
 
 
-def start_again(hub: Hub) -> None:
-    """Start a hub that has crashed: at the same address, with its database, and with a new proxy."""
+def start_crashed_hub(hub: Hub) -> None:
+    """Start a hub after `crash_hub`, at the same address, with its database and a new proxy."""
     record = local_hub.read_record(hub.state)
-    # The hub would end the old proxy by itself, but where process 1 reaps nothing it takes a dead one for a live one.
+    # The hub ends the old proxy itself. But where process 1 reaps no children, it takes a dead proxy for a live one.
     for process in hub_processes.marked(hub.state):
-        if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-            process.kill(signal.SIGKILL)
+        with contextlib.suppress(OSError):  # the process may have ended
+            if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                process.kill(signal.SIGKILL)
     (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
     installed = hub_install.install(HOME, record["wanted"]["version"])
-    assert local_hub.launch(hub.state, record["wanted"], installed, 300, hub.ports), "somebody took its ports"
+    assert local_hub.launch(hub.state, record["wanted"], installed, 300, hub.ports), "its ports are taken"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a hub of version 6.1 says of its things, for tests that change it."""
+"""Samples of what a hub of version 6.1 answers for each kind of thing, which tests copy and change."""
 
 from __future__ import annotations
 

@@ -21,7 +21,15 @@ from typing import Any
 import requests
 import yaml
 from support.hubs import Hub
-from support.playbooks import Played, ansible_bin, api, environment, hub_environment, play, run_forked
+from support.playbooks import (
+    ProgramResult,
+    ansible_bin,
+    api_request,
+    bare_environment,
+    hub_environment,
+    run_forked,
+    run_playbook,
+)
 
 PLUGINS = Path(__file__).resolve().parent / "ansible"
 NOTE = "hubops.jupyterhub service account"
@@ -38,7 +46,7 @@ STORE = """
 """
 
 
-def passed(played: Played, changed: int | None = None, host: str = "localhost") -> None:
+def passed(played: ProgramResult, changed: int | None = None, host: str = "localhost") -> None:
     """The run ended well; with so many tasks that changed something, or at least one where that is None."""
     assert played.status == 0, played.output
     found = played.recap[host]["changed"]
@@ -71,7 +79,7 @@ def writes(hub: Hub, position: int) -> list[str]:
 
 
 def tokens(hub: Hub, user: str) -> list[dict[str, Any]]:
-    found = api(hub, "GET", f"users/{user}/tokens")["api_tokens"]
+    found = api_request(hub, "GET", f"users/{user}/tokens")["api_tokens"]
     assert isinstance(found, list)
     return found
 
@@ -91,7 +99,7 @@ def kubernetes(calls: Path) -> dict[str, str]:
 
     It is found at one and the same place in all runs: they share what Ansible has loaded.
     """
-    found = f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{PLUGINS / 'recording_collections'}"
+    found = f"{os.environ['ANSIBLE_COLLECTIONS_PATH']}:{PLUGINS / 'fake_kubernetes_collection'}"
     return {"ANSIBLE_COLLECTIONS_PATH": found, "RECORDED_KUBERNETES": str(calls)}
 
 
@@ -116,7 +124,7 @@ class Site:
         hosts: dict[str, dict[str, Any]] | None = None,
         env: dict[str, str] | None = None,
         **variables: Any,
-    ) -> Played:
+    ) -> ProgramResult:
         """A playbook of the collection, or a file, with the admin's token where no other one is given."""
         password = f"{{{{ lookup('ansible.builtin.file', '{self.folder}/password') }}}}"
         (self.folder / "variables.yml").write_text(
@@ -131,7 +139,7 @@ class Site:
             )
         )
         name = playbook if playbook.endswith(".yml") else f"hubops.jupyterhub.{playbook}"
-        return play(
+        return run_playbook(
             name, "-e", "@variables.yml", *arguments, folder=self.folder, hosts=hosts,
             env=hub_environment(self.hub, token or self.hub.admin_token) | kubernetes(self.calls) | (env or {}),
         )  # fmt: skip
@@ -190,7 +198,7 @@ class Site:
 
     def unvaulted(self, path: Path) -> dict[str, str]:
         command = [ansible_bin() / "ansible-vault", "view", "--vault-password-file", self.folder / "password", path]
-        viewed = run_forked(command, self.folder, environment(self.folder))
+        viewed = run_forked(command, self.folder, bare_environment(self.folder))
         assert viewed.status == 0, viewed.output
         found = yaml.safe_load(viewed.stdout)
         assert isinstance(found, dict)

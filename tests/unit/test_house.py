@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,3 +241,15 @@ def test_the_documented_results_have_a_failure_with_all_its_keys(module: str) ->
     results = yaml.safe_load(importlib.import_module(f"{PACKAGE}.modules.{module}").RETURN)
     assert {"actions", "failure"} <= results.keys()
     assert results["failure"]["sample"].keys() == {"code", "message", "status", "method", "url", "hint"}
+
+
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+def test_each_helper_and_fake_has_its_line_in_the_readme() -> None:
+    lines = re.findall(r"^\| `(.+?)` \| .", (SUPPORT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    files = [path for folder in (SUPPORT, SUPPORT / "fakes", SUPPORT / "ansible") for path in folder.iterdir()]
+    ignored = ("README.md", "__pycache__", "fakes", "ansible")
+    names = [path.name + "/" * path.is_dir() for path in files if path.name not in ignored]
+    assert sorted(lines) == sorted(names)
+    assert all(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in SUPPORT.rglob("*.py"))

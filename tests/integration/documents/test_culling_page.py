@@ -12,10 +12,20 @@ from pathlib import Path
 
 import yaml
 from support.documents import blocks
-from support.hub_clock import CLOCK, HOUR, later
-from support.hub_configs import LOADER
+from support.hub_clock import CLOCK_CONFIG, HOUR, let_time_pass
+from support.hub_configs import LOAD_SUBCONFIG
 from support.hubs import REPOSITORY, Hub, running_hub, venv
-from support.playbooks import Played, ansible_bin, api, environment, eventually, mint, run, servers, start_server
+from support.playbooks import (
+    ProgramResult,
+    ansible_bin,
+    api_request,
+    bare_environment,
+    mint,
+    run_program,
+    servers,
+    start_server,
+)
+from support.waiting import wait_until
 
 PAGE = "docs/culling.md"
 USERS = ["alice", "bob", "teacher"]
@@ -45,20 +55,22 @@ class Reader:
         code = re.sub("/etc/", f"{self.workdir}/etc/", block.code)
         return code.replace("https://hub.example.org/", hub.url) if hub else code
 
-    def shell(self, has: str, hub: Hub | None = None, token: str = "") -> Played:
-        env = environment(self.workdir) | {"RECORDED_SYSTEMCTL": str(self.workdir / "asked")}
-        env["PATH"] = f"{REPOSITORY / 'tests/support/fakes/recording_systemctl'}:{env['PATH']}"
+    def shell(self, has: str, hub: Hub | None = None, token: str = "") -> ProgramResult:
+        env = bare_environment(self.workdir) | {"RECORDED_SYSTEMCTL": str(self.workdir / "asked")}
+        env["PATH"] = f"{REPOSITORY / 'tests/support/fakes/fake_systemctl'}:{env['PATH']}"
         code = self.block("shell", has, hub)
         # The reader runs all blocks in one shell.
         if hub and "export JUPYTERHUB_URL" not in code:
             env |= {"JUPYTERHUB_URL": hub.url}
-        return run(["bash", "-euc", code], self.workdir, env | ({"JUPYTERHUB_API_TOKEN": token} if token else {}))
+        return run_program(
+            ["bash", "-euc", code], self.workdir, env | ({"JUPYTERHUB_API_TOKEN": token} if token else {})
+        )
 
     def write(self, name: str, language: str, has: str, hub: Hub) -> None:
         (self.workdir / name).write_text(self.block(language, has, hub))
 
 
-def passed(played: Played) -> str:
+def passed(played: ProgramResult) -> str:
     assert played.status == 0, played.output
     return played.stdout
 
@@ -69,7 +81,7 @@ def busy(hub: Hub) -> None:
         mint(hub, user, [])
         if not servers(hub, user):
             start_server(hub, user)
-    later(hub, 2 * HOUR)
+    let_time_pass(hub, 2 * HOUR)
 
 
 def running(hub: Hub) -> list[str]:
@@ -78,7 +90,7 @@ def running(hub: Hub) -> list[str]:
 
 def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
-    with running_hub(tmp_path, config=CLOCK) as hub:
+    with running_hub(tmp_path, config=CLOCK_CONFIG) as hub:
         looks(reader, hub)
         says_what_is_idle(reader, hub)
         reader.write("accounts.yml", "yaml", "cull-bot", hub)
@@ -87,7 +99,7 @@ def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
         assert "A token can do no more than its owner" in first.stdout
     # The same hub, restarted.
     with running_hub(
-        tmp_path, config=CLOCK + LOADER + f"load_subconfig({str(tmp_path / 'service_accounts.py')!r})"
+        tmp_path, config=CLOCK_CONFIG + LOAD_SUBCONFIG + f"load_subconfig({str(tmp_path / 'service_accounts.py')!r})"
     ) as hub:
         again(reader, hub)
         by_timer(reader, hub)
@@ -105,8 +117,8 @@ def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
 def looks(reader: Reader, hub: Hub) -> None:
     (reader.workdir / "admin.token").write_text(hub.admin_token)
     busy(hub)
-    api(hub, "POST", "groups/teachers")
-    api(hub, "POST", "groups/teachers/users", {"users": ["teacher"]})
+    api_request(hub, "POST", "groups/teachers")
+    api_request(hub, "POST", "groups/teachers/users", {"users": ["teacher"]})
     preview = passed(reader.shell("--check --diff", hub))
     assert re.search(r"^- server of user 'alice' goes: idle 2 h( \d+ min)?, limit 1 h$", preview, re.M)
     assert "3 of 3 servers would be culled, 0 servers kept, 0 failed, in " in preview
@@ -131,15 +143,19 @@ def again(reader: Reader, hub: Hub) -> None:
     policy = (reader.workdir / "culling.yml").read_text()
     (reader.workdir / "culling.yml").write_text(re.sub(r"hub_url: \S+", f"hub_url: {hub.url}", policy))
     command = ["ansible-playbook", "hubops.jupyterhub.service_account", "-e", "@accounts.yml"]
-    passed(run(command, reader.workdir, environment(reader.workdir) | {"JUPYTERHUB_API_TOKEN": hub.admin_token}))
+    passed(
+        run_program(
+            command, reader.workdir, bare_environment(reader.workdir) | {"JUPYTERHUB_API_TOKEN": hub.admin_token}
+        )
+    )
     busy(hub)
     assert "2 of 3 servers would be culled" in passed(reader.shell("localhost-cull-bot.token"))
     template = reader.block("yaml", "import_playbook")
     (reader.workdir / "template.yml").write_text(template)
     token = (reader.workdir / "localhost-cull-bot.token").read_text().strip()
     command = ["ansible-playbook", "template.yml", "-e", "@culling.yml", "--check"]
-    env = environment(reader.workdir) | {"JUPYTERHUB_API_TOKEN": token}
-    assert "2 of 3 servers would be culled" in passed(run(command, reader.workdir, env))
+    env = bare_environment(reader.workdir) | {"JUPYTERHUB_API_TOKEN": token}
+    assert "2 of 3 servers would be culled" in passed(run_program(command, reader.workdir, env))
 
 
 def by_timer(reader: Reader, hub: Hub) -> None:
@@ -158,10 +174,10 @@ def by_the_hub(workdir: Path) -> None:
     [packages] = venv("culler").glob("lib/python*/site-packages")
     borrows = f'\nc.JupyterHub.services[-1]["environment"] = {{"PYTHONPATH": {str(packages)!r}}}\n'
     loads = f"load_subconfig({str(workdir / 'etc/jupyterhub/idle_culler.py')!r})"
-    with running_hub(workdir, config=LOADER + loads + borrows) as hub:
+    with running_hub(workdir, config=LOAD_SUBCONFIG + loads + borrows) as hub:
         mint(hub, "alice", [])
         start_server(hub, "alice")
-        eventually(lambda: not servers(hub, "alice"), 120)
+        wait_until(lambda: not servers(hub, "alice"), 120)
 
 
 def test_the_table_has_every_option_of_the_peer() -> None:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever the documents tell a reader to run is run here, against real hubs.
+"""All commands in the documents run here, against real hubs.
 
-A block of shell, Python or YAML that no rule below covers is a failure: a new one needs a rule. Only docs/ that are one
-long walk with a hub of its own have a file of their own, which runs them from their beginning to their end.
+A block of shell, Python or YAML that no rule below covers fails a test: a new block needs a rule. Pages in docs/ that a
+reader follows from beginning to end, with a hub of their own, have test files of their own.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ import yaml
 from support.documents import Block, blocks
 from support.hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
 from support.playbooks import (
-    Played,
+    ProgramResult,
     ansible_bin,
-    api,
+    api_request,
+    bare_environment,
     copy_checkout,
-    environment,
     hub_environment,
-    play,
-    run,
     run_forked,
+    run_playbook,
+    run_program,
     servers,
 )
 from support.service_accounts import MARK, tokens, whose
 
 MODULES = sorted(file.stem for file in (REPOSITORY / "plugins/modules").glob("hub_*.py"))
 ROLES = sorted(folder.name for folder in (REPOSITORY / "roles").iterdir() if (folder / "meta").is_dir())
-# Parts that may run elsewhere, but not inside of these tests, which they would begin anew.
+# Checks that must not run inside these tests, which they would start again.
 CHECKS = ["integration", "--beside", "lint", "sanity", "unit", "molecule", "slurm"]
 
 SERVICE_TOKEN = "5e27ce0000000000000000000000cafe"
-# No server starts while this file is there.
+# No server starts while this file exists.
 FULL = """
 def room(spawner):
     import os
@@ -60,34 +60,34 @@ c.Spawner.http_timeout = 300
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Where the reader of the documents sits: a folder, with a hub of their own and another one.
+class Workdir:
+    """The folder in which a reader of the documents works, with a hub of their own and another hub.
 
-    What a shell runs is started as the reader starts it. Playbooks are forked, where no command is shown.
+    Commands of a shell are started as the reader starts them. Playbooks of which no command is shown are forked.
     """
 
     folder: Path
     hub: Hub
     other: Hub
-    light: Hub  # for what starts many servers, and runs nothing in them
+    light: Hub  # for blocks that start many servers without using them
 
-    def shell(self, code: str, folder: Path | None = None, **more: str) -> Played:
-        """Run a block as it stands there, and stop at the first command that fails."""
+    def shell(self, code: str, folder: Path | None = None, **more: str) -> ProgramResult:
+        """Run a block unchanged, and stop at the first command that fails."""
         where = folder or self.folder
-        env = environment(where) | more
+        env = bare_environment(where) | more
         env["PATH"] = f"{ansible_bin()}:{sys.prefix}/bin:{os.environ['PATH']}"
-        done = run(["bash", "-euc", code], where, env)
+        done = run_program(["bash", "-euc", code], where, env)
         assert done.status == 0, done.output
         return done
 
-    def play(self, code: str, token: str, *arguments: str, hub: Hub | None = None) -> Played:
+    def play(self, code: str, token: str, *arguments: str, hub: Hub | None = None) -> ProgramResult:
         playbook = self.folder / "playbook.yml"
         playbook.write_text(code)
-        return play(playbook, *arguments, folder=self.folder, env=hub_environment(hub or self.hub, token))
+        return run_playbook(playbook, *arguments, folder=self.folder, env=hub_environment(hub or self.hub, token))
 
 
 @pytest.fixture(scope="module")
-def workdir(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def workdir(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workdir]:
     folder, away = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("other")
     (folder / "hubops.token").write_text(SERVICE_TOKEN + "\n")
     [service] = [block.code for block in blocks("README.md") if block.language == "python"]
@@ -96,12 +96,12 @@ def workdir(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         running_hub(folder, spawner="server", config=config) as hub,
         running_hub(away, version="5.5", spawner="server", base_url="/jhub/", config=config) as other,
     ):
-        yield Desk(folder, hub, other, hub_61)
+        yield Workdir(folder, hub, other, hub_61)
 
 
 @pytest.fixture(scope="module")
-def account(workdir: Desk) -> Path:
-    """The file with the account's token, which the README's own commands create."""
+def account(workdir: Workdir) -> Path:
+    """The file with the account's token, which the README's commands create."""
     [code] = [block.code for block in blocks("README.md") if "service_account_user=verify-bot" in block.code]
     assert "https://hub.example.org/" in code
     workdir.shell(code.replace("https://hub.example.org/", workdir.hub.url))
@@ -111,7 +111,7 @@ def account(workdir: Desk) -> Path:
 # The rules: each covers one block, which it runs
 
 
-Rule = Callable[[Block, Desk, Path], None]
+Rule = Callable[[Block, Workdir, Path], None]
 RULES: dict[tuple[str, str], Rule] = {}
 
 
@@ -134,7 +134,7 @@ def token_of(account: Path) -> str:
 
 
 def makes(target: str) -> list[str]:
-    """The commands of a target, which is not made: it would run these very tests."""
+    """The commands of a target of the Makefile. It is not made, since it would run these tests again."""
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", target], cwd=REPOSITORY, check=True, capture_output=True, text=True
     )
@@ -142,17 +142,17 @@ def makes(target: str) -> list[str]:
 
 
 @rule("README.md", "make verify")
-def make_verify(block: Block, workdir: Desk, account: Path) -> None:
-    """test_make_verify.py runs it."""
+def make_verify(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run by test_make_verify.py."""
     assert block.code == "make verify\n"
     assert makes("verify") == ["tools/verify"]
 
 
 @rule("README.md", "make test")
-def make_test(block: Block, workdir: Desk, account: Path) -> None:
+def make_test(block: Block, workdir: Workdir, account: Path) -> None:
     assert block.code == "make test\n"
     assert makes("test") == [f"tools/check {' '.join(CHECKS)}"]
-    assert makes("test-slurm") == ["tools/slurm"]  # what the last of them runs, too
+    assert makes("test-slurm") == ["tools/slurm"]  # which the last check runs, too
     runs = (REPOSITORY / ".ci/run").read_text().splitlines()
     assert [line for line in runs if not line.startswith("#")] == [
         "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]", "exec make test",
@@ -160,7 +160,7 @@ def make_test(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("README.md", "ansible-galaxy collection install")
-def install(block: Block, workdir: Desk, account: Path) -> None:
+def install(block: Block, workdir: Workdir, account: Path) -> None:
     clone = workdir.folder / "clone"
     copy_checkout(clone)
     workdir.shell(block.code, clone, ANSIBLE_COLLECTIONS_PATH=str(clone / "home" / "installed"))
@@ -169,46 +169,46 @@ def install(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("README.md", "load_roles")
-def load_roles(block: Block, workdir: Desk, account: Path) -> None:
-    """Both hubs of the desk have read it, and let the service do this much."""
+def load_roles(block: Block, workdir: Workdir, account: Path) -> None:
+    """Both hubs have loaded it, and give the service these scopes."""
     for hub in (workdir.hub, workdir.other):
         answer = requests.get(f"{hub.api}/user", headers={"Authorization": f"token {SERVICE_TOKEN}"}, timeout=60)
         assert (answer.json()["kind"], answer.json()["name"]) == ("service", "hubops")
         assert "tokens!user=verify-bot" in answer.json()["scopes"]
-        # Limited to that one user, whatever it is.
+        # Limited to that user, whoever it is.
         limits = {scope.partition("!")[2] for scope in answer.json()["scopes"]}
         assert limits <= {"user=verify-bot", "service=verify-bot", "service=hubops"}
 
 
 @rule("README.md", "service_account_user=verify-bot")
-def service_account(block: Block, workdir: Desk, account: Path) -> None:
+def service_account(block: Block, workdir: Workdir, account: Path) -> None:
     assert account.stat().st_mode & 0o777 == 0o600
     header = {"Authorization": f"token {token_of(account)}"}
     assert requests.get(f"{workdir.hub.api}/user", headers=header, timeout=60).json()["name"] == "verify-bot"
 
 
 @rule("README.md", 'export JUPYTERHUB_API_TOKEN="$(cat verify-bot.token)"')
-def verify(block: Block, workdir: Desk, account: Path) -> None:
+def verify(block: Block, workdir: Workdir, account: Path) -> None:
     workdir.shell(block.code, JUPYTERHUB_URL=workdir.hub.url)
-    # What the README says that it writes.
+    # The files that the README names.
     assert json.loads((workdir.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
     assert (workdir.folder / "verify-report/junit.xml").exists()
 
 
 @rule("README.md", "ansible-playbook hubops.jupyterhub.verify -e '{")
-def verify_with_variables(block: Block, workdir: Desk, account: Path) -> None:
+def verify_with_variables(block: Block, workdir: Workdir, account: Path) -> None:
     workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
     steps = json.loads((workdir.folder / "verify-report/report.json").read_text())["steps"]
     assert [step["verdict"] for step in steps] == ["passed"] * 6
-    assert steps[3]["message"].startswith("3.")  # sys.version, as it asks for
+    assert steps[3]["message"].startswith("3.")  # sys.version, which the block runs
 
 
 INVENTORY = ("README.md", "verify_api_token:")
 
 
 @rule(*INVENTORY)
-def inventory(block: Block, workdir: Desk, account: Path) -> None:
-    """Runs with the command that follows it."""
+def inventory(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run together with the command that follows it."""
     [command] = [each for each in blocks() if "-i hubs.yml" in each.code]
     code = block.code
     for name, hub in (("teaching.example.org/", workdir.hub), ("research.example.org/jhub/", workdir.other)):
@@ -218,7 +218,7 @@ def inventory(block: Block, workdir: Desk, account: Path) -> None:
     (workdir.folder / "teaching.token").write_text(account.read_text())
     env = hub_environment(workdir.other, SERVICE_TOKEN)
     names = {"service_account_user": "verify-bot", "service_account_token_path": str(workdir.folder / "research.token")}
-    made = play("hubops.jupyterhub.service_account", folder=workdir.folder, env=env, variables=names)
+    made = run_playbook("hubops.jupyterhub.service_account", folder=workdir.folder, env=env, variables=names)
     assert made.status == 0, made.output
     done = workdir.shell(command.code)
     assert sorted(done.recap) == ["research", "teaching"]
@@ -229,14 +229,14 @@ def inventory(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("README.md", "-i hubs.yml")
-def many_hubs(block: Block, workdir: Desk, account: Path) -> None:
-    """Run by the inventory that it takes."""
+def many_hubs(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run by the rule of its inventory."""
     assert len([each for each in blocks() if all(text in (each.document + each.code) for text in INVENTORY)]) == 1
 
 
 @rule("README.md", "service_accounts:")
-def accounts(block: Block, workdir: Desk, account: Path) -> None:
-    """Runs with the commands that follow it. The account that is there already stays as it is."""
+def accounts(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run together with the commands that follow it. The existing account stays as it is."""
     [commands] = [each for each in blocks("README.md") if "-e @accounts.yml" in each.code]
     (workdir.folder / "accounts.yml").write_text(block.code)
     kept = account.read_text()
@@ -250,22 +250,22 @@ def accounts(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("README.md", "-e @accounts.yml")
-def many_accounts(block: Block, workdir: Desk, account: Path) -> None:
-    """Run with the declaration that it takes."""
+def many_accounts(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run by the rule of its declaration."""
     assert block.code.splitlines() == [
         f"ansible-playbook hubops.jupyterhub.{name} -e @accounts.yml" for name in ("service_account", "rotate_tokens")
     ]
 
 
 @rule("README.md", "ansible-playbook hubops.jupyterhub.cull")
-def culling(block: Block, workdir: Desk, account: Path) -> None:
-    """Nothing here is idle for that long."""
+def culling(block: Block, workdir: Workdir, account: Path) -> None:
+    """No server here is idle for that long."""
     done = workdir.shell(block.code, **hub_environment(workdir.hub, workdir.hub.admin_token))
     assert [bool(would) for would in re.findall(r'"0 of \d+ servers (would be )?culled', done.stdout)] == [True, False]
 
 
 @rule("README.md", "- name: A server for a demonstration")
-def demonstration(block: Block, workdir: Desk, account: Path) -> None:
+def demonstration(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.play(block.code, token_of(account))
     assert done.status == 0, done.output
     assert done.recap["localhost"]["changed"] == 3
@@ -273,28 +273,28 @@ def demonstration(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("README.md", "ansible localhost -m hubops.jupyterhub.hub_info")
-def one_question(block: Block, workdir: Desk, account: Path) -> None:
+def one_question(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
     assert '"servers": []' in done.stdout
 
 
 @rule("CONTRIBUTING.md", "make unit")
-def one_test(block: Block, workdir: Desk, account: Path) -> None:
-    """The unit tests of one file for real; the rest would be these tests again, so it is only found."""
+def one_test(block: Block, workdir: Workdir, account: Path) -> None:
+    """The unit tests of one file run. The other command would run these tests again, so it only collects them."""
     subprocess.run([REPOSITORY / "tools/venv", "test"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     whole, one, chosen = block.code.splitlines()
     assert whole == "make unit"
     assert makes("unit") == ["tools/check unit"]
-    env = environment(workdir.folder) | {"PWD": str(REPOSITORY)}
+    env = bare_environment(workdir.folder) | {"PWD": str(REPOSITORY)}
     for command, proof in ((one, " passed"), (chosen + " --collect-only -q", "::test_")):
         assert command.startswith(".build/venv-test/bin/pytest tests/")
-        done = run(["bash", "-euc", command], REPOSITORY, env)
+        done = run_program(["bash", "-euc", command], REPOSITORY, env)
         assert done.status == 0, done.output
         assert proof in done.stdout
 
 
 @rule("CONTRIBUTING.md", ".build/playground")
-def playground(block: Block, workdir: Desk, account: Path) -> None:
+def playground(block: Block, workdir: Workdir, account: Path) -> None:
     clone = workdir.folder / "contributor"
     copy_checkout(clone)
     (clone / ".build").mkdir()
@@ -307,16 +307,16 @@ def playground(block: Block, workdir: Desk, account: Path) -> None:
         stopped = local_hub.perform(local_hub.parse(["stop", "--state", str(clone / ".build/playground")]))
     assert done.stdout.count("CHANGED") == 2
     assert '"state": "ready"' in done.stdout
-    assert stopped["changed"] is False  # the block's last line has done it
+    assert stopped["changed"] is False  # the block's last line has stopped it
 
 
 @rule("docs/failures.md", "- name: A server, if there is room for it")
-def failures(block: Block, workdir: Desk, account: Path) -> None:
+def failures(block: Block, workdir: Workdir, account: Path) -> None:
     room = workdir.play(block.code, token_of(account))
     assert room.status == 0, room.output
     assert "there is no room" not in room.stdout
     assert servers(workdir.hub, "verify-bot")[""]["ready"]
-    api(workdir.hub, "DELETE", "users/verify-bot/server")
+    api_request(workdir.hub, "DELETE", "users/verify-bot/server")
     full = workdir.hub.state / "full"
     full.touch()
     try:
@@ -325,13 +325,13 @@ def failures(block: Block, workdir: Desk, account: Path) -> None:
         full.unlink()
     assert none.status == 0, none.output
     assert "there is no room" in none.stdout
-    # And any other failure still is one.
+    # Any other failure still fails the task.
     other = workdir.play(block.code, "0123456789abcdef0123456789abcdef")
     assert other.status == 2
 
 
 @rule("roles/service_account/README.md", "- name: An account for a program")
-def account_for_a_program(block: Block, workdir: Desk, account: Path) -> None:
+def account_for_a_program(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.play(block.code, workdir.hub.admin_token)
     assert done.status == 0, done.output
     secret = (workdir.folder / "program-bot.token").read_text().strip()
@@ -341,15 +341,15 @@ def account_for_a_program(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("roles/idle_culler/README.md", "- name: Nobody is at work at night")
-def at_night(block: Block, workdir: Desk, account: Path) -> None:
+def at_night(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.play(block.code, workdir.hub.admin_token)
     assert done.status == 0, done.output
     assert len(re.findall(r'"msg": "0 of \d+ servers culled', done.stdout)) == 1
 
 
 @rule("roles/verify/README.md", "- name: After an upgrade")
-def after_an_upgrade(block: Block, workdir: Desk, account: Path) -> None:
-    api(workdir.hub, "POST", "users/verify-bot/server")
+def after_an_upgrade(block: Block, workdir: Workdir, account: Path) -> None:
+    api_request(workdir.hub, "POST", "users/verify-bot/server")
     done = workdir.play(block.code, token_of(account))
     assert done.status == 0, done.output
     assert servers(workdir.hub, "verify-bot") == {}
@@ -357,8 +357,8 @@ def after_an_upgrade(block: Block, workdir: Desk, account: Path) -> None:
 
 
 @rule("roles/local_hub/README.md", "- name: A hub to play with")
-def hub_to_play_with(block: Block, workdir: Desk, account: Path) -> None:
-    """With what is installed already; where it installs otherwise is a default that other tests hold."""
+def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
+    """With the hub that is already installed. Other tests check the default folder of the installation."""
     state = workdir.folder / "home/.cache/hubops-jupyterhub/hub"
     try:
         done = workdir.play(block.code, "", "-e", f"local_hub_home={HOME}")
@@ -376,7 +376,7 @@ RUN = [block for block in blocks() if block.document not in WALKED and block.lan
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-def test_a_block_does_what_it_says(block: Block, workdir: Desk, account: Path) -> None:
+def test_a_block_does_what_it_says(block: Block, workdir: Workdir, account: Path) -> None:
     assert block.language in ("shell", "python", "yaml"), "say which language it is in, as the others do"
     found = rules_of(block)
     assert len(found) == 1, f"{len(found)} rules of this file cover this block; there must be one:\n{block.code}"
@@ -389,12 +389,12 @@ def test_each_rule_has_a_block() -> None:
 
 
 def test_a_block_without_a_language_is_none_to_run() -> None:
-    """What nobody runs is marked as text, so that no command slips through without a language."""
+    """A block that is not run is marked as text, so that no command without a language is overlooked."""
     assert [str(block) for block in blocks() if block.language == ""] == []
 
 
-def test_the_lines_of_awx_run(workdir: Desk, account: Path) -> None:
-    """In check mode, since these are the same playbooks. That artifacts hold the verdict, test_verify.py says."""
+def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
+    """In check mode, since they run the same playbooks. test_verify.py checks that artifacts have the verdict."""
     verifies, rotates, culls = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
     done = workdir.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
@@ -432,7 +432,7 @@ def test_the_readme_lists_every_module() -> None:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     def ask(*arguments: str) -> str:
         folder = tmp_path_factory.mktemp("pages")
-        done = run_forked([ansible_bin() / "ansible-doc", *arguments], folder, environment(folder))
+        done = run_forked([ansible_bin() / "ansible-doc", *arguments], folder, bare_environment(folder))
         assert done.status == 0, done.output
         return re.sub(r"\x1b\[\d*m", "", done.stdout)
 
@@ -444,11 +444,11 @@ def test_every_module_has_a_manual_page(pages: Callable[..., str]) -> None:
     text = pages("-t", "module", *names)
     data = json.loads(pages("-j", "-t", "module", *names))
     for name in names:
-        assert name in text.lower()  # before ansible-core 2.17 a title is written in capitals
+        assert name in text.lower()  # ansible-core before 2.17 writes a title in capitals
         page = data[name]
         assert yaml.safe_load(page["examples"])
         assert {"hub_url", "api_token"} <= set(page["doc"]["options"])
-        # Each says what it is about; a connection option that the fragment lost would be missed here.
+        # Each page has all its options; a connection option that the fragment lost would be missing here.
         assert all(option["description"] for option in page["doc"]["options"].values())
         assert {"actions", "failure"} <= set(page["return"])
 
@@ -481,12 +481,12 @@ def test_the_defaults_of_a_role_are_those_of_its_page(role: str) -> None:
         if "{{" not in str(known):
             assert known == options[name]["default"], name
             assert type(known) is type(options[name]["default"]), name
-    # A role's own begin with its name; the others are those of the connection, which all roles share.
+    # A role's own variables begin with its name; the others are the connection, which all roles share.
     assert {name.split("_")[0] for name in options if not name.startswith(role)} <= {"hub"}
 
 
 def test_the_roles_share_one_connection() -> None:
-    """Its options are the same, said in the same words, and are those of the modules."""
+    """Its options and their descriptions are the same in all roles, and the options are those of the modules."""
     shared = [
         {name: option for name, option in specification(role).items() if name.startswith("hub_")}
         for role in ("verify", "service_account", "idle_culler")
@@ -500,7 +500,7 @@ def test_the_roles_share_one_connection() -> None:
 # Examples of the modules
 
 
-def play_examples(workdir: Desk, hub: Hub, module: str, *arguments: str) -> dict[str, int]:
+def play_examples(workdir: Workdir, hub: Hub, module: str, *arguments: str) -> dict[str, int]:
     """The numbers of the play recap."""
     found = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}")
     tasks = yaml.safe_load(found.EXAMPLES)
@@ -514,18 +514,18 @@ def play_examples(workdir: Desk, hub: Hub, module: str, *arguments: str) -> dict
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"hub_token"}))
-def test_the_examples_of_a_module_run(workdir: Desk, module: str) -> None:
+def test_the_examples_of_a_module_run(workdir: Workdir, module: str) -> None:
     hub = workdir.light if module == "hub_server" else workdir.hub
-    with_users(hub, *([] if module == "hub_user" else ["alice"]))  # it creates alice itself
+    with_users(hub, *([] if module == "hub_user" else ["alice"]))  # hub_user creates alice itself
     assert play_examples(workdir, hub, module)["skipped"] == 0
-    # Nothing that an example starts is left, but for what the one on code leaves to its reader to stop.
+    # No server that an example starts is left, except the one that the example on code leaves to its reader.
     if module == "hub_exec":
-        api(hub, "DELETE", "users/alice/server")
+        api_request(hub, "DELETE", "users/alice/server")
     elif module != "hub_user":
         assert servers(hub, "alice") == {}
 
 
-def test_the_examples_of_hub_token_run_every_hour(workdir: Desk) -> None:
+def test_the_examples_of_hub_token_run_every_hour(workdir: Workdir) -> None:
     with_users(workdir.hub, "alice", "bob")
     requests.post(
         f"{workdir.hub.api}/users/bob/tokens", json={"note": "reports"}, headers=workdir.hub.headers, timeout=60
@@ -548,8 +548,8 @@ def test_the_examples_of_hub_token_run_every_hour(workdir: Desk) -> None:
 
 
 def with_users(hub: Hub, *names: str) -> None:
-    """Of those in the examples only these, and they are new."""
+    """Delete the users of the examples, and create only these."""
     for name in ("alice", "bob"):
         requests.delete(f"{hub.api}/users/{name}", headers=hub.headers, timeout=60)
         if name in names:
-            api(hub, "POST", f"users/{name}")
+            api_request(hub, "POST", f"users/{name}")

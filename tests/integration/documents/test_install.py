@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection as a user has it: built, installed, and run from there.
+"""The collection as a user has it: built, installed, and run from where it is installed.
 
-Each program is started, and not forked: that it finds its collection by itself is the subject.
+Each program is started, not forked, since it must find its collection by itself.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from pathlib import Path
 
 import pytest
 from support.hubs import Hub
-from support.playbooks import Played, ansible_bin, copy_checkout, environment, hub_environment, mint, run, servers
+from support.playbooks import (
+    ProgramResult,
+    ansible_bin,
+    bare_environment,
+    copy_checkout,
+    hub_environment,
+    mint,
+    run_program,
+    servers,
+)
 
-# What somebody who runs the collection has use for, and what every artifact holds.
+# The content that a user of the collection needs, and the files that every artifact has.
 CONTENT = {
     "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
     "changelogs", "docs", "meta", "playbooks", "plugins", "roles",
@@ -26,7 +35,7 @@ CONTENT = {
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as a developer does, from a checkout that was worked in."""
+    """The artifact as a developer builds it, from a checkout with other files in it."""
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"
     copy_checkout(source)
@@ -34,7 +43,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (source / trace).parent.mkdir(parents=True, exist_ok=True)
         (source / trace).write_text("of a developer\n")
     command = [ansible_bin() / "ansible-galaxy", "collection", "build", "--output-path", folder, source]
-    done = run(command, folder, environment(folder))
+    done = run_program(command, folder, bare_environment(folder))
     assert done.status == 0, done.output
     [built] = folder.glob("*.tar.gz")
     return built
@@ -42,7 +51,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Installed:
-    """A folder in which the collection is installed, and nothing of the checkout is known."""
+    """A folder in which the collection is installed, and programs that know nothing of the checkout."""
 
     folder: Path
 
@@ -50,10 +59,10 @@ class Installed:
     def path(self) -> Path:
         return self.folder / "collections"
 
-    def __call__(self, program: str, *arguments: str | Path, **more: str) -> Played:
-        env = environment(self.folder) | {"ANSIBLE_COLLECTIONS_PATH": str(self.path)} | more
+    def __call__(self, program: str, *arguments: str | Path, **more: str) -> ProgramResult:
+        env = bare_environment(self.folder) | {"ANSIBLE_COLLECTIONS_PATH": str(self.path)} | more
         del env["ANSIBLE_CONFIG"]
-        return run([ansible_bin() / program, *arguments], self.folder, env)
+        return run_program([ansible_bin() / program, *arguments], self.folder, env)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +73,7 @@ def installed(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     return here
 
 
-def test_the_artifact_holds_what_a_user_needs_and_nothing_else(artifact: Path) -> None:
+def test_the_artifact_has_only_what_a_user_needs(artifact: Path) -> None:
     with tarfile.open(artifact) as tar:
         names = [name for name in tar.getnames() if name]
     assert {name.partition("/")[0] for name in names} <= CONTENT
@@ -73,7 +82,7 @@ def test_the_artifact_holds_what_a_user_needs_and_nothing_else(artifact: Path) -
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".tar.gz"))]
 
 
-def test_a_hub_is_verified_from_what_is_installed(installed: Installed, real_hub: Hub) -> None:
+def test_verify_from_the_installed_collection(installed: Installed, real_hub: Hub) -> None:
     token = mint(real_hub, "installed-user")
     done = installed("ansible-playbook", "hubops.jupyterhub.verify", "-vv", **hub_environment(real_hub, token))
     assert done.status == 0, done.output
@@ -83,7 +92,7 @@ def test_a_hub_is_verified_from_what_is_installed(installed: Installed, real_hub
     assert servers(real_hub, "installed-user") == {}
 
 
-def test_a_service_account_is_provided_from_what_is_installed(installed: Installed, real_hub: Hub) -> None:
+def test_service_account_from_the_installed_collection(installed: Installed, real_hub: Hub) -> None:
     env = hub_environment(real_hub, real_hub.admin_token)
     done = installed(
         "ansible-playbook", "hubops.jupyterhub.service_account", "-e", "service_account_user=installed-bot", **env
@@ -92,7 +101,7 @@ def test_a_service_account_is_provided_from_what_is_installed(installed: Install
     assert (installed.folder / "localhost-installed-bot.token").stat().st_mode & 0o777 == 0o600
 
 
-def test_one_question_needs_no_playbook(installed: Installed, real_hub: Hub) -> None:
+def test_ad_hoc(installed: Installed, real_hub: Hub) -> None:
     mint(real_hub, "somebody")
     arguments = ("localhost", "-m", "hubops.jupyterhub.hub_info", "-a", "gather=users")
     done = installed("ansible", *arguments, **hub_environment(real_hub, real_hub.admin_token))
@@ -105,7 +114,7 @@ def test_one_question_needs_no_playbook(installed: Installed, real_hub: Hub) -> 
     assert found["changed"] is False
 
 
-def test_one_question_without_a_token_says_what_is_missing(installed: Installed, real_hub: Hub) -> None:
+def test_ad_hoc_without_a_token(installed: Installed, real_hub: Hub) -> None:
     arguments = ("localhost", "-m", "hubops.jupyterhub.hub_info", "-a", "gather=users")
     done = installed("ansible", *arguments, JUPYTERHUB_URL=real_hub.url)
     assert done.status == 2

@@ -22,16 +22,8 @@ from xml.etree import ElementTree
 
 import pytest
 from support.hubs import HOME, REPOSITORY, Hub, HubPool
-from support.playbooks import (
-    Played,
-    copy_checkout,
-    eventually,
-    hub_environment,
-    mint,
-    processes_of,
-    run,
-    servers,
-)
+from support.playbooks import ProgramResult, copy_checkout, hub_environment, mint, processes_using, run_program, servers
+from support.waiting import wait_until
 
 SAMPLES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAMPLE_BEGINS = re.compile(r"JupyterHub \S+ at \S+, user ")
@@ -70,15 +62,15 @@ def environment(checkout: Path, more: dict[str, str]) -> dict[str, str]:
     return {**kept, "PATH": os.environ["PATH"], "HOME": str(home), "PYTHON": sys.executable, **more}
 
 
-def make_verify(checkout: Path, **more: str) -> Played:
-    return run(["make", "verify"], checkout, environment(checkout, more))
+def make_verify(checkout: Path, **more: str) -> ProgramResult:
+    return run_program(["make", "verify"], checkout, environment(checkout, more))
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(checkout: Path) -> Iterator[None]:
     """Nothing is left of a run: no hub, server, kernel or playbook, and no secret of the hub."""
     yield
-    assert processes_of(checkout) == {}
+    assert processes_using(checkout) == {}
     assert not (checkout / ".build/verify/hub").exists()
     assert not (checkout / ".build/verify/verify-bot.token").exists()
 
@@ -95,11 +87,11 @@ def shape(summary: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def embedded(checkout: Path) -> Played:
+def embedded(checkout: Path) -> ProgramResult:
     return make_verify(checkout)
 
 
-def test_an_embedded_hub_is_verified(checkout: Path, embedded: Played) -> None:
+def test_an_embedded_hub_is_verified(checkout: Path, embedded: ProgramResult) -> None:
     done = embedded
     assert done.status == 0, done.output
     assert "Installing" not in done.output
@@ -112,7 +104,7 @@ def test_an_embedded_hub_is_verified(checkout: Path, embedded: Played) -> None:
     assert len(list(ElementTree.parse(folder / "junit.xml").iter("testcase"))) == len(STEPS)
 
 
-def test_the_readme_shows_a_summary_as_it_prints(embedded: Played) -> None:
+def test_the_readme_shows_a_summary_as_it_prints(embedded: ProgramResult) -> None:
     [sample] = [code for code in SAMPLES.findall((REPOSITORY / "README.md").read_text()) if SAMPLE_BEGINS.search(code)]
     lines = embedded.stdout.splitlines()
     first = next(number for number, line in enumerate(lines) if SAMPLE_BEGINS.search(line))
@@ -148,7 +140,7 @@ def test_ctrl_c_stops_everything(checkout: Path, sign: str, more: dict[str, str]
         ) as process,
     ):  # fmt: skip
         try:
-            eventually(lambda: any(sign in command for command in processes_of(checkout).values()), 300)
+            wait_until(lambda: any(sign in command for command in processes_using(checkout).values()), 300)
             # A terminal sends the signal to every process of the foreground's group.
             os.killpg(process.pid, signal.SIGINT)
             status = process.wait(180)

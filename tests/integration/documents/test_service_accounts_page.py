@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/service-accounts.md, read from its beginning to its end by somebody with a hub of their own."""
+"""docs/service-accounts.md, followed from its beginning to its end by a reader with a hub of their own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from pathlib import Path
 
 import yaml
 from support.documents import blocks
-from support.hub_configs import LOADER
+from support.hub_configs import LOAD_SUBCONFIG
 from support.hubs import Hub, running_hub
-from support.playbooks import Played, api, environment, eventually, hub_environment, mint, play, run
+from support.playbooks import (
+    ProgramResult,
+    api_request,
+    bare_environment,
+    hub_environment,
+    mint,
+    run_playbook,
+    run_program,
+)
 from support.service_accounts import tokens, whose
+from support.waiting import wait_until
 
 PAGE = "docs/service-accounts.md"
 ACCOUNTS = ["verify-bot", "cull-bot", "report-bot"]
 
 
 class Reader:
-    """Takes the blocks of the page one after the other, with folders of theirs for those of the machine."""
+    """Takes the blocks of the page one after the other, with folders of the test in place of the machine's."""
 
     def __init__(self, workdir: Path) -> None:
         self.workdir, self.folder, self.left = workdir, workdir / "srv" / "hub", blocks(PAGE)
@@ -31,17 +40,17 @@ class Reader:
             (workdir / name).mkdir(parents=True)
 
     def block(self, language: str, has: str) -> str:
-        """The next block, which is the expected one."""
+        """The next block, which must have this language and this text."""
         block = self.left.pop(0)
         assert block.language == language, block
         assert has in block.code
         return re.sub("/(etc/jupyterhub|srv)/", rf"{self.workdir}/\1/", block.code)
 
-    def shell(self, has: str, token: str = "") -> Played:
+    def shell(self, has: str, token: str = "") -> ProgramResult:
         return self.run(self.block("shell", has), {"JUPYTERHUB_API_TOKEN": token} if token else {})
 
-    def run(self, code: str, env: dict[str, str]) -> Played:
-        return run(["sh", "-euc", code], self.folder, environment(self.folder) | env)
+    def run(self, code: str, env: dict[str, str]) -> ProgramResult:
+        return run_program(["sh", "-euc", code], self.folder, bare_environment(self.folder) | env)
 
     def declare(self, code: str, hub: Hub) -> None:
         assert "https://hub.example.org/" in code
@@ -54,10 +63,10 @@ class Reader:
 def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     with running_hub(tmp_path) as hub:
-        api(hub, "POST", "users/setup-admin", {"admin": True})
+        api_request(hub, "POST", "users/setup-admin", {"admin": True})
         admin = mint(hub, "setup-admin", ["inherit"])
         accounts = begins(reader, hub, admin)
-    with running_hub(tmp_path, config=LOADER + reader.block("python", "load_subconfig")) as hub:
+    with running_hub(tmp_path, config=LOAD_SUBCONFIG + reader.block("python", "load_subconfig")) as hub:
         reader.declare(accounts, hub)
         goes_on(reader, hub, admin)
         keeps_tokens_elsewhere(reader, hub)
@@ -68,7 +77,7 @@ def test_the_page_from_its_beginning_to_its_end(tmp_path: Path) -> None:
 
 
 def begins(reader: Reader, hub: Hub, admin: str) -> str:
-    """Everything but what the hub has yet to learn."""
+    """All that is possible before the hub has loaded the configuration."""
     accounts = reader.block("yaml", "cull-bot")
     reader.declare(accounts, hub)
     (reader.folder / "admin.token").write_text(admin)
@@ -79,7 +88,7 @@ def begins(reader: Reader, hub: Hub, admin: str) -> str:
     assert "A token can do no more than its owner" in verdict
     assert [whose(hub, reader.secret(user)) for user in ("verify-bot", "report-bot")] == ["verify-bot", "report-bot"]
     assert not (reader.folder / "localhost-cull-bot.token").exists()
-    assert [user["name"] for user in [api(hub, "GET", "users/report-bot")] if user["groups"] == ["robots"]]
+    assert [user["name"] for user in [api_request(hub, "GET", "users/report-bot")] if user["groups"] == ["robots"]]
 
     written = reader.folder / "service_accounts.py"
     assert not [secret for secret in (admin, reader.secret("verify-bot")) if secret in written.read_text()]
@@ -91,10 +100,10 @@ def begins(reader: Reader, hub: Hub, admin: str) -> str:
 
 
 def goes_on(reader: Reader, hub: Hub, admin: str) -> None:
-    """With a hub that has learned it."""
+    """What is possible after the hub has loaded it."""
     done = reader.shell("service_account_demote", admin)
     assert done.status == 0, done.output
-    assert api(hub, "GET", "users/setup-admin")["admin"] is False
+    assert api_request(hub, "GET", "users/setup-admin")["admin"] is False
     assert [whose(hub, reader.secret(user)) for user in ACCOUNTS] == ACCOUNTS
     assert done.recap["localhost"]["changed"] == 2  # the token of cull-bot, and the admin
     done = reader.shell("hubops.token")
@@ -109,7 +118,7 @@ def keeps_tokens_elsewhere(reader: Reader, hub: Hub) -> None:
     (reader.folder / "home" / ".vault-password").write_text("of the vault\n")
     env = hub_environment(hub, hub.admin_token)
     for changes in (True, False):
-        done = play("hubops.jupyterhub.service_account", "-e", "@accounts.yml", folder=reader.folder, env=env)
+        done = run_playbook("hubops.jupyterhub.service_account", "-e", "@accounts.yml", folder=reader.folder, env=env)
         assert done.status == 0, done.output
         assert (done.recap["localhost"]["changed"] > 0) is changes
     assert whose(hub, (reader.workdir / "srv/checks/hub.token").read_text().strip()) == "file-bot"
@@ -119,14 +128,14 @@ def keeps_tokens_elsewhere(reader: Reader, hub: Hub) -> None:
 
 
 def renews(reader: Reader, hub: Hub) -> None:
-    """As cron does, once an hour."""
+    """Renew tokens as cron does, once an hour."""
     minute, *other, command = reader.block("crontab", "rotate_tokens").strip().split(" ", 5)
     assert re.fullmatch(r"[0-5]?\d", minute)
     assert other == ["*"] * 4
     kept = {user: reader.secret(user) for user in ACCOUNTS}
     [token] = tokens(hub, "cull-bot")
-    api(hub, "DELETE", f"users/cull-bot/tokens/{token['id']}")
-    eventually(lambda: whose(hub, kept["cull-bot"]) is None)
+    api_request(hub, "DELETE", f"users/cull-bot/tokens/{token['id']}")
+    wait_until(lambda: whose(hub, kept["cull-bot"]) is None)
     done = reader.run(f"cd / && {command}", {"SHELL": "/bin/sh", "PWD": "/"})
     assert done.status == 0, done.output
     assert done.recap["localhost"]["changed"] == 1
@@ -135,11 +144,11 @@ def renews(reader: Reader, hub: Hub) -> None:
 
 
 def audits(reader: Reader, hub: Hub) -> None:
-    """None is old enough. With another limit those are shown that never expire."""
+    """No token is old enough. With another limit the tokens are shown that never expire."""
     code = reader.block("yaml", "gather: [tokens]")
     assert "90 * 86400" in code
     for limit, shown in (("90 * 86400", []), ("-1", ["setup-admin"])):
         (reader.folder / "audit.yml").write_text(code.replace("90 * 86400", limit))
-        done = play("audit.yml", folder=reader.folder, env=hub_environment(hub, hub.admin_token))
+        done = run_playbook("audit.yml", folder=reader.folder, env=hub_environment(hub, hub.admin_token))
         assert done.status == 0, done.output
         assert re.findall(r'"msg": "([^:]*): of a test, minted', done.stdout) == shown

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where Slurm's tests cannot run, that is told in one line, and it is no failure and no pass of `make test`."""
+"""Where the Slurm tests cannot run, `make test` says so in one line, and counts them as neither failed nor passed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from support.hubs import REPOSITORY
-from support.playbooks import Played, run
+from support.playbooks import ProgramResult, run_program
 
 PACKAGES = "munge python3 slurm-client slurmctld slurmd"
 NOT_ROOT = f"Slurm's tests need root, and Debian's packages {PACKAGES}: run sudo make test-slurm.\n"
 
 
 class Machine:
-    """This one, but for Slurm, apt-get and root: they are what a test puts there."""
+    """This machine, but a test decides about Slurm, apt-get and root."""
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
@@ -29,12 +29,12 @@ class Machine:
         self.has("id", "echo 0")
 
     def has(self, program: str, script: str) -> None:
-        (self.programs / program).unlink(missing_ok=True)  # never through a link, into the real one
+        (self.programs / program).unlink(missing_ok=True)  # not through the link, which would change the real program
         (self.programs / program).write_text(f"#!/bin/sh\n{script}\n")
         (self.programs / program).chmod(0o755)
 
-    def run(self, *command: str, **more: str) -> Played:
-        return run(command, REPOSITORY, {**os.environ, "PATH": str(self.programs), **more})
+    def run(self, *command: str, **more: str) -> ProgramResult:
+        return run_program(command, REPOSITORY, {**os.environ, "PATH": str(self.programs), **more})
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_make_test_goes_on_and_says_what_was_left_out(machine: Machine) -> None:
 
 
 def test_a_failure_is_a_failure(machine: Machine) -> None:
-    """Slurm is there, as far as anybody can see, and does not run."""
+    """Slurm seems to be installed, but does not run."""
     for program in ("munged", "sbatch", "slurmctld", "slurmd"):
         machine.has(program, "exit 1")
     done = machine.run("tools/check", "slurm", PYTEST_ADDOPTS="-k seed")

@@ -1,31 +1,31 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of users and servers that are more than letters: each means itself, and none leads to somebody else."""
+"""Names of users and servers with special characters: each reaches its own user or server, and no other one."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import misbehaving_hub as fakes
 import pytest
 import requests
-from support.doors import Runner, failed
+from support.fakes import misbehaving_hub as fakes
 from support.hubs import Hub, HubPool
+from support.runner import Runner, assert_failed
 
 NAMES = ("a b", "x@y.org", "a+b", "100%", "%41", "zoë", "日本", "Ann", "q?r", "q#r", "~t;u")
-EVERYTHING = "Zoë a+b%41@日本.org"
+ALL_CHARACTERS = "Zoë a+b%41@日本.org"
 
 
 @pytest.fixture(params=["hub_61", "hub_55", "hub_41"])
 def runner(request: pytest.FixtureRequest) -> Runner:
-    """Each version of JupyterHub. The doors have no hand in what becomes of a name once it is theirs."""
+    """Each version of JupyterHub. The door does not affect what happens to a name."""
     return Runner("program", request.getfixturevalue(request.param))
 
 
-def started(runner: Runner, *wishes: dict[str, str]) -> list[dict[str, Any]]:
-    """Start each of these servers, see that itself answers at the address of the result, and stop them all."""
+def start_check_and_stop(runner: Runner, *wishes: dict[str, str]) -> list[dict[str, Any]]:
+    """Start these servers, check that each answers at the address of its result, and stop them."""
     first = runner.run([runner.task("hub_server", **wish) for wish in wishes]).results
     again = runner.run([runner.task("hub_server", **wish) for wish in wishes]).results
     for wish, result, second in zip(wishes, first, again, strict=True):
@@ -46,14 +46,14 @@ def started(runner: Runner, *wishes: dict[str, str]) -> list[dict[str, Any]]:
 def test_users(runner: Runner) -> None:
     made = runner.run([runner.task("hub_user", user=name) for name in NAMES]).results
     assert [(result["changed"], result["user"]["name"]) for result in made] == [(True, name) for name in NAMES]
-    started(runner, *({"user": name} for name in NAMES))
+    start_check_and_stop(runner, *({"user": name} for name in NAMES))
     assert set(NAMES) <= {user["name"] for user in runner("hub_info", gather=["users"])["users"]}
     gone = runner.run([runner.task("hub_user", user=name, state="absent") for name in NAMES]).results
     assert [result["changed"] for result in gone] == [True] * len(NAMES)
 
 
-def test_the_progress_of_such_a_user(any_version: Runner) -> None:
-    runner, user = any_version, EVERYTHING + any_version.new_name()
+def test_progress(any_version: Runner) -> None:
+    runner, user = any_version, ALL_CHARACTERS + any_version.new_user_name()
     _made, result = runner.run(
         [
             runner.task("hub_user", user=user),
@@ -69,10 +69,12 @@ def test_the_progress_of_such_a_user(any_version: Runner) -> None:
 def test_named_servers_before_jupyterhub_6(hub: str, request: pytest.FixtureRequest) -> None:
     runner = Runner("program", request.getfixturevalue(hub))
     user = runner.new_user()
-    started(runner, *({"user": user, "server_name": name} for name in (*NAMES, EVERYTHING)))
-    # And beside each other, with a user whose name is no plainer.
-    assert runner("hub_user", user=EVERYTHING)["changed"] is True
-    started(runner, *({"user": EVERYTHING, "server_name": name} for name in (" ", "%", "default server")))
+    start_check_and_stop(runner, *({"user": user, "server_name": name} for name in (*NAMES, ALL_CHARACTERS)))
+    # Several in one call, with a user whose name is also special.
+    assert runner("hub_user", user=ALL_CHARACTERS)["changed"] is True
+    start_check_and_stop(
+        runner, *({"user": ALL_CHARACTERS, "server_name": name} for name in (" ", "%", "default server"))
+    )
     assert runner.servers(user) == {}
 
 
@@ -82,18 +84,18 @@ def test_named_servers_since_jupyterhub_6(light: Runner) -> None:
         [light.task("hub_server", user=user, server_name=name) for name in (*refused, "a-1")]
     ).results
     for name, result in zip(refused, results, strict=True):
-        failure = failed(result, "invalid", f"server '{name}' of user '{user}'", "Invalid server_name")
+        failure = assert_failed(result, "invalid", f"server '{name}' of user '{user}'", "Invalid server_name")
         assert (failure["status"], result["changed"]) == (400, False)
         assert result["servers"][0]["state"] == "failed"
     assert fine["servers"][0]["state"] == "ready"
     assert set(light.servers(user)) == {"a-1"}
 
 
-def test_upper_case_is_another_name(runner: Runner) -> None:
-    """A hub writes names in small letters where people log in, but takes them to the letter in its API."""
+def test_case_matters(runner: Runner) -> None:
+    """At login a hub changes names to lower case, but its API does not."""
     small, capital = "upper", "Upper"
-    runner.api("POST", f"users/{small}")
-    failed(runner("hub_server", user=capital), "not_found", f"'{capital}'")
+    runner.api_request("POST", f"users/{small}")
+    assert_failed(runner("hub_server", user=capital), "not_found", f"'{capital}'")
     assert runner("hub_user", user=capital)["user"]["name"] == capital
     both = runner.run(
         [runner.task("hub_server", user=capital), runner.task("hub_server", user=small, state="stopped")]
@@ -102,31 +104,31 @@ def test_upper_case_is_another_name(runner: Runner) -> None:
     assert (set(runner.servers(capital)), runner.servers(small)) == ({""}, {})
 
 
-def test_a_name_that_begins_like_another_s(runner: Runner) -> None:
+def test_a_name_that_begins_like_another_name(runner: Runner) -> None:
     user = runner.new_user()
-    runner.api("POST", f"users/{user}/server")
+    runner.api_request("POST", f"users/{user}/server")
     others = [user + ending for ending in ("?r", "#r", "%2Fserver", ";r", "\\server", "%00", "%")]
     stop = [runner.task("hub_server", user=name, state="stopped") for name in others]
     make = [runner.task("hub_user", user=name) for name in others]
     delete = [runner.task("hub_user", user=name, state="absent") for name in others]
     results = runner.run([*stop, *make, *stop, *delete]).results
     for result in results[: len(others)]:
-        failed(result, "not_found")
+        assert_failed(result, "not_found")
     changed = [result["changed"] for result in results]
     assert changed == [each for each in (False, True, False, True) for _name in others]
     assert runner.servers(user)[""]["ready"] is True
 
 
-WAYS = ["/", "alice/", "/alice", "alice/server", "alice/servers/lab", "x/../alice", "../users/alice", "..", ".", ""]
+PATHS = ["/", "alice/", "/alice", "alice/server", "alice/servers/lab", "x/../alice", "../users/alice", "..", ".", ""]
 
 
-def test_a_name_that_is_a_way_to_somebody_else_is_never_sent(hub_61: Hub) -> None:
-    """A hub has no such name, and quoted they would be harmless; but many a proxy before a hub undoes the quoting."""
-    with fakes.misbehaving_hub(fakes.like_a_hub(lambda asked: fakes.Answer({"servers": {}}))) as hub:
+def test_a_name_that_is_a_path_is_never_sent(hub_61: Hub) -> None:
+    """A hub has no such names. Quoted they are harmless, but many proxies in front of hubs unquote paths."""
+    with fakes.misbehaving_hub(fakes.with_version(lambda request: fakes.Answer({"servers": {}}))) as hub:
         there = Runner("program", hub_61, url=hub.url)
         tasks = [
             there.task(module, user=way, **options)
-            for way in WAYS
+            for way in PATHS
             for module, options in (
                 ("hub_server", {}),
                 ("hub_server", {"state": "stopped"}),
@@ -136,19 +138,19 @@ def test_a_name_that_is_a_way_to_somebody_else_is_never_sent(hub_61: Hub) -> Non
         ]
         tasks += [
             there.task("hub_server", user="bob", server_name=way, state=state)
-            for way in WAYS
+            for way in PATHS
             if way
             for state in ("started", "stopped")
         ]
         for result, task in zip(there.run(tasks).results, tasks, strict=True):
-            failed(result, "invalid", "not a valid name on a hub")
+            assert_failed(result, "invalid", "not a valid name on a hub")
             assert result["changed"] is False, task
-        assert [asked.path for asked in hub.asked if "users" in asked.path] == []
+        assert [request.path for request in hub.requests if "users" in request.path] == []
 
 
-def test_least_scopes_of_such_names(runner: Runner) -> None:
+def test_least_scopes(runner: Runner) -> None:
     start = "start:servers" if runner.hub.version.startswith("6") else "servers"
-    for name in (f"{EVERYTHING}?", "a=b!user=c"):
+    for name in (f"{ALL_CHARACTERS}?", "a=b!user=c"):
         runner("hub_user", user=name)
         own = runner.mint(quote(name), "read:servers!user", f"{start}!user", "delete:servers!user")
         blind = runner.mint(quote(name), "read:servers!user", "read:users:name!user")
@@ -159,13 +161,13 @@ def test_least_scopes_of_such_names(runner: Runner) -> None:
                 runner.with_token(own).task("hub_server", user=name, state="stopped"),
             ]
         ).results
-        failed(refused, "missing_scope", f"'{start}'")
+        assert_failed(refused, "missing_scope", f"'{start}'")
         assert (ready["servers"][0]["state"], stopped["servers"][0]["state"]) == ("ready", "stopped")
 
 
 # Real servers, with kernels
 
-WHO = "import os; os.environ['JUPYTERHUB_USER'] + '/' + os.environ['JUPYTERHUB_SERVER_NAME']"
+WHOSE_SERVER = "import os; os.environ['JUPYTERHUB_USER'] + '/' + os.environ['JUPYTERHUB_SERVER_NAME']"
 
 
 @pytest.fixture(scope="module")
@@ -174,17 +176,17 @@ def real_55(pool: HubPool) -> Hub:
 
 
 @pytest.mark.parametrize(("hub", "server"), [("real_hub", "lab"), ("real_55", "My lab: 100%+ö")])
-def test_code_in_a_server_of_such_a_name(hub: str, server: str, request: pytest.FixtureRequest) -> None:
+def test_code_in_such_a_server(hub: str, server: str, request: pytest.FixtureRequest) -> None:
     runner = Runner("program", request.getfixturevalue(hub))
-    wish = {"user": EVERYTHING, "server_name": server}
+    wish = {"user": ALL_CHARACTERS, "server_name": server}
     _made, ready, ran, stopped = runner.run(
         [
-            runner.task("hub_user", user=EVERYTHING),
+            runner.task("hub_user", user=ALL_CHARACTERS),
             runner.task("hub_server", **wish),
-            runner.task("hub_exec", code=WHO, **wish),
+            runner.task("hub_exec", code=WHOSE_SERVER, **wish),
             runner.task("hub_server", state="stopped", **wish),
         ]
     ).results
-    assert ready["servers"][0]["url"] == f"{runner.hub.url}user/{quote(EVERYTHING, safe='@')}/{quote(server)}/"
-    assert ran["result"] == repr(f"{EVERYTHING}/{server}")
+    assert ready["servers"][0]["url"] == f"{runner.hub.url}user/{quote(ALL_CHARACTERS, safe='@')}/{quote(server)}/"
+    assert ran["result"] == repr(f"{ALL_CHARACTERS}/{server}")
     assert stopped["servers"][0]["state"] == "stopped"

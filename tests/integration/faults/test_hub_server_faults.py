@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_server` where something goes wrong on the way: streams and requests that a proxy cuts, stops that take long,
-hubs that have no room or crash, tokens that expire. What is said of a server is what the hub then says of it, too."""
+"""`hub_server` when something fails on the way: a proxy cuts streams and requests, stops take long, hubs have no room,
+hubs crash, tokens expire. What the module says of a server is also what the hub says of it then.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +22,21 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import BY_STATUS, HubError
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import MODULE
-from support.doors import Runner, failed, until
 from support.fakes.cutting_proxy import (
-    NONE,
+    NO_FAULT,
     CuttingProxy,
     Exchange,
     Fault,
-    at_first,
     cutting_proxy,
-    dice,
-    every,
-    opens,
-    told,
+    fault_for,
+    open_gate,
+    random_faults,
+    run_once,
+    stream_contains,
 )
-from support.hubs import IMPATIENT, Hub, crash, running_hub, start_again
+from support.hubs import SHORT_WAITS, Hub, crash_hub, running_hub, start_crashed_hub
+from support.runner import Runner, assert_failed
+from support.waiting import wait_until
 
 CODES = {kind.code for kind in (*HubError.__subclasses__(), *BY_STATUS.values())}
 ALWAYS = 1000  # times
@@ -46,15 +48,15 @@ def runner(hub_61: Hub) -> Runner:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Have an answer to requests of this method waited for for a second only. Looks get as long as ever."""
+def short_timeout_for(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Wait only for a second for answers to requests of this method. Reads have their usual timeout."""
     patient = HubClient._send_within
 
-    def give_up_soon(hasty_method: str) -> None:
-        def in_time(self: HubClient, timeout: float, method: str, url: str, **more: Any) -> Any:
-            return patient(self, min(timeout, 1.0) if method == hasty_method else timeout, method, url, **more)
+    def give_up_soon(short_method: str) -> None:
+        def send_with_timeout(self: HubClient, timeout: float, method: str, url: str, **more: Any) -> Any:
+            return patient(self, min(timeout, 1.0) if method == short_method else timeout, method, url, **more)
 
-        monkeypatch.setattr(HubClient, "_send_within", in_time)
+        monkeypatch.setattr(HubClient, "_send_within", send_with_timeout)
 
     return give_up_soon
 
@@ -65,27 +67,27 @@ def item(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def steps(result: dict[str, Any]) -> list[str]:
-    """The spawner's own messages."""
+    """The messages of the spawner."""
     return [event["message"] for event in item(result)["events"] if event["message"].startswith("Step ")]
 
 
-def asked(proxy: CuttingProxy, method: str, end: str) -> list[int | None]:
-    """The statuses of these requests."""
+def statuses(proxy: CuttingProxy, method: str, end: str) -> list[int | None]:
+    """The statuses of the requests with this method and this end of the path."""
     found = [each for each in proxy.exchanges if each.method == method]
     return [each.status for each in found if each.path.partition("?")[0].endswith(end)]
 
 
-def watched(runner: Runner, report: Callable[[str], None], **options: Any) -> dict[str, Any]:
-    """The result of a task that tells of its progress, as the controller's door does."""
+def run_with_progress(runner: Runner, report: Callable[[str], None], **options: Any) -> dict[str, Any]:
+    """The result of a task that reports its progress, as through the controller's door."""
     options |= {"hub_url": runner.url or runner.hub.url, "api_token": runner.hub.admin_token}
     checked = ArgumentSpecValidator(MODULE.argument_spec, **MODULE.rules).validate(options)
     return MODULE.run(checked.validated_parameters, check_mode=False, verbosity=0, report=report)
 
 
-def looked_at_ever_more_slowly(proxy: CuttingProxy, user: str, result: dict[str, Any]) -> bool:
-    """Pauses between looks grow to a second, from a tenth: that makes 7 looks in the first 2 s. It may begin anew once,
-    and a plan looks, too."""
-    return len(asked(proxy, "GET", f"/users/{user}")) <= 16 + item(result)["seconds"]
+def polled_with_growing_pauses(proxy: CuttingProxy, user: str, result: dict[str, Any]) -> bool:
+    """Whether the pauses between polls have grown from a tenth of a second to a second: that makes 7 polls in the first
+    2 s. They may begin again once, and the plan polls, too."""
+    return len(statuses(proxy, "GET", f"/users/{user}")) <= 16 + item(result)["seconds"]
 
 
 # Streams
@@ -98,9 +100,9 @@ def test_a_stream_that_is_cut_again_and_again(runner: Runner, gate: Path, reset:
     said: list[tuple[str, bool]] = []
 
     def plan(exchange: Exchange) -> Fault:
-        """Each stream is cut one event later than the one before it."""
+        """Cut each stream one event later than the one before it."""
         ends = exchange.path.endswith("/progress")
-        return Fault("shortened", events=next(longer), reset=reset) if ends else NONE
+        return Fault("stream_cut", events=next(longer), reset=reset) if ends else NO_FAULT
 
     def report(line: str) -> None:
         said.append((line, gate.exists()))
@@ -108,43 +110,43 @@ def test_a_stream_that_is_cut_again_and_again(runner: Runner, gate: Path, reset:
             gate.touch()
 
     with cutting_proxy(runner.hub.url, plan) as proxy:
-        result = watched(runner.through(proxy.url), report, user=user, user_options=options)
+        result = run_with_progress(runner.with_url(proxy.url), report, user=user, user_options=options)
     assert item(result)["state"] == "ready"
-    # Each message once and in order, though each stream tells the whole story again.
+    # Each message comes once and in order, although each stream has all messages again.
     assert [int(message.split()[1]) for message in steps(result)] == [1, 2, 3, 4]
     times = [event["seconds"] for event in item(result)["events"]]
     assert times == sorted(times)
-    # And as it came: the server was not to go on before the last one was told.
+    # And it is shown when it comes: the server waits until the last one is shown.
     assert [opened for line, opened in said if "Step " in line] == [False] * 4
-    assert 4 <= len(asked(proxy, "GET", "/progress")) <= 8
+    assert 4 <= len(statuses(proxy, "GET", "/progress")) <= 8
 
 
-def test_a_stream_that_is_kept_back_until_its_end(runner: Runner, gate: Path) -> None:
-    """As a proxy does that buffers what it passes on."""
+def test_a_stream_that_a_proxy_buffers(runner: Runner, gate: Path) -> None:
+    """As with a proxy that buffers answers."""
     options = {"start_seconds": 1, "start_gate": str(gate)}
-    with cutting_proxy(runner.hub.url, every("GET", "/progress", Fault("buffered"), ALWAYS)) as proxy:
-        proxy.watch = opens(gate, told("Step 2 of 2"))
-        result = runner.through(proxy.url)("hub_server", user=runner.new_user(), user_options=options)
+    with cutting_proxy(runner.hub.url, fault_for("GET", "/progress", Fault("stream_buffered"), ALWAYS)) as proxy:
+        proxy.observer = open_gate(gate, stream_contains("Step 2 of 2"))
+        result = runner.with_url(proxy.url)("hub_server", user=runner.new_user(), user_options=options)
     assert item(result)["state"] == "ready"
     assert len(steps(result)) == 2
-    assert len(asked(proxy, "GET", "/progress")) == 1
+    assert len(statuses(proxy, "GET", "/progress")) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault("unheard"), Fault("shortened", reset=True)], ids=str)
+@pytest.mark.parametrize("fault", [Fault("request_lost"), Fault("stream_cut", reset=True)], ids=str)
 def test_no_stream_at_all(runner: Runner, tmp_path: Path, gate: Path, fault: Fault) -> None:
     user, second = runner.new_user(), tmp_path / "second gate"
-    with cutting_proxy(runner.hub.url, every("GET", "/progress", fault, ALWAYS)) as proxy:
-        there = runner.through(proxy.url)
-        # In the end it is looked at every second.
-        proxy.watch = opens(gate, lambda moment, exchange: len(asked(proxy, "GET", f"/users/{user}")) >= 9)
+    with cutting_proxy(runner.hub.url, fault_for("GET", "/progress", fault, ALWAYS)) as proxy:
+        there = runner.with_url(proxy.url)
+        # At the end the server is polled every second.
+        proxy.observer = open_gate(gate, lambda moment, exchange: len(statuses(proxy, "GET", f"/users/{user}")) >= 9)
         result = there("hub_server", user=user, user_options={"start_gate": str(gate)})
         assert (item(result)["state"], item(result)["events"]) == ("ready", [])
-        assert looked_at_ever_more_slowly(proxy, user, result)
-        # The answer to the request says nothing of it.
-        proxy.watch = opens(second, lambda moment, exchange: asked(proxy, "POST", "/servers/lab") == [202])
+        assert polled_with_growing_pauses(proxy, user, result)
+        # The answer to the request does not show the start.
+        proxy.observer = open_gate(second, lambda moment, exchange: statuses(proxy, "POST", "/servers/lab") == [202])
         fails = {"start_gate": str(second), "fail": "no GPU"}
         broken = there("hub_server", user=user, server_name="lab", user_options=fails)
-    failed(broken, "spawn_failed", "server 'lab'")
+    assert_failed(broken, "spawn_failed", "server 'lab'")
     assert item(broken)["reason"]
     assert second.exists()
 
@@ -154,53 +156,64 @@ def test_no_stream_at_all(runner: Runner, tmp_path: Path, gate: Path, fault: Fau
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("unanswered"), Fault("unanswered", reset=True), Fault("halved", part="head"), Fault("hung_up")],
+    [
+        Fault("answer_lost"),
+        Fault("answer_lost", reset=True),
+        Fault("answer_cut", part="head"),
+        Fault("closed_after_answer"),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("waits", [False, True], ids=["0", "3"])
 def test_a_start_whose_answer_is_lost(runner: Runner, gate: Path, fault: Fault, waits: bool) -> None:
     user, options = runner.new_user(), {"start_gate": str(gate)} if waits else {}
-    with cutting_proxy(runner.hub.url, every("POST", "/server", fault)) as proxy:
-        # A look after the hub has said that it is not ready yet.
-        proxy.watch = opens(gate, lambda *_: proxy.exchanges[-1].method == "GET" and 202 in asked(proxy, "POST", ""))
-        result = runner.through(proxy.url)("hub_server", user=user, user_options=options)
+    with cutting_proxy(runner.hub.url, fault_for("POST", "/server", fault)) as proxy:
+        # A poll after the hub has answered that the server is not ready yet.
+        proxy.observer = open_gate(
+            gate, lambda *_: proxy.exchanges[-1].method == "GET" and 202 in statuses(proxy, "POST", "")
+        )
+        result = runner.with_url(proxy.url)("hub_server", user=user, user_options=options)
     assert (result["changed"], item(result)["state"]) == (True, "ready")
     assert runner.servers(user)[""]["user_options"] == options
 
 
-@pytest.mark.parametrize("kind", ["late", "held"])
-def test_a_start_that_is_answered_when_nobody_listens_any_more(
-    runner: Runner, gate: Path, hasty: Callable[[str], None], kind: str
+@pytest.mark.parametrize("kind", ["answer_late", "request_late"])
+def test_a_start_whose_answer_comes_after_the_timeout(
+    runner: Runner, gate: Path, short_timeout_for: Callable[[str], None], kind: str
 ) -> None:
     user = runner.new_user()
-    hasty("POST")
-    with cutting_proxy(runner.hub.url, every("POST", "/server", Fault(kind, seconds=math.inf))) as proxy:
-        proxy.watch = opens(gate, lambda moment, exchange: moment == "answered" and exchange.fault.kind == kind)
-        result = runner.through(proxy.url)("hub_server", user=user, user_options={"start_gate": str(gate)})
-        proxy.settle()
+    short_timeout_for("POST")
+    with cutting_proxy(runner.hub.url, fault_for("POST", "/server", Fault(kind, seconds=math.inf))) as proxy:
+        proxy.observer = open_gate(
+            gate, lambda moment, exchange: moment == "answer_sent" and exchange.fault.kind == kind
+        )
+        result = runner.with_url(proxy.url)("hub_server", user=user, user_options={"start_gate": str(gate)})
+        proxy.wait_until_idle()
     assert (result["changed"], item(result)["state"]) == (True, "ready")
     assert set(runner.servers(user)) == {""}
 
 
-@pytest.mark.parametrize("fault", [Fault("unheard"), Fault("unanswered"), Fault("unanswered", reset=True)], ids=str)
+@pytest.mark.parametrize(
+    "fault", [Fault("request_lost"), Fault("answer_lost"), Fault("answer_lost", reset=True)], ids=str
+)
 def test_a_stop_that_is_cut(runner: Runner, gate: Path, fault: Fault) -> None:
     user = runner.new_user()
-    runner.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
-    with cutting_proxy(runner.hub.url, every("DELETE", "/server", fault)) as proxy:
-        # The hub has said that it has begun, whether anybody has heard that or not.
-        proxy.watch = opens(gate, lambda *_: 202 in asked(proxy, "DELETE", "/server"))
-        result = runner.through(proxy.url)("hub_server", user=user, state="stopped")
+    runner.api_request("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+    with cutting_proxy(runner.hub.url, fault_for("DELETE", "/server", fault)) as proxy:
+        # The hub has answered that the stop has begun, even if the answer is lost.
+        proxy.observer = open_gate(gate, lambda *_: 202 in statuses(proxy, "DELETE", "/server"))
+        result = runner.with_url(proxy.url)("hub_server", user=user, state="stopped")
     assert (result["changed"], item(result)["state"]) == (True, "stopped")
     assert runner.servers(user) == {}
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_is_cut_the_answer_is_true(runner: Runner, seed: int) -> None:
+def test_random_faults(runner: Runner, seed: int) -> None:
     user = runner.new_user()
-    # At once, within the second that the hub holds an answer for, and after it.
+    # At once, within the second that the hub waits before it answers, and after it.
     options = {"start_seconds": (seed % 3) * 0.6, "stop_seconds": (seed % 2) * 1.2}
-    with cutting_proxy(runner.hub.url, dice(seed, share=0.25)) as proxy:
-        there = runner.through(proxy.url)
+    with cutting_proxy(runner.hub.url, random_faults(seed, share=0.25)) as proxy:
+        there = runner.with_url(proxy.url)
         for state, end in (("started", "ready"), ("stopped", "stopped")) * 2:
             result = there("hub_server", user=user, state=state, user_options=options, wait_timeout="60s")
             found = runner.servers(user).get("")
@@ -211,7 +224,7 @@ def test_whatever_is_cut_the_answer_is_true(runner: Runner, seed: int) -> None:
                 assert result["failure"]["code"] in CODES
                 assert "exception" not in result
                 assert item(result)["reason"]
-            # Whatever has become of it, over a sound connection it comes right.
+            # In any case the next run, without faults, succeeds.
             assert item(runner("hub_server", user=user, state=state, wait_timeout="60s"))["state"] == end, proxy.log
 
 
@@ -230,11 +243,11 @@ def test_a_spawner_that_fails_with_a_status_of_its_own(hub: str, gate: Path, req
         def answers() -> list[int]:
             return [one.status for one in proxy.exchanges if one.method == "POST" and one.status]
 
-        # Each start has been answered: with its failure, or that it is under way.
-        proxy.watch = opens(gate, lambda *_: len(answers()) == len(servers))
-        result = runner.through(proxy.url)("hub_server", servers=servers)
-    assert answers().count(202) >= 3  # a hub that is slow about its answer says so of one that fails at once, too
-    found = runner.api("GET", f"users/{user}?include_stopped_servers=1").json()["servers"]
+        # Each start has got its answer: its failure, or that it is under way.
+        proxy.observer = open_gate(gate, lambda *_: len(answers()) == len(servers))
+        result = runner.with_url(proxy.url)("hub_server", servers=servers)
+    assert answers().count(202) >= 3  # a slow hub answers this also for a start that fails at once
+    found = runner.api_request("GET", f"users/{user}?include_stopped_servers=1").json()["servers"]
     assert len([one for one in proxy.exchanges if one.method == "POST"]) == len(servers)
     for one in result["servers"]:
         assert (one["state"], one["changed"], one["failure"]["code"]) == ("failed", True, "spawn_failed")
@@ -242,17 +255,17 @@ def test_a_spawner_that_fails_with_a_status_of_its_own(hub: str, gate: Path, req
         assert one["user_options"] == found[one["server_name"]]["user_options"]
 
 
-def test_a_failed_start_whose_answer_came_too_late_is_not_begun_again(
-    runner: Runner, gate: Path, hasty: Callable[[str], None]
+def test_a_failed_start_whose_answer_is_late_is_not_repeated(
+    runner: Runner, gate: Path, short_timeout_for: Callable[[str], None]
 ) -> None:
     options = {"start_gate": str(gate), "fail": "boom"}
-    hasty("POST")
-    with cutting_proxy(runner.hub.url, every("POST", "/server", Fault("late", seconds=math.inf))) as proxy:
-        proxy.watch = opens(gate, lambda moment, exchange: moment == "answered" and exchange.method == "POST")
-        result = runner.through(proxy.url)("hub_server", user=runner.new_user(), user_options=options)
-        proxy.settle()
-    failed(result, "spawn_failed", "boom")
-    assert len(asked(proxy, "POST", "/server")) == 1
+    short_timeout_for("POST")
+    with cutting_proxy(runner.hub.url, fault_for("POST", "/server", Fault("answer_late", seconds=math.inf))) as proxy:
+        proxy.observer = open_gate(gate, lambda moment, exchange: moment == "answer_sent" and exchange.method == "POST")
+        result = runner.with_url(proxy.url)("hub_server", user=runner.new_user(), user_options=options)
+        proxy.wait_until_idle()
+    assert_failed(result, "spawn_failed", "boom")
+    assert len(statuses(proxy, "POST", "/server")) == 1
 
 
 # A slow stop
@@ -260,33 +273,35 @@ def test_a_failed_start_whose_answer_came_too_late_is_not_begun_again(
 
 def test_a_stop_that_the_hub_has_only_begun(runner: Runner, gate: Path) -> None:
     user = runner.new_user()
-    runner.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+    runner.api_request("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
     with cutting_proxy(runner.hub.url) as proxy:
 
-        def is_seen_again_and_again(moment: str, exchange: Exchange) -> bool:
+        def is_polled_often(moment: str, exchange: Exchange) -> bool:
             methods = [each.method for each in proxy.exchanges if each.status]
             return "DELETE" in methods and methods[methods.index("DELETE") :].count("GET") >= 10
 
-        proxy.watch = opens(gate, is_seen_again_and_again)
-        result = runner.through(proxy.url)("hub_server", user=user, state="stopped")
-    assert asked(proxy, "DELETE", "/server") == [202]
+        proxy.observer = open_gate(gate, is_polled_often)
+        result = runner.with_url(proxy.url)("hub_server", user=user, state="stopped")
+    assert statuses(proxy, "DELETE", "/server") == [202]
     assert item(result)["state"] == "stopped"
     assert gate.exists()
-    assert looked_at_ever_more_slowly(proxy, user, result)
+    assert polled_with_growing_pauses(proxy, user, result)
     assert runner.servers(user) == {}
 
 
-def test_a_stop_that_the_hub_holds_for_longer_than_anybody_listens(
-    hub_55: Hub, gate: Path, hasty: Callable[[str], None]
+def test_a_stop_whose_answer_comes_after_the_timeout(
+    hub_55: Hub, gate: Path, short_timeout_for: Callable[[str], None]
 ) -> None:
-    """As a hub does that answers a DELETE after 10 s; here nobody waits that long for any answer."""
+    """A hub may answer a DELETE after 10 s. Here the module does not wait that long for it."""
     runner = Runner("program", hub_55)
     user = runner.new_user()
-    runner.api("POST", f"users/{user}/server", {"stop_gate": str(gate)})
-    hasty("DELETE")
-    with cutting_proxy(runner.hub.url, every("DELETE", "/server", Fault("late", seconds=math.inf))) as proxy:
-        proxy.watch = opens(gate, lambda moment, exchange: moment == "answered" and exchange.method == "DELETE")
-        result = runner.through(proxy.url)("hub_server", user=user, state="stopped")
+    runner.api_request("POST", f"users/{user}/server", {"stop_gate": str(gate)})
+    short_timeout_for("DELETE")
+    with cutting_proxy(runner.hub.url, fault_for("DELETE", "/server", Fault("answer_late", seconds=math.inf))) as proxy:
+        proxy.observer = open_gate(
+            gate, lambda moment, exchange: moment == "answer_sent" and exchange.method == "DELETE"
+        )
+        result = runner.with_url(proxy.url)("hub_server", user=user, state="stopped")
     assert (result["changed"], item(result)["state"]) == (True, "stopped")
     assert runner.servers(user) == {}
 
@@ -296,22 +311,22 @@ def test_a_stop_that_the_hub_holds_for_longer_than_anybody_listens(
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """One start at a time, and three servers at most."""
+    """A hub with one start at a time, and three servers at most."""
     folder = tmp_path_factory.mktemp("narrow")
     config = f"""
-{IMPATIENT}
+{SHORT_WAITS}
 import json
 from pathlib import Path
 
 
 class Range:
-    \"""When to come back, as it is just now.\"""
+    \"""The range of Retry-After, which a test can change.\"""
 
     def __iter__(self):
         return iter(json.loads(Path({str(folder / "range.json")!r}).read_text()))
 
 
-# The option of that name is none: it lacks the mark of those that can be configured (JupyterHub 6.1 and before).
+# That name cannot be configured: it lacks the tag config=True (JupyterHub 6.1 and before).
 c.JupyterHub.tornado_settings["spawn_throttle_retry_range"] = Range()
 c.JupyterHub.concurrent_spawn_limit = 1
 c.JupyterHub.active_server_limit = 3
@@ -320,17 +335,17 @@ c.JupyterHub.active_server_limit = 3
         yield Runner("program", hub)
 
 
-def comes_back_in(narrow: Runner, seconds: float) -> None:
-    """What the hub says to whoever finds no room. It rounds down."""
+def set_retry_after(narrow: Runner, seconds: float) -> None:
+    """Set the Retry-After of a hub without room. The hub rounds it down."""
     (narrow.hub.state.parent / "range.json").write_text(json.dumps([seconds, seconds + 0.5]))
 
 
 @pytest.fixture
 def starting(narrow: Runner, gate: Path) -> Iterator[Runner]:
-    """Another server is about to start, up to the opening of the gate."""
+    """A hub on which another server starts until the gate is opened."""
     user = narrow.new_user()
     options = {"user_options": {"start_gate": str(gate)}}
-    assert narrow.api("POST", f"users/{user}/server", options).status_code == 202
+    assert narrow.api_request("POST", f"users/{user}/server", options).status_code == 202
     yield narrow
     gate.touch()
     narrow("hub_server", user=user, state="stopped")
@@ -338,9 +353,9 @@ def starting(narrow: Runner, gate: Path) -> Iterator[Runner]:
 
 def test_no_room_now_and_no_time_to_come_back(starting: Runner) -> None:
     user = starting.new_user()
-    comes_back_in(starting, 100)
+    set_retry_after(starting, 100)
     result = starting("hub_server", user=user, wait_timeout="90s")
-    failure = failed(result, "rate_limited", f"server of user '{user}'", "Try again in ")
+    failure = assert_failed(result, "rate_limited", f"server of user '{user}'", "Try again in ")
     assert failure["status"] == 429
     assert (result["changed"], item(result)["state"]) == (False, "failed")
     assert item(result)["seconds"] < 60
@@ -349,21 +364,21 @@ def test_no_room_now_and_no_time_to_come_back(starting: Runner) -> None:
 
 def test_no_room_now_but_soon(starting: Runner, gate: Path) -> None:
     user = starting.new_user()
-    comes_back_in(starting, 1)
+    set_retry_after(starting, 1)
     with cutting_proxy(starting.hub.url) as proxy:
-        proxy.watch = opens(gate, lambda *_: 429 in asked(proxy, "POST", "/server"))
-        result = starting.through(proxy.url)("hub_server", user=user, wait_timeout="120s")
+        proxy.observer = open_gate(gate, lambda *_: 429 in statuses(proxy, "POST", "/server"))
+        result = starting.with_url(proxy.url)("hub_server", user=user, wait_timeout="120s")
     assert (result["changed"], item(result)["state"]) == (True, "ready")
     assert item(result)["seconds"] >= 1
     starting("hub_server", user=user, state="stopped")
 
 
-def test_no_room_until_somebody_makes_some(narrow: Runner) -> None:
+def test_no_room_until_a_server_stops(narrow: Runner) -> None:
     busy, user = narrow.new_user(), narrow.new_user()
     for name in ("a", "b", "c"):
         assert narrow("hub_server", user=busy, server_name=name)["changed"] is True
     result = narrow("hub_server", user=user, wait_timeout="10m")
-    failure = failed(result, "rate_limited", "fewer servers")
+    failure = assert_failed(result, "rate_limited", "fewer servers")
     assert failure["status"] == 429
     assert item(result)["seconds"] < 60
     assert (result["changed"], narrow.servers(user)) == (False, {})
@@ -376,11 +391,11 @@ def test_no_room_until_somebody_makes_some(narrow: Runner) -> None:
 # A token that expires
 
 
-OWN = {"6": "start:servers!user", "5": "servers!user", "4": "servers!user"}
+START_SCOPE = {"6": "start:servers!user", "5": "servers!user", "4": "servers!user"}
 
 
 def expire(runner: Runner, user: str) -> None:
-    """Have the user's tokens expired now. The hub compares the time in its database, whenever one is shown to it."""
+    """Make the user's tokens expire now. The hub compares the time in its database each time it gets a token."""
     (database,) = runner.hub.state.glob("jupyterhub-*.sqlite")
     now = "UPDATE api_tokens SET expires_at = created WHERE user_id = (SELECT id FROM users WHERE name = ?)"
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
@@ -392,37 +407,37 @@ def expire(runner: Runner, user: str) -> None:
 def test_a_token_that_expires_during_the_wait(hub: str, gate: Path, request: pytest.FixtureRequest) -> None:
     runner = Runner("program", request.getfixturevalue(hub))
     user = runner.new_user()
-    scopes = ("read:servers!user", "delete:servers!user", OWN[runner.hub.version[0]])
+    scopes = ("read:servers!user", "delete:servers!user", START_SCOPE[runner.hub.version[0]])
     short = runner.with_token(runner.mint(user, *scopes, expires_in=3600))
     with cutting_proxy(runner.hub.url) as proxy:
 
-        def time_passes() -> None:
+        def let_token_expire() -> None:
             expire(runner, user)
             gate.touch()
 
-        proxy.watch = at_first(told("Step 1"), time_passes)
-        waiting = short.through(proxy.url)
+        proxy.observer = run_once(stream_contains("Step 1"), let_token_expire)
+        waiting = short.with_url(proxy.url)
         options = {"start_gate": str(gate)}
         result = waiting("hub_server", user=user, user_options=options, wait_timeout="120s")
-    assert not short.works()
-    failed(result, "unauthorized", "expired", "hub_token")
+    assert not short.token_works()
+    assert_failed(result, "unauthorized", "expired", "hub_token")
     assert result["changed"] is True
     assert item(result)["state"] in ("failed", "pending")
     assert "token" in item(result)["reason"]
-    # What was asked for goes on, and one who may looks after it.
+    # The start goes on, and a task with a valid token waits for it.
     assert set(runner.servers(user)) == {""}
     assert item(runner("hub_server", user=user))["state"] == "ready"
 
 
-def test_a_token_that_has_expired_when_the_server_is_to_be_stopped_for_being_late(runner: Runner) -> None:
+def test_a_token_that_expires_before_a_late_server_is_stopped(runner: Runner) -> None:
     user = runner.new_user()
-    scopes = ("read:servers!user", "delete:servers!user", OWN["6"])
+    scopes = ("read:servers!user", "delete:servers!user", START_SCOPE["6"])
     short = runner.with_token(runner.mint(user, *scopes, expires_in=3600))
     with cutting_proxy(runner.hub.url) as proxy:
-        proxy.watch = at_first(told("Step 1"), lambda: expire(runner, user))
-        waiting = short.through(proxy.url)
+        proxy.observer = run_once(stream_contains("Step 1"), lambda: expire(runner, user))
+        waiting = short.with_url(proxy.url)
         result = waiting("hub_server", user=user, user_options={"never": True}, wait_timeout="5s")
-    failed(result, "unauthorized", "expired")
+    assert_failed(result, "unauthorized", "expired")
     assert "stopped" not in item(result)["reason"]
     assert runner.servers(user)[""]["pending"] == "spawn"
     assert item(runner("hub_server", user=user, state="stopped"))["state"] == "stopped"
@@ -430,12 +445,12 @@ def test_a_token_that_has_expired_when_the_server_is_to_be_stopped_for_being_lat
 
 def test_a_token_that_expires_while_the_server_stops(runner: Runner, gate: Path) -> None:
     user = runner.new_user()
-    runner.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+    runner.api_request("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
     short = runner.with_token(runner.mint(user, "read:servers!user", "delete:servers!user", expires_in=3600))
     with cutting_proxy(runner.hub.url) as proxy:
-        proxy.watch = at_first(lambda *_: 202 in asked(proxy, "DELETE", "/server"), lambda: expire(runner, user))
-        result = short.through(proxy.url)("hub_server", user=user, state="stopped")
-    failed(result, "unauthorized", "expired")
+        proxy.observer = run_once(lambda *_: 202 in statuses(proxy, "DELETE", "/server"), lambda: expire(runner, user))
+        result = short.with_url(proxy.url)("hub_server", user=user, state="stopped")
+    assert_failed(result, "unauthorized", "expired")
     assert (result["changed"], item(result)["state"]) == (True, "pending")
     gate.touch()
     assert item(runner("hub_server", user=user, state="stopped"))["state"] == "stopped"
@@ -445,25 +460,25 @@ def test_a_token_that_expires_while_the_server_stops(runner: Runner, gate: Path)
 
 
 def test_somebody_stops_what_is_waited_for(runner: Runner, gate: Path) -> None:
-    """The stream then ends with "ready", and for a moment the hub has a server that is none."""
+    """The stream then ends with "ready", and for a moment the hub lists a server that has stopped."""
     user, options = runner.new_user(), {"start_gate": str(gate)}
     with cutting_proxy(runner.hub.url) as proxy, ThreadPoolExecutor() as pool:
 
         def under_way(moment: str, exchange: Exchange) -> bool:
             tells = any(b"Step 1" in each.content for each in proxy.exchanges)
-            return tells and asked(proxy, "POST", "/server") == [202]
+            return tells and statuses(proxy, "POST", "/server") == [202]
 
-        proxy.watch = at_first(under_way, lambda: pool.submit(runner.api, "DELETE", f"users/{user}/server"))
-        result = runner.through(proxy.url)("hub_server", user=user, user_options=options, wait_timeout="10m")
-    failed(result, "spawn_failed", "it stopped while the task waited for it")
+        proxy.observer = run_once(under_way, lambda: pool.submit(runner.api_request, "DELETE", f"users/{user}/server"))
+        result = runner.with_url(proxy.url)("hub_server", user=user, user_options=options, wait_timeout="10m")
+    assert_failed(result, "spawn_failed", "it stopped while the task waited for it")
     assert item(result)["seconds"] < 60
     assert runner.servers(user) == {}
 
 
 # A hub that crashes and is started again
 
-# What is started of servers does not answer before the gate is open, though its process is there at once. The hub is
-# not to be long about it when it starts again.
+# A server's process starts at once, but does not answer before the gate is open. A hub that starts again must not wait
+# long for it.
 SLOW = """
 wait = 'until [ -e "{gate}" ]; do sleep 0.1; done; exec "$0" "$@"'
 c.Spawner.cmd = ["/bin/sh", "-c", wait, *c.Spawner.cmd]
@@ -478,103 +493,107 @@ def slow_gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def surviving(tmp_path_factory: pytest.TempPathFactory, slow_gate: Path) -> Iterator[Runner]:
-    """A hub with real servers, which do not end with it, and start when the gate is open."""
+def real_runner(tmp_path_factory: pytest.TempPathFactory, slow_gate: Path) -> Iterator[Runner]:
+    """A hub with real servers, which go on without it, and start when the gate is open."""
     config = SLOW.format(gate=slow_gate)
     with running_hub(tmp_path_factory.mktemp("surviving"), spawner="server", config=config) as hub:
         yield Runner("program", hub)
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    """A hub whose light servers end with it."""
-    with running_hub(tmp_path_factory.mktemp("mortal"), config=IMPATIENT) as hub:
+def light_runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """A hub whose light servers end when it ends."""
+    with running_hub(tmp_path_factory.mktemp("mortal"), config=SHORT_WAITS) as hub:
         yield Runner("program", hub)
 
 
-def process_of(runner: Runner, user: str) -> int | None:
-    """The server's, as the hub keeps it in its database."""
+def server_pid(runner: Runner, user: str) -> int | None:
+    """The server's process id, as the hub keeps it in its database."""
     return runner.servers(user).get("", {}).get("state", {}).get("pid")
 
 
-def test_a_server_that_is_ready_and_survives_the_hub(surviving: Runner, slow_gate: Path) -> None:
-    user = surviving.new_user()
+def test_a_server_that_is_ready_and_survives_the_hub(real_runner: Runner, slow_gate: Path) -> None:
+    user = real_runner.new_user()
     slow_gate.touch()
-    (first,) = surviving("hub_server", user=user)["servers"]
-    process = process_of(surviving, user)
-    crash(surviving.hub)
-    away = surviving("hub_server", user=user)
-    start_again(surviving.hub)
-    failed(away, "hub_error", "503")
+    (first,) = real_runner("hub_server", user=user)["servers"]
+    process = server_pid(real_runner, user)
+    crash_hub(real_runner.hub)
+    away = real_runner("hub_server", user=user)
+    start_crashed_hub(real_runner.hub)
+    assert_failed(away, "hub_error", "503")
     assert item(away)["reason"]
-    result = surviving("hub_server", user=user)
-    assert (result["changed"], item(result)["url"], process_of(surviving, user)) == (False, first["url"], process)
+    result = real_runner("hub_server", user=user)
+    assert (result["changed"], item(result)["url"], server_pid(real_runner, user)) == (
+        False,
+        first["url"],
+        process,
+    )
     assert process is not None
 
 
-def wait_through(
+def run_during_crash(
     runner: Runner,
     user: str,
     task: Callable[[], dict[str, Any]],
     crash_when: Callable[[], Any],
     then: Callable[[], Any],
 ) -> dict[str, Any]:
-    """The result of a task during which the hub crashes and is started again, and then something happens."""
+    """The result of a task during which the hub crashes and is started again, and something happens after that."""
     with ThreadPoolExecutor() as pool:
         result = pool.submit(task)
-        until(crash_when, 120)
-        crash(runner.hub)
-        # A look is repeated thrice before it is given up: each of them finds a proxy without a hub, who notes it.
+        wait_until(crash_when, 120)
+        crash_hub(runner.hub)
+        # A read is repeated three times before the module gives up. Each time a proxy without a hub gets and logs it.
         look = f"503 GET /hub/api/users/{user} "
-        until(lambda: runner.hub.log.read_text().count(look) > 4, 120)
-        start_again(runner.hub)
+        wait_until(lambda: runner.hub.log.read_text().count(look) > 4, 120)
+        start_crashed_hub(runner.hub)
         then()
         return result.result()
 
 
-def test_a_server_that_starts_and_survives_the_hub(surviving: Runner, slow_gate: Path) -> None:
-    user, processes = surviving.new_user(), []
+def test_a_server_that_starts_and_survives_the_hub(real_runner: Runner, slow_gate: Path) -> None:
+    user, processes = real_runner.new_user(), []
     slow_gate.unlink(missing_ok=True)
 
     def start() -> dict[str, Any]:
-        return surviving("hub_server", user=user, wait_timeout="280s")
+        return real_runner("hub_server", user=user, wait_timeout="280s")
 
     def is_there() -> bool:
-        process = process_of(surviving, user)
+        process = server_pid(real_runner, user)
         processes.extend([process] if process else [])
         return bool(processes)
 
-    result = wait_through(surviving, user, start, is_there, slow_gate.touch)
+    result = run_during_crash(real_runner, user, start, is_there, slow_gate.touch)
     assert (result["changed"], item(result)["state"]) == (True, "ready")
-    assert process_of(surviving, user) == processes[0]
+    assert server_pid(real_runner, user) == processes[0]
 
 
-def test_a_start_that_ends_with_the_hub(mortal: Runner, gate: Path) -> None:
-    user, options, said = mortal.new_user(), {"start_gate": str(gate)}, []
+def test_a_start_that_ends_with_the_hub(light_runner: Runner, gate: Path) -> None:
+    user, options, said = light_runner.new_user(), {"start_gate": str(gate)}, []
 
     def start() -> dict[str, Any]:
-        return watched(mortal, said.append, user=user, user_options=options, wait_timeout="280s")
+        return run_with_progress(light_runner, said.append, user=user, user_options=options, wait_timeout="280s")
 
     def under_way() -> bool:
-        answered = f"202 POST /hub/api/users/{user}/server " in mortal.hub.log.read_text()
+        answered = f"202 POST /hub/api/users/{user}/server " in light_runner.hub.log.read_text()
         return answered and any("Step 1" in line for line in said)
 
-    result = wait_through(mortal, user, start, under_way, gate.touch)
-    # Nobody has refused it: it is asked for again.
+    result = run_during_crash(light_runner, user, start, under_way, gate.touch)
+    # The start was not refused, so it is requested again.
     assert (result["changed"], item(result)["state"]) == (True, "ready")
     assert steps(result)
-    assert mortal.servers(user)[""]["ready"]
+    assert light_runner.servers(user)[""]["ready"]
 
 
-def test_a_stop_that_ends_with_the_hub(mortal: Runner, gate: Path) -> None:
-    user = mortal.new_user()
-    mortal.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+def test_a_stop_that_ends_with_the_hub(light_runner: Runner, gate: Path) -> None:
+    user = light_runner.new_user()
+    light_runner.api_request("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
 
     def stop() -> dict[str, Any]:
-        return mortal("hub_server", user=user, state="stopped", wait_timeout="280s")
+        return light_runner("hub_server", user=user, state="stopped", wait_timeout="280s")
 
     def under_way() -> bool:
-        return mortal.servers(user)[""]["pending"] == "stop"
+        return light_runner.servers(user)[""]["pending"] == "stop"
 
-    result = wait_through(mortal, user, stop, under_way, gate.touch)
+    result = run_during_crash(light_runner, user, stop, under_way, gate.touch)
     assert (result["changed"], item(result)["state"]) == (True, "stopped")

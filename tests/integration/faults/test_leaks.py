@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret is anywhere that it was not told to be.
+"""No secret appears anywhere but where a task was told to put it.
 
-Every module does its work and fails at it, as loudly as Ansible can, and then everything that was said or written is
-searched: the screen, what callbacks get, JUnit's files, Ansible's and the system's and the hub's logs, the command
-lines of all processes, registered results, facts, and whatever file is left behind.
+Every module does its work and fails at it, with as much output as Ansible can give. Then everything that was printed or
+written is searched: the screen, what callbacks get, JUnit's files, the logs of Ansible, the system and the hub, the
+command lines of all processes, registered results, facts, and all files that are left behind.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from support.doors import CONNECTIONS, Runner, ansible_bin, environment
 from support.fakes.cutting_proxy import CuttingProxy, Exchange, cutting_proxy
 from support.hubs import Hub
-from support.playbooks import run
+from support.playbooks import ansible_bin, run_program
+from support.runner import CONNECTIONS, Runner, runner_environment
 from support.service_accounts import kubernetes, logged, settle
 
 PLUGINS = Path(__file__).resolve().parents[2] / "support" / "ansible"
 SCOPES = ["read:users:name!user"]
-SHORTEST = 12
-"""Characters in a row of a secret that are too many to be shown; no other text has them by chance."""
+MIN_LENGTH = 12
+"""A text with so many consecutive characters of a secret shows the secret. No other text has them by chance."""
 
 _numbers = count(1)
 
 
-# What is searched, and what for
+# What is searched, and for what
 
 
 @dataclass
 class Evidence:
-    """All that a playbook said and left: texts by where they were found."""
+    """All that a playbook printed and left behind: texts by the place where they were found."""
 
     texts: dict[str, bytes] = field(default_factory=dict)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the name of their task, what tasks registered."""
+    """The registered results by the name of their task."""
 
-    def add(self, where: str, said: Any) -> None:
-        self.texts[where] = said if isinstance(said, bytes) else str(said).encode(errors="surrogateescape")
+    def add(self, where: str, output: Any) -> None:
+        self.texts[where] = output if isinstance(output, bytes) else str(output).encode(errors="surrogateescape")
 
     def add_folder(self, folder: Path) -> None:
         for path in folder.rglob("*"):
@@ -57,20 +57,20 @@ class Evidence:
                 self.add(str(path.relative_to(folder)), path.read_bytes())
 
     def find(self, secret: str) -> list[str]:
-        """Where a piece of the secret is: as it is, as JSON or XML or a URL has it (the same), or as base64."""
-        pieces = forms(secret)
+        """The places that have a part of the secret: as it is (also in JSON, XML and URLs) or as base64."""
+        pieces = encodings(secret)
         return [where for where, text in self.texts.items() if any(piece in text for piece in pieces)]
 
 
-def forms(secret: str) -> set[bytes]:
+def encodings(secret: str) -> set[bytes]:
     raw = secret.encode()
     shapes = [raw, raw[::-1], raw.hex().encode()]
-    # A character of base64 holds bits of two neighbours: those at the ends depend on what stands beside it.
+    # A base64 character has bits of two characters, so those at the ends depend on the text around the secret.
     shapes += [base64.b64encode(bytes(shift) + raw)[4 if shift else 0 : -4] for shift in range(3)]
-    return {shape[runner : runner + SHORTEST] for shape in shapes for runner in range(len(shape) - SHORTEST + 1)}
+    return {shape[runner : runner + MIN_LENGTH] for shape in shapes for runner in range(len(shape) - MIN_LENGTH + 1)}
 
 
-def test_the_search_finds_what_there_is() -> None:
+def test_the_search_finds_secrets() -> None:
     secret, evidence = "0123456789abcdefghijklmnopqrstuvwxyz", Evidence()
     evidence.add("whole", f'{{"token": "{secret}"}}')
     evidence.add("in part", f"it begins with {secret[:14]}...")
@@ -82,19 +82,19 @@ def test_the_search_finds_what_there_is() -> None:
 
 @contextmanager
 def process_list(evidence: Evidence) -> Iterator[None]:
-    """What everybody on the machine can see of the processes that begin within the block, all the while."""
+    """Record what every user of the machine can see of the processes that begin within the block."""
     ended, seen, before = threading.Event(), set(), set(os.listdir("/proc"))
 
     def look() -> None:
         while not ended.wait(0.02):
             now = set(os.listdir("/proc"))
-            before.intersection_update(now)  # the number of one that has ended may be another's next
+            before.intersection_update(now)  # the number of a process that has ended may be used again
             for name in now - before:
                 if name.isdigit():
                     try:
                         seen.add(Path("/proc", name, "cmdline").read_bytes())
                     except OSError:
-                        pass  # it ended meanwhile
+                        pass  # the process has ended
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -108,7 +108,7 @@ def process_list(evidence: Evidence) -> Iterator[None]:
 
 @dataclass
 class Stage:
-    """Where a playbook runs: folders for what it leaves (searched) and for what is secret (not searched)."""
+    """Where a playbook runs: a folder for what it leaves (searched), and one for secrets (not searched)."""
 
     folder: Path
     door: str
@@ -121,24 +121,24 @@ class Stage:
         return str(self.folder / "kept" / name)
 
     def secret(self, value: str) -> str:
-        """For a playbook: it comes from outside, as a vault's would."""
+        """A lookup for a playbook whose value comes from outside, as from a vault."""
         path = self.folder / "private" / f"secret{next(_numbers)}"
         path.write_text(value)
         return f"{{{{ lookup('ansible.builtin.file', '{path}') }}}}"
 
     def env(self, hub: Hub, more: dict[str, str]) -> dict[str, str]:
         left = self.folder / "left"
-        return environment(
+        return runner_environment(
             left,
             {
-                "PYTHONPATH": str(PLUGINS / "recording_syslog"),
+                "PYTHONPATH": str(PLUGINS / "syslog_recorder"),
                 "RECORDED_SYSLOG": str(left / "syslog"),
                 "RECORDED_EVENTS": str(left / "events"),
                 "TMPDIR": str(left / "tmp"),
                 "ANSIBLE_LOG_PATH": str(left / "ansible.log"),
                 "ANSIBLE_CALLBACK_RESULT_FORMAT": "json" if self.door == "controller" else "yaml",
-                "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "recording_plugins" / "callback"),
-                "ANSIBLE_CALLBACKS_ENABLED": "every_event,ansible.builtin.junit",
+                "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS / "event_recorder" / "callback"),
+                "ANSIBLE_CALLBACKS_ENABLED": "record_events,ansible.builtin.junit",
                 "JUNIT_OUTPUT_DIR": str(left / "junit"),
                 "JUPYTERHUB_URL": hub.url,
                 "JUPYTERHUB_API_TOKEN": hub.admin_token,
@@ -147,19 +147,19 @@ class Stage:
         )
 
     def play(self, hub: Hub, tasks: list[dict[str, Any]], secretive: tuple[str, ...] = (), **env: str) -> Evidence:
-        """Run them all, whatever becomes of each. ``secretive``: names of variables that may hold a secret."""
+        """Run all tasks, also after failures. ``secretive`` are the names of variables that may hold a secret."""
         evidence, private = Evidence(), self.folder / "private"
         keep = {"path": str(private / "hostvars.json"), "results": "{{ hostvars[inventory_hostname] }}"}
         steps = [{"ignore_errors": True, **task} for task in tasks]
-        steps.append({"name": "Keep all variables", "keep_results": keep, "no_log": True})
+        steps.append({"name": "Keep all variables", "write_results": keep, "no_log": True})
         playbook, hosts = self.folder / "play" / "playbook.json", self.folder / "play" / "hosts"
         playbook.write_text(json.dumps([{"hosts": self.door, "gather_facts": False, "tasks": steps}], indent=1))
         hosts.write_text(f"{self.door} ansible_connection={CONNECTIONS[self.door]}\n")
         command = [ansible_bin() / "ansible-playbook", "-i", hosts, "-vvvv", "--diff", playbook]
-        position = logged(hub)  # the hub is shared: what other tests had it say is theirs
+        position = logged(hub)  # the hub is shared, so its log has other tests' requests
         with process_list(evidence):
-            # Started, and not forked: what its process shows of itself is looked at.
-            ran = run(command, self.folder / "play", self.env(hub, env))
+            # Started, not forked, since what its process shows is searched, too.
+            ran = run_program(command, self.folder / "play", self.env(hub, env))
         assert (private / "hostvars.json").exists(), ran.output[-3000:]
         variables = json.loads((private / "hostvars.json").read_text())
         for task in tasks:
@@ -185,13 +185,13 @@ def task(module: str, register: str, keywords: dict[str, Any] | None = None, **o
     return {**named, **(keywords or {})}
 
 
-def secrets_of(proxy: CuttingProxy) -> set[str]:
-    """Those that the hub has minted."""
+def minted_secrets(proxy: CuttingProxy) -> set[str]:
+    """The secrets that the hub has minted."""
     minted = [each for each in proxy.exchanges if each.method == "POST" and each.path.endswith("/tokens")]
     return {json.loads(each.content)["token"] for each in minted if each.status == 201}
 
 
-def assert_silence(evidence: Evidence, *secrets: str) -> None:
+def assert_no_secret(evidence: Evidence, *secrets: str) -> None:
     assert len(secrets) == len(set(secrets)) > 0
     assert all(len(secret) > 20 for secret in secrets)
     found = {secret: places for secret in secrets if (places := evidence.find(secret))}
@@ -199,7 +199,7 @@ def assert_silence(evidence: Evidence, *secrets: str) -> None:
 
 
 def assert_recorded(evidence: Evidence, tasks: list[dict[str, Any]], door: str) -> None:
-    """What is searched has something in it: each recorder has recorded the run."""
+    """Each recorder has recorded the run, so the search had something to search."""
     names = [task["register"] for task in tasks]
     for where in ("screen", "events", "ansible.log"):
         assert all(f"The task {name}".encode() in evidence.texts[where] for name in names), where
@@ -214,29 +214,29 @@ def assert_recorded(evidence: Evidence, tasks: list[dict[str, Any]], door: str) 
 
 # The playbooks
 
-QUIET = {"no_log": True}
-LOOK = {"check_mode": True}
+NO_LOG = {"no_log": True}
+CHECK_MODE = {"check_mode": True}
 
 
 def test_tokens(hub_61: Hub, stage: Stage) -> None:
-    """Every way to keep a token, and what can go wrong with it."""
+    """Every way to keep a token, and every way in which it can fail."""
     runner = Runner(stage.door, hub_61)
     user, other = runner.new_user(), runner.new_user()
     kept, listed, lost, in_async = (stage.kept(name) for name in ("kept", "listed", "lost/token", "async"))
     revoked, unknown = runner.mint(user, *SCOPES), token_hex(16)
-    runner.api("DELETE", f"users/{user}/tokens/{runner.tokens(user)[0]['id']}")
+    runner.api_request("DELETE", f"users/{user}/tokens/{runner.tokens(user)[0]['id']}")
     revoked_one, unknown_one, strange_one, words = (
         stage.secret(each) for each in (revoked, unknown, unknown + "\u00e9", unknown + " and more")
     )
 
-    def lose(moment: str, exchange: Exchange) -> None:
-        """Once its token is minted, the folder that was to have it is a file."""
-        if moment == "done" and exchange.method == "POST" and b"to be lost" in exchange.content:
+    def replace_folder_by_file(moment: str, exchange: Exchange) -> None:
+        """When the token is minted, replace the folder of its file by a file."""
+        if moment == "hub_answered" and exchange.method == "POST" and b"to be lost" in exchange.content:
             Path(lost).parent.rmdir()
             Path(lost).parent.touch()
 
     with cutting_proxy(hub_61.url) as proxy:
-        proxy.watch = lose
+        proxy.observer = replace_folder_by_file
         Path(lost).parent.mkdir()
         via: dict[str, Any] = {"hub_url": proxy.url, "user": user, "scopes": SCOPES}
         in_file, in_hand = {**via, "note": "in a file", "path": kept}, {**via, "note": "in hand"}
@@ -248,21 +248,21 @@ def test_tokens(hub_61: Hub, stage: Stage) -> None:
             {"user": user, "note": "in hand", "scopes": SCOPES, "secret": "{{ second.token }}"},
         ]
         tasks = [
-            task("hub_token", "in_check_mode", LOOK, **in_file),
+            task("hub_token", "in_check_mode", CHECK_MODE, **in_file),
             task("hub_token", "minted", **in_file),
             task("hub_token", "there", **in_file),
             task("hub_token", "rotated", rotate=True, **in_file),
             task("hub_token", "overlapping", rotate=True, overlap="1h", expires_in="2h", **in_file),
             task("hub_token", "back", **in_file),
-            task("hub_token", "first", QUIET, **in_hand),
-            task("hub_token", "second", QUIET, secret="{{ first.token }}", rotate=True, **in_hand),
+            task("hub_token", "first", NO_LOG, **in_hand),
+            task("hub_token", "second", NO_LOG, secret="{{ first.token }}", rotate=True, **in_hand),
             task("hub_token", "proven", secret="{{ second.token }}", **in_hand),
             task("hub_token", "many", hub_url=proxy.url, tokens=items),
             task("hub_token", "many_again", hub_url=proxy.url, tokens=items),
-            task("hub_token", "third", QUIET, **by_wrong),
-            task("hub_token", "wrong", LOOK, **by_wrong),
-            task("hub_token", "wrong_listed", LOOK, hub_url=proxy.url, tokens=[wrong_item]),
-            task("hub_token", "words", LOOK, **{**by_wrong, "secret": words}),
+            task("hub_token", "third", NO_LOG, **by_wrong),
+            task("hub_token", "wrong", CHECK_MODE, **by_wrong),
+            task("hub_token", "wrong_listed", CHECK_MODE, hub_url=proxy.url, tokens=[wrong_item]),
+            task("hub_token", "words", CHECK_MODE, **{**by_wrong, "secret": words}),
             task("hub_token", "async", {"async": 60, "poll": 1}, **{**via, "note": "async", "path": in_async}),
             task("hub_token", "FAILS_lost", **{**via, "note": "to be lost", "path": lost}),
             task("hub_token", "FAILS_revoked", api_token=revoked_one, **in_file),
@@ -275,21 +275,21 @@ def test_tokens(hub_61: Hub, stage: Stage) -> None:
             task("hub_token", "gone", **{**in_file, "state": "absent"}),
         ]
         evidence = stage.play(hub_61, tasks, secretive=("first", "second", "third"))
-        minted = secrets_of(proxy)
+        minted = minted_secrets(proxy)
     check_failures(evidence)
     assert {Path(listed).read_text().strip(), Path(in_async).read_text().strip()} < minted
     assert {evidence.results[name]["token"] for name in ("first", "second", "third")} < minted
     assert len(minted) == 10
     assert not any("to be lost" in token["note"] for token in runner.tokens(user))
     assert_recorded(evidence, tasks, stage.door)
-    assert_silence(evidence, hub_61.admin_token, revoked, unknown, *minted)
+    assert_no_secret(evidence, hub_61.admin_token, revoked, unknown, *minted)
 
 
 def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
-    """The admin's token, and one that is refused, in each module's work and failures."""
+    """The admin's token and a refused one, with each module's work and failures."""
     runner, unknown = Runner(stage.door, real_hub), token_hex(16)
     user = runner.new_user()
-    # Of a token that may do it, not the one from the environment.
+    # With a token that may do it, not the one from the environment.
     held = runner.mint(user, "start:servers!user", "delete:servers!user", "read:servers!user", "access:servers!user")
     by, wrong = stage.secret(held), stage.secret(unknown)
     modules: dict[str, dict[str, Any]] = {
@@ -312,17 +312,17 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     evidence = stage.play(real_hub, tasks)
     check_failures(evidence)
     assert_recorded(evidence, tasks, stage.door)
-    assert_silence(evidence, real_hub.admin_token, held, unknown, Path(stage.kept("for all")).read_text().strip())
+    assert_no_secret(evidence, real_hub.admin_token, held, unknown, Path(stage.kept("for all")).read_text().strip())
 
 
 @pytest.mark.parametrize("door", ["controller"])
 def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
-    """Every place where the role keeps tokens: made, rotated, and one that is lost after it was minted."""
+    """Every place where the role keeps tokens: new and rotated ones, and one that is lost after it was minted."""
     password, store, calls = token_hex(16), stage.folder / "kept" / "store", stage.folder / "private" / "calls"
     keep = {
         "name": "Keep it in the store",
         "ansible.builtin.copy": {"dest": str(store), "content": "{{ service_account_new_secret }}", "mode": "0600"},
-        **QUIET,
+        **NO_LOG,
     }
     (stage.folder / "private" / "keep.yml").write_text(json.dumps([keep]))
     in_store = f"{{{{ lookup('ansible.builtin.file', '{store}') if '{store}' is exists else '' }}}}"
@@ -336,8 +336,8 @@ def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
     lost = Path(stage.kept("lost")) / "vault.yml"
     loser = {"user": "leak-lost", "keep": "vault", "vault_path": str(lost), "vault_variable": "bot"}
 
-    def lose(moment: str, exchange: Exchange) -> None:
-        if moment == "done" and exchange.method == "POST" and "/leak-lost/tokens" in exchange.path:
+    def replace_folder_by_file(moment: str, exchange: Exchange) -> None:
+        if moment == "hub_answered" and exchange.method == "POST" and "/leak-lost/tokens" in exchange.path:
             lost.parent.rmdir()
             lost.parent.touch()
 
@@ -356,24 +356,24 @@ def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
         return {"name": name, "block": [included], "rescue": [survived], "ignore_errors": False}
 
     with cutting_proxy(hub_61.url) as proxy:
-        proxy.watch = lose
+        proxy.observer = replace_folder_by_file
         plays = [
             provide("made", [*accounts, loser]),
             provide("rotated", [{**account, "expires_in": "1h"} for account in accounts]),
         ]
         evidence = stage.play(hub_61, plays, **kubernetes(calls))
-        minted = secrets_of(proxy)
+        minted = minted_secrets(proxy)
     screen = evidence.texts["screen"].decode()
-    assert (len(minted), screen.count("rescued=2 ")) == (9, 1), screen[-3000:]  # the account that is lost, and then all
+    assert (len(minted), screen.count("rescued=2 ")) == (9, 1), screen[-3000:]  # for the lost account, and then for all
     assert b"Tell what failed" in evidence.texts["events"]
     assert b"Invoked with" in evidence.texts["syslog"]
     assert Path(stage.kept("leak-file")).read_text().strip() in minted
     assert store.read_text() in minted
-    assert len(calls.read_text().splitlines()) == 3  # the new ones, and what is kept at the beginning of a run
-    assert_silence(evidence, hub_61.admin_token, password, *minted)
+    assert len(calls.read_text().splitlines()) == 3  # the new secrets, and those that a run finds at its beginning
+    assert_no_secret(evidence, hub_61.admin_token, password, *minted)
 
 
 def check_failures(evidence: Evidence) -> None:
-    """Those tasks fail whose name says so, and no others."""
+    """Exactly the tasks fail whose name says so."""
     failed = {name: result.get("msg") for name, result in evidence.results.items() if result.get("failed")}
     assert set(failed) == {name for name in evidence.results if name.startswith("FAILS")}, failed

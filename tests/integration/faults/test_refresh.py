@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Service accounts on hubs where people log in through OAuth.
 
-Such a hub refreshes the login of whoever starts a server, and refuses whom it has none of: what the role
-service_account writes lets the accounts through, and nobody else.
+Such a hub refreshes the login of each user who starts a server, and refuses users without a login. With what the role
+service_account writes, the hub accepts the service accounts, and no one else without a login.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 import requests
-from support.hub_configs import render
+from support.hub_configs import render_config
 from support.hubs import Hub, running_hub
 from support.oidc import Provider, log_in, oauth_config, oidc_python, running_provider
-from support.playbooks import api, environment, mint, run
+from support.playbooks import api_request, bare_environment, mint, run_program
 
 BOT, SITES_BOT, PERSON = "verify-bot", "sites-bot", "person"
 GENERIC = "oauthenticator.generic.GenericOAuthenticator"
-# The hub answers when a server is there, or gone, and never that this takes its time.
-PATIENT = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120, "slow_stop_timeout": 120}\n'
+# The hub answers only when a server has started or stopped, never with "not yet".
+LONG_WAITS = 'c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120, "slow_stop_timeout": 120}\n'
 
-# The hook of somebody who already knew: it lets an account of theirs pass, and is awaited.
+# A hook that the site already has: it accepts an account of the site, and is a coroutine.
 SITES_HOOK = f"""
 async def sites_hook(authenticator, user, auth_state):
     return True if user.name == {SITES_BOT!r} else None
@@ -42,11 +42,11 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 
 
 def start(hub: Hub, user: str, token: str) -> int:
-    """The status with which the hub answers to this token's wish for a server; it is stopped again."""
+    """The status of the hub's answer when this token starts a server, which is then stopped again."""
     server, headers = f"{hub.api}/users/{user}/server", {"Authorization": f"token {token}"}
     answer = requests.post(server, headers=headers, timeout=180)
     if answer.ok:
-        api(hub, "DELETE", f"users/{user}/server")
+        api_request(hub, "DELETE", f"users/{user}/server")
     return answer.status_code
 
 
@@ -59,27 +59,27 @@ def accounts_work_and_people_log_in(hub: Hub, provider: Provider, tokens: dict[s
     assert f'"{PERSON}"' in browser.get(f"{hub.url}hub/home", timeout=60).text
     token = mint(hub, PERSON)
     assert start(hub, PERSON, token) == 201
-    provider.revoke(PERSON)
+    provider.revoke_tokens(PERSON)
     assert start(hub, PERSON, token) == 403, "a person's login is no longer refreshed by the usual rules"
     log_in(hub, PERSON)
     assert start(hub, PERSON, token) == 201
 
 
 @pytest.mark.parametrize("version", ["5.5", "6.1"])
-def test_a_service_account_is_refused_until_the_hub_knows_it(version: str, provider: Provider, tmp_path: Path) -> None:
-    oauth = PATIENT + oauth_config(provider)
+def test_a_service_account_needs_the_hook(version: str, provider: Provider, tmp_path: Path) -> None:
+    oauth = LONG_WAITS + oauth_config(provider)
     with running_hub(tmp_path, version, config=oauth + SITES_HOOK.format(section="OAuthenticator")) as hub:
         tokens = {bot: mint(hub, bot) for bot in (BOT, SITES_BOT)}
         assert start(hub, BOT, tokens[BOT]) == 403
         assert start(hub, BOT, hub.admin_token) == 403
         assert start(hub, SITES_BOT, tokens[SITES_BOT]) == 201
-        rendered = render(tmp_path, [{"user": BOT}], hub=hub)
+        rendered = render_config(tmp_path, [{"user": BOT}], hub=hub)
         assert rendered.changed == 1  # both files in one task
         assert f"Restart the hub, which then reads {rendered.config}" in rendered.played.stdout
         assert f"Run helm upgrade with --values {rendered.values}" in rendered.played.stdout
         assert "WARNING" not in rendered.played.stdout
 
-    # Both have the same database, and so the same accounts and tokens. A hook stands in either section.
+    # Both hubs have the same database, and so the same accounts and tokens. Each section has a hook.
     config = oauth + SITES_HOOK.format(section="GenericOAuthenticator") + rendered.as_subconfig()
     with running_hub(tmp_path, version, config=config) as hub:
         accounts_work_and_people_log_in(hub, provider, tokens)
@@ -89,18 +89,18 @@ def test_a_service_account_is_refused_until_the_hub_knows_it(version: str, provi
         accounts_work_and_people_log_in(hub, provider, tokens)
 
 
-def test_jupyterhub_4_gives_a_role_to_a_user_who_is_not_there_yet(provider: Provider, tmp_path: Path) -> None:
-    """By name, which OAuthenticators permit there, too."""
+def test_jupyterhub_4_gives_a_role_to_a_missing_user(provider: Provider, tmp_path: Path) -> None:
+    """OAuthenticators permit a user by name also on this version."""
     about = {"version": "4.1.6", "scope_names": {}, "authenticator": {"class": GENERIC, "version": "17.4.0"}}
-    rendered = render(tmp_path, [{"user": "cull-bot", "purpose": "cull"}], about=about)
+    rendered = render_config(tmp_path, [{"user": "cull-bot", "purpose": "cull"}], about=about)
     assert rendered.changed == 1  # both files in one task
     config = oauth_config(provider) + "c.Authenticator.allowed_users = {'person'}\n" + rendered.as_subconfig()
     with running_hub(tmp_path, "4.1", config=config) as hub:
-        assert "service-account-cull-bot" in api(hub, "GET", "users/cull-bot")["roles"]
+        assert "service-account-cull-bot" in api_request(hub, "GET", "users/cull-bot")["roles"]
 
 
-# What a hub makes of its authenticators' hooks, in as little of it as that takes. The configuration is loaded first.
-LOADING = """
+# The part of a hub that uses its authenticators' hooks. It loads the configuration first.
+LOAD_CONFIG = """
 import sys
 
 from traitlets.config import Application
@@ -136,13 +136,13 @@ c.SiteOAuthenticator.refresh_user_hook = lambda *_: "site's"
 """
 
 
-def test_a_hook_in_a_section_that_nobody_told_the_role_of(tmp_path: Path) -> None:
-    """As without read:hub. What load_subconfig loads does not see what is set before."""
+def test_a_hook_in_a_section_unknown_to_the_role(tmp_path: Path) -> None:
+    """As without the scope read:hub. A file that load_subconfig loads does not see earlier settings."""
     about = {"version": "6.1.1", "scope_names": {}, "authenticator": None}
-    rendered = render(tmp_path, [{"user": BOT}], about=about)
+    rendered = render_config(tmp_path, [{"user": BOT}], about=about)
     assert rendered.changed == 1  # both files in one task
     (tmp_path / "config.py").write_text(HOOKS + rendered.as_subconfig())
-    loaded = run([oidc_python(), "-c", LOADING, tmp_path], tmp_path, environment(tmp_path))
+    loaded = run_program([oidc_python(), "-c", LOAD_CONFIG, tmp_path], tmp_path, bare_environment(tmp_path))
     assert loaded.stdout.splitlines() == [
         "GenericOAuthenticator True generic",
         "LocalGenericOAuthenticator True generic",
@@ -161,8 +161,8 @@ AUTHENTICATORS = {
 }
 
 
-def test_it_is_said_whether_the_hook_is_asked(tmp_path: Path) -> None:
-    """And written in any case: it waits for the upgrade."""
+def test_the_role_says_whether_the_hub_calls_the_hook(tmp_path: Path) -> None:
+    """The hook is written in any case, for use after an upgrade."""
     hosts: dict[str, dict[str, Any]] = {
         name: {
             "ansible_connection": "local",
@@ -172,7 +172,7 @@ def test_it_is_said_whether_the_hook_is_asked(tmp_path: Path) -> None:
         for name, (authenticator, _said) in AUTHENTICATORS.items()
     }
     values = f"{tmp_path}/{{{{ inventory_hostname }}}}.yaml"
-    played = render(
+    played = render_config(
         tmp_path, [{"user": BOT}], hosts=hosts, service_account_config_path="", service_account_values_path=values
     ).played
     for name, (_authenticator, said) in AUTHENTICATORS.items():

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Six who ask a hub for the same thing at the same moment: each ends in what it declared, and says success."""
+"""Six tasks that ask a hub for the same at the same time: each succeeds, and each gets what it declares."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start as _spawning
-from support.doors import Runner, failed, until
 from support.fakes.cutting_proxy import cutting_proxy
 from support.hubs import Hub, HubPool
-from support.playbooks import mint, play, servers
+from support.playbooks import mint, run_playbook, servers
+from support.runner import Runner, assert_failed
+from support.waiting import wait_until
 
 SIX = 6
 
@@ -27,10 +28,10 @@ def runner(request: pytest.FixtureRequest, pool: HubPool) -> Runner:
     return Runner("program", pool.get(request.param))
 
 
-def together(
+def run_in_parallel(
     runner: Runner, module: str, number: int = SIX, each: list[dict[str, Any]] | None = None, **options: Any
 ) -> Any:
-    """The results of this task, run by so many at once, each with some options of its own."""
+    """Run this task several times at once, each with some options of its own. Returns the results."""
     begin = Barrier(number, timeout=120)
 
     def one(own: dict[str, Any]) -> dict[str, Any]:
@@ -41,41 +42,41 @@ def together(
         return list(threads.map(one, each or [{}] * number))
 
 
-def all_succeed(results: list[dict[str, Any]]) -> None:
+def assert_all_succeed(results: list[dict[str, Any]]) -> None:
     assert not [result["msg"] for result in results if result["failed"]]
 
 
-def changed(results: list[dict[str, Any]]) -> int:
+def count_changed(results: list[dict[str, Any]]) -> int:
     return sum(result["changed"] for result in results)
 
 
 def test_users(runner: Runner) -> None:
-    user, group = runner.new_name(), runner.new_name()
-    there = together(runner, "hub_user", user=user, groups=[group], create_groups=True)
-    all_succeed(there)
-    assert changed(there) >= 1
-    assert runner.api("GET", f"users/{user}").json()["groups"] == [group]
-    gone = together(runner, "hub_user", user=user, state="absent")
-    all_succeed(gone)
-    assert runner.api("GET", f"users/{user}").status_code == 404
+    user, group = runner.new_user_name(), runner.new_user_name()
+    there = run_in_parallel(runner, "hub_user", user=user, groups=[group], create_groups=True)
+    assert_all_succeed(there)
+    assert count_changed(there) >= 1
+    assert runner.api_request("GET", f"users/{user}").json()["groups"] == [group]
+    gone = run_in_parallel(runner, "hub_user", user=user, state="absent")
+    assert_all_succeed(gone)
+    assert runner.api_request("GET", f"users/{user}").status_code == 404
 
 
 def test_starts_and_stops(runner: Runner) -> None:
     user = runner.new_user()
-    started = together(runner, "hub_server", user=user)
-    all_succeed(started)
-    assert changed(started) == 1
-    stopped = together(runner, "hub_server", user=user, state="stopped")
-    all_succeed(stopped)
+    started = run_in_parallel(runner, "hub_server", user=user)
+    assert_all_succeed(started)
+    assert count_changed(started) == 1
+    stopped = run_in_parallel(runner, "hub_server", user=user, state="stopped")
+    assert_all_succeed(stopped)
     assert runner.servers(user) == {}
 
 
 def test_restarts(runner: Runner) -> None:
     user = runner.new_user()
     assert runner("hub_server", user=user)["changed"]
-    results = together(runner, "hub_server", user=user, state="restarted")
-    all_succeed(results)
-    assert changed(results) >= 1
+    results = run_in_parallel(runner, "hub_server", user=user, state="restarted")
+    assert_all_succeed(results)
+    assert count_changed(results) >= 1
     assert {result["servers"][0]["state"] for result in results} == {"ready"}
     assert runner.servers(user)[""]["ready"]
 
@@ -83,24 +84,24 @@ def test_restarts(runner: Runner) -> None:
 def test_named_servers_are_removed(runner: Runner) -> None:
     user = runner.new_user()
     assert runner("hub_server", user=user, server_name="lab")["changed"]
-    all_succeed(together(runner, "hub_server", user=user, server_name="lab", state="absent"))
+    assert_all_succeed(run_in_parallel(runner, "hub_server", user=user, server_name="lab", state="absent"))
     assert runner.servers(user) == {}
 
 
 def test_tokens_are_revoked(runner: Runner) -> None:
     user = runner.new_user()
     runner.mint(user, note="ci")
-    all_succeed(together(runner, "hub_token", user=user, note="ci", state="absent"))
+    assert_all_succeed(run_in_parallel(runner, "hub_token", user=user, note="ci", state="absent"))
     assert [token for token in runner.tokens(user) if token["note"] == "ci"] == []
 
 
-def test_starts_with_other_options(runner: Runner, gate: Path) -> None:
-    """One has what it asked for, the others are told that another start came first."""
+def test_starts_with_different_options(runner: Runner, gate: Path) -> None:
+    """One gets what it asked for, the others fail because another start came first."""
     user = runner.new_user()
     options = [{"user_options": {"start_gate": str(gate), "size": number}} for number in range(3)]
     with ThreadPoolExecutor(1) as thread:
-        answers = thread.submit(together, runner, "hub_server", 3, options, user=user)
-        until(lambda: runner.servers(user))
+        answers = thread.submit(run_in_parallel, runner, "hub_server", 3, options, user=user)
+        wait_until(lambda: runner.servers(user))
         gate.touch()
         results = answers.result()
     won = [result for result in results if not result["failed"]]
@@ -109,39 +110,39 @@ def test_starts_with_other_options(runner: Runner, gate: Path) -> None:
     assert runner.servers(user)[""]["user_options"] == won[0]["servers"][0]["user_options"]
     for result in results:
         if result["failed"]:
-            failed(result, "conflict", "another start came first", "They differ in size.")
+            assert_failed(result, "conflict", "another start came first", "They differ in size.")
             assert result["changed"] is False
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each task acts as one on a machine of its own: none waits for the request of another."""
+def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task acts as on a machine of its own: none waits for the request of another."""
     monkeypatch.setattr(_spawning, "hold_lock", lambda name, patience: nullcontext())
 
 
-@pytest.mark.usefixtures("apart")
-def test_starts_with_other_options_from_several_machines(runner: Runner, gate: Path) -> None:
-    test_starts_with_other_options(runner, gate)
+@pytest.mark.usefixtures("without_lock")
+def test_starts_with_different_options_from_several_machines(runner: Runner, gate: Path) -> None:
+    test_starts_with_different_options(runner, gate)
 
 
-@pytest.mark.usefixtures("apart")
+@pytest.mark.usefixtures("without_lock")
 def test_restarts_from_several_machines(runner: Runner) -> None:
     test_restarts(runner)
 
 
-def test_who_comes_second_does_not_stop_the_start_of_the_first(runner: Runner, gate: Path) -> None:
-    """With other options that is told while the start is under way, and with any others it is left alone."""
+def test_a_second_task_does_not_stop_the_start_of_the_first(runner: Runner, gate: Path) -> None:
+    """With different options the second task fails during the start, and one that times out leaves the start alone."""
     user, mine = runner.new_user(), {"start_gate": str(gate), "size": 1}
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(runner, "hub_server", user=user, user_options=mine, wait_timeout="10m")
-        until(lambda: runner.servers(user).get("", {}).get("started"))
+        wait_until(lambda: runner.servers(user).get("", {}).get("started"))
         other = runner("hub_server", user=user, user_options={**mine, "size": 2}, wait_timeout="5m")
         late = runner("hub_server", user=user, wait_timeout=1)
         assert runner.servers(user)[""]["pending"] == "spawn"
         gate.touch()
         assert first.result()["changed"] is True
-    failed(other, "conflict", "another start came first", "They differ in size.")
-    failed(late, "timeout", "It was left as it is.")
+    assert_failed(other, "conflict", "another start came first", "They differ in size.")
+    assert_failed(late, "timeout", "It was left as it is.")
     assert (other["changed"], late["changed"]) == (False, False)
 
 
@@ -149,20 +150,20 @@ def test_one_restart_that_fails_is_one_start(runner: Runner) -> None:
     user, silent = runner.new_user(), {"fail_silently": True, "start_seconds": 1.5}
     assert runner("hub_server", user=user)["changed"]
     with cutting_proxy(runner.hub.url) as proxy:
-        result = runner.through(proxy.url)("hub_server", user=user, state="restarted", user_options=silent)
-    failed(result, "spawn_failed", "not ready within its start_timeout")
+        result = runner.with_url(proxy.url)("hub_server", user=user, state="restarted", user_options=silent)
+    assert_failed(result, "spawn_failed", "not ready within its start_timeout")
     assert [exchange.method for exchange in proxy.exchanges].count("POST") == 1
 
 
 @pytest.mark.parametrize("version", ["6.1", "5.5", "4.1"])
-def test_two_verifications_with_other_options(version: str, pool: HubPool, tmp_path: Path) -> None:
-    """Of one account: one passes, the other says that a start with other options was first, and leaves the server."""
+def test_two_verifications_with_different_options(version: str, pool: HubPool, tmp_path: Path) -> None:
+    """For one account: one passes; the other fails because another start came first, and leaves the server alone."""
     hub: Hub = pool.get(version, spawner="server")
     user = f"both{version.replace('.', '')}"
     token = mint(hub, user)
     common = {"hub_url": hub.url, "verify_api_token": token}
     hosts = {name: {**common, "verify_user_options": {"profile": name}} for name in ("first", "second")}
-    played = play("hubops.jupyterhub.verify", folder=tmp_path, hosts=hosts)
+    played = run_playbook("hubops.jupyterhub.verify", folder=tmp_path, hosts=hosts)
     assert played.status == 2
     reports = [json.loads((tmp_path / "verify-report" / name / "report.json").read_text()) for name in hosts]
     assert sorted(report["verdict"] for report in reports) == ["failed", "passed"], played.output

@@ -24,9 +24,9 @@ import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import BY_STATUS, HubError
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE
-from support.doors import FAILURE, Runner
-from support.fakes.cutting_proxy import CuttingProxy, Exchange, Fault, cutting_proxy, dice, every
+from support.fakes.cutting_proxy import CuttingProxy, Exchange, Fault, cutting_proxy, fault_for, random_faults
 from support.hubs import Hub
+from support.runner import FAILURE_KEYS, Runner
 
 NARROW, WIDE = ["read:users:name!user"], ["read:users:name!user", "read:servers!user"]
 PATIENT = "120s"  # longer than any sound request takes
@@ -118,7 +118,7 @@ def new_identity(hub: Hub, folder: Path, chance: random.Random, keeps: str) -> I
     """An account that has tokens already, none of which is ours, however much they look like it."""
     runner = Runner("controller", hub)
     user = f"faulty{next(_numbers)}"
-    assert runner.api("POST", f"users/{user}").status_code == 201
+    assert runner.api_request("POST", f"users/{user}").status_code == 201
     note = chance.choice(["ci", "nightly (a+b) [x]", "a note with 'quotes', ünïcode and \\"])
     for alike in ("another", note, f"{note} too [hubops 0123456789ab-01234567]", f"[hubops] {note}"):
         runner.mint(user, *NARROW, note=alike)
@@ -133,7 +133,7 @@ def judge(result: dict[str, Any], proxy: CuttingProxy) -> None:
     if not result.get("failed"):
         return
     for failure in (result["failure"], *(item["failure"] for item in result.get("tokens", []) if item["failure"])):
-        assert set(failure) == FAILURE
+        assert set(failure) == FAILURE_KEYS
         assert failure["code"] in CODES
         assert "Error:" not in failure["message"]
 
@@ -193,7 +193,7 @@ def one_round(hub: Hub, folder: Path, seed: int) -> None:
     careful = chance.random() < 0.5  # takes what a run has minted that failed for others
     # What reaches the hub late may be older than what is kept then, and so have the predecessors' time of overlap.
     delay = LATE if chance.random() < 0.3 and wish != "overlapping" else 0.0
-    with cutting_proxy(hub.url, dice(seed, share=chance.choice([0.2, 0.35, 0.5]), seconds=delay)) as proxy:
+    with cutting_proxy(hub.url, random_faults(seed, share=chance.choice([0.2, 0.35, 0.5]), seconds=delay)) as proxy:
         try:
             for _each in range(2):
                 for identity in identities:
@@ -204,7 +204,7 @@ def one_round(hub: Hub, folder: Path, seed: int) -> None:
                 one_run(hub, hub.url, identities, **wanted)
                 for identity in identities:
                     identity.check()
-            proxy.settle()
+            proxy.wait_until_idle()
             clean_runs(hub, identities, **wanted)
         except Exception as error:
             users = [each.user for each in identities]
@@ -225,17 +225,17 @@ def test_faults_by_chance(hub: Hub, tmp_path: Path) -> None:
 
 
 FAULTS = [
-    Fault("unheard"),
-    Fault("unheard", reset=True),
-    Fault("unanswered"),
-    Fault("unanswered", reset=True),
-    Fault("halved", part="head", runner=0.3),
-    Fault("halved", part="head", runner=0.9),
-    Fault("halved", part="body", runner=0.0),
-    Fault("halved", part="body", runner=0.95, reset=True),
-    Fault("hung_up", reset=True),
-    Fault("late", seconds=math.inf),
-    Fault("held", seconds=math.inf),
+    Fault("request_lost"),
+    Fault("request_lost", reset=True),
+    Fault("answer_lost"),
+    Fault("answer_lost", reset=True),
+    Fault("answer_cut", part="head", share_sent=0.3),
+    Fault("answer_cut", part="head", share_sent=0.9),
+    Fault("answer_cut", part="body", share_sent=0.0),
+    Fault("answer_cut", part="body", share_sent=0.95, reset=True),
+    Fault("closed_after_answer", reset=True),
+    Fault("answer_late", seconds=math.inf),
+    Fault("request_late", seconds=math.inf),
 ]
 POINTS = {"mint": ("POST", "/tokens"), "prove": ("GET", "/user"), "look": ("GET", "/tokens"), "revoke": ("DELETE", "")}
 
@@ -249,13 +249,13 @@ def test_each_fault_at_each_point_of_a_rotation(hub_61: Hub, tmp_path: Path, kee
         identity.check_end(NARROW)
         timeout = BRIEF if fault.seconds else PATIENT
         # As often as a read or a DELETE is tried again.
-        with cutting_proxy(hub_61.url, every(*POINTS[point], fault, times=4)) as proxy:
+        with cutting_proxy(hub_61.url, fault_for(*POINTS[point], fault, times=4)) as proxy:
             try:
                 faulty_run(hub_61, proxy, [identity], careful=True, timeout=timeout, rotate=True)
                 # What a run without a file has minted replaces the old one when it comes back.
                 faulty_run(hub_61, proxy, [identity], careful=True, timeout=timeout)
-                assert proxy.met(fault)
-                proxy.settle()
+                assert proxy.has_caused(fault)
+                proxy.wait_until_idle()
                 clean_runs(hub_61, [identity], scopes=NARROW)
             except Exception as error:
                 raise AssertionError(f"{point}: {fault}, of {identity.user}: {error}\n{proxy.log}") from error
@@ -267,22 +267,22 @@ def test_each_fault_at_each_point_of_a_rotation(hub_61: Hub, tmp_path: Path, kee
 def test_a_late_answer(hub: Hub, tmp_path: Path) -> None:
     """Nobody waits for the new token's secret any more: the next run revokes the token, if this one cannot."""
     identity = new_identity(hub, tmp_path, random.Random(0), "path")
-    late = every("POST", "/tokens", Fault("late", seconds=math.inf), times=9)
+    late = fault_for("POST", "/tokens", Fault("answer_late", seconds=math.inf), times=9)
 
     def and_then_gone(exchange: Exchange) -> Fault:
         after = any(each.method == "POST" for each in proxy.exchanges)
-        return Fault("unheard") if after and exchange.method == "GET" else late(exchange)
+        return Fault("request_lost") if after and exchange.method == "GET" else late(exchange)
 
     with cutting_proxy(hub.url, late) as proxy:
         result = one_run(hub, proxy.url, [identity], timeout=BRIEF)
         assert (result["failed"], result["failure"]["code"]) == (True, "timeout")
-        proxy.settle()
+        proxy.wait_until_idle()
         assert (identity.kept, identity.ours()) == ("", [])
         proxy.exchanges.clear()
-        proxy.plan = and_then_gone
+        proxy.choose_fault = and_then_gone
         result = one_run(hub, proxy.url, [identity], timeout=BRIEF)
         assert (result["failed"], result["failure"]["code"]) == (True, "timeout")
-        proxy.settle()
+        proxy.wait_until_idle()
     (lost,) = identity.ours()
     assert identity.kept == ""
     mended = one_run(hub, hub.url, [identity])
@@ -297,18 +297,18 @@ def test_a_request_that_reaches_the_hub_late(hub: Hub, tmp_path: Path) -> None:
 
     def watch(moment: str, exchange: Exchange) -> None:
         """The first one reaches the hub when the run is long over."""
-        if moment == "asked" and exchange.method == "POST" and next(first) == 0:
+        if moment == "request_received" and exchange.method == "POST" and next(first) == 0:
             lets_go.wait(300)
 
     with cutting_proxy(hub.url) as proxy:
-        proxy.watch = watch
+        proxy.observer = watch
         try:
             result = one_run(hub, proxy.url, [identity], timeout=BRIEF)
             assert (result["minted"], result["revoked"]) == (True, [])
             identity.check_end(NARROW)
         finally:
             lets_go.set()
-        proxy.settle()
+        proxy.wait_until_idle()
     (lost,) = {token["id"] for token in identity.ours()} - {result["token_id"]}
     mended = one_run(hub, hub.url, [identity])
     assert (mended["minted"], mended["revoked"]) == (False, [lost])

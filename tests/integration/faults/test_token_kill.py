@@ -26,9 +26,9 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._action import VaultCipher
-from support.doors import Runner
 from support.fakes.cutting_proxy import Exchange, cutting_proxy
 from support.hubs import Hub
+from support.runner import Runner
 
 NARROW, WIDE = ["read:users:name!user"], ["read:users:name!user", "read:servers!user"]
 STEPS = ("open", "os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.symlink", "tempfile.mkstemp")
@@ -168,7 +168,7 @@ def new_case(hub: Hub, folder: Path, wants: dict[str, Any], mortal: Mortal, firs
     runner = Runner("controller", hub)
     case = Case(runner, f"mortal{next(_numbers)}", Path(), wants)
     case.path = folder / case.user / "token"
-    assert runner.api("POST", f"users/{case.user}").status_code == 201
+    assert runner.api_request("POST", f"users/{case.user}").status_code == 201
     runner.mint(case.user, *NARROW, note="another")
     if not first:
         done = mortal.run(case.options(**without(wants, "rotate", "scopes")), case.path.parent)
@@ -247,7 +247,7 @@ def test_killed_at_each_moment_of_each_request(hub_61: Hub, tmp_path: Path, mort
                 raise ConnectionError  # the hub hears no more of it
 
         with cutting_proxy(hub_61.url) as proxy:
-            proxy.watch = watch
+            proxy.observer = watch
             done = mortal.run(case.options(proxy.url, **case.wants), case.path.parent, began=began)
         # After the last answer the process may be gone before it can be killed.
         return None if done and len(moments) < number else moments[number - 1]

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with a task is told in a sentence that says what to do, the same through both doors.
+"""A task with bad input fails with a sentence that says what to do, the same through both doors.
 
-All cases of a door run in one playbook; each test looks at one of them.
+All cases of a door run in one playbook, and each test checks one of them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import misbehaving_hub as fakes
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import printable
-from support.doors import Run, Runner, failed, until
-from support.fakes.misbehaving_hub import Asked, Misbehaving, misbehaving_hub
+from support.fakes import misbehaving_hub as fakes
+from support.fakes.misbehaving_hub import MisbehavingHub, Request, misbehaving_hub
 from support.hubs import Hub
+from support.runner import Runner, TaskResults, assert_failed
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.doors
 UNKNOWN = "0123456789abcdef0123456789abcdef"
@@ -33,7 +34,7 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A task that fails with ``code``, and words of its sentence. ``url`` and ``token`` are made from the hub's."""
+    """A task that fails with ``code`` and with these words in its message. Hub values are filled in to its strings."""
 
     code: str
     says: tuple[str, ...] = ()
@@ -56,11 +57,13 @@ CASES = {
     "base path wrong": Case("unexpected_answer", ("hub_url",), url="http://{host}/other/"),
     "https for http": Case("tls", ("http://",), url="https://{host}/jhub/"),
     "a server's page, with the wrong base path": Case("unexpected_answer", ("hub_url",), url="http://{host}/user/x/lab"),
-    # What stands there instead
+    # Something else at the address
     "a page": Case("unexpected_answer", ("no JupyterHub", "text/html"), url="{html_page}"),
-    "a page of 50 MB": Case("unexpected_answer", ("no JupyterHub",), url="{too_much}"),
-    "silence": Case("timeout", ("1 s", "request_timeout"), url="{silence}", options={"request_timeout": 1}),
-    "no room": Case("rate_limited", ("too many are starting", "120 s"), url="{no_room}", options={"gather": ["users"]}),
+    "a page of 50 MB": Case("unexpected_answer", ("no JupyterHub",), url="{huge_page}"),
+    "silence": Case("timeout", ("1 s", "request_timeout"), url="{no_answer}", options={"request_timeout": 1}),
+    "no room": Case(
+        "rate_limited", ("too many are starting", "120 s"), url="{too_many_starts}", options={"gather": ["users"]}
+    ),
     # The token
     "no token": Case("unauthorized", ("api_token", "JUPYTERHUB_API_TOKEN"), token="", options={"gather": ["users"]}),
     "unknown token": Case("unauthorized", ("unknown, expired or revoked", "hub_token"), token=UNKNOWN),
@@ -99,9 +102,9 @@ CASES = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What became of all cases, through one door."""
+    """The results of all cases through one door."""
 
-    ran: Run
+    ran: TaskResults
     secrets: tuple[str, ...]
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -121,24 +124,24 @@ def answers(door: str, hub_61: Hub) -> Answers:
         "weak": runner.mint(user, "read:users:name!user"),
         "expired": expired,
     }
-    until(lambda: runner.with_token(expired).works() is False)
+    wait_until(lambda: runner.with_token(expired).token_works() is False)
     with contextlib.ExitStack() as stack:
-        for behave in (fakes.html_page, fakes.too_much, fakes.silence):
+        for behave in (fakes.html_page, fakes.huge_page, fakes.no_answer):
             values[behave.__name__] = stack.enter_context(misbehaving_hub(behave)).url
-        values["no_room"] = stack.enter_context(misbehaving_hub(fakes.like_a_hub(fakes.no_room))).url
+        values["too_many_starts"] = stack.enter_context(misbehaving_hub(fakes.with_version(fakes.too_many_starts))).url
         closed = stack.enter_context(socket.socket())
-        closed.bind(("127.0.0.1", 0))  # and never listens
+        closed.bind(("127.0.0.1", 0))  # but does not listen
         values["closed"] = str(closed.getsockname()[1])
 
-        def filled(value: Any) -> Any:
+        def fill_in(value: Any) -> Any:
             return value.format(**values) if isinstance(value, str) and "{" in value else value
 
         tasks = [
             runner.task(
                 case.module,
-                hub_url=filled(case.url),
-                api_token=filled(case.token),
-                **{name: filled(value) for name, value in case.options.items()},
+                hub_url=fill_in(case.url),
+                api_token=fill_in(case.token),
+                **{name: fill_in(value) for name, value in case.options.items()},
             )
             for case in CASES.values()
         ]
@@ -149,7 +152,7 @@ def answers(door: str, hub_61: Hub) -> Answers:
 @pytest.mark.parametrize("name", CASES)
 def test_bad_input(answers: Answers, name: str) -> None:
     case, result = CASES[name], answers[name]
-    failed(result, case.code, *case.says)
+    assert_failed(result, case.code, *case.says)
     assert result["changed"] is False
     assert "Traceback" not in str(result)
 
@@ -174,8 +177,8 @@ def test_the_request_is_named(answers: Answers, hub_61: Hub) -> None:
     assert (unsent["status"], unsent["method"], unsent["url"]) == (None, None, None)
 
 
-def test_an_option_that_is_none(light: Runner) -> None:
-    """Ansible's own checks speak as they do for every module."""
+def test_wrong_options(light: Runner) -> None:
+    """Ansible's own checks report them, as for every module."""
     missing, unknown, choice = light.run(
         [
             light.task("hub_user"),
@@ -188,7 +191,7 @@ def test_an_option_that_is_none(light: Runner) -> None:
         assert word in result["msg"]
 
 
-def test_odd_names_are_taken_to_the_letter(light: Runner) -> None:
+def test_names_are_not_changed(light: Runner) -> None:
     names = [name + light.door for name in ("ä", "a b", "a@b.c", "a%2Fb", "q?r", "q#r", "a+b", "A;B")]
     tasks = [light.task("hub_user", user=name, state=state) for name in names for state in ("present", "absent")]
     results = light.run(tasks).results
@@ -197,14 +200,14 @@ def test_odd_names_are_taken_to_the_letter(light: Runner) -> None:
         assert (gone["changed"], gone["actions"][0]["object"]) == (True, f"user '{name}'")
 
 
-def recorded(behave: fakes.Behaviour) -> contextlib.AbstractContextManager[Misbehaving]:
-    return misbehaving_hub(fakes.like_a_hub(behave))
+def hub_with_version(behave: fakes.Behaviour) -> contextlib.AbstractContextManager[MisbehavingHub]:
+    return misbehaving_hub(fakes.with_version(behave))
 
 
 def test_a_redirect_to_another_host_gets_no_token(light: Runner) -> None:
     with misbehaving_hub(fakes.html_page) as other:
-        elsewhere = fakes.redirects_to(other.url)
-        with misbehaving_hub(elsewhere) as at_once, recorded(elsewhere) as later:
+        redirect = fakes.redirect_to(other.url)
+        with misbehaving_hub(redirect) as at_once, hub_with_version(redirect) as later:
             results = light.run(
                 [
                     light.task("hub_info", hub_url=at_once.url),
@@ -214,43 +217,43 @@ def test_a_redirect_to_another_host_gets_no_token(light: Runner) -> None:
                     light.task("hub_server", hub_url=later.url, user="x"),
                 ]
             ).results
-            assert later.tokens  # it was sent to where it belongs
+            assert later.tokens  # the hub itself got it
         assert other.tokens == []
     for result in results:
-        failed(result, "unexpected_answer", other.url.rstrip("/"), "hub_url")
+        assert_failed(result, "unexpected_answer", other.url.rstrip("/"), "hub_url")
 
 
 def test_a_server_on_another_host_gets_no_token(light: Runner) -> None:
-    with misbehaving_hub(lambda asked: fakes.Answer(status=404)) as other:
+    with misbehaving_hub(lambda request: fakes.Answer(status=404)) as other:
 
-        def points_elsewhere(asked: Asked) -> fakes.Answer:
+        def name_another_host(request: Request) -> fakes.Answer:
             server = {"name": "", "ready": True, "pending": None, "url": f"{other.url}user/x/"}
             return fakes.Answer({"kind": "user", "name": "x", "scopes": [], "servers": {"": server}})
 
-        with recorded(points_elsewhere) as hub:
+        with hub_with_version(name_another_host) as hub:
             result = light("hub_exec", hub_url=hub.url, user="x", code="1", timeout="5s")
             assert hub.tokens
         assert result["failed"] is True
         assert other.tokens == []
 
 
-def test_an_answer_that_comes_drop_by_drop(light: Runner) -> None:
-    with misbehaving_hub(fakes.drop_by_drop) as hub:
+def test_an_answer_that_comes_byte_by_byte(light: Runner) -> None:
+    with misbehaving_hub(fakes.slow_answer) as hub:
         result = light("hub_info", hub_url=hub.url, request_timeout=2)
-    failed(result, "timeout", "2 s", "request_timeout")
+    assert_failed(result, "timeout", "2 s", "request_timeout")
 
 
 def test_the_hub_goes_away_in_the_middle(light: Runner) -> None:
-    # The first requests are answered, then the connection ends without a word.
-    def breaks(asked: Asked) -> fakes.Answer:
+    # The first requests are answered, then the connection is closed without an answer.
+    def hang_up(request: Request) -> fakes.Answer:
         raise ConnectionAbortedError
 
-    with recorded(breaks) as hub:
+    with hub_with_version(hang_up) as hub:
         result = light("hub_info", hub_url=hub.url, gather=["users"])
-    failed(result, "unreachable", "hub_url")
+    assert_failed(result, "unreachable", "hub_url")
 
 
-def test_netrc_is_not_asked(light: Runner, tmp_path: Path) -> None:
+def test_netrc_is_ignored(light: Runner, tmp_path: Path) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\ndefault login no password body\n")
     netrc.chmod(0o600)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way to a hub: addresses, TLS, the environment."""
+"""The connection to a hub: addresses, TLS and environment variables."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from support.doors import Runner, failed
 from support.hubs import Hub, running_hub
+from support.runner import Runner, assert_failed
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """A hub with real servers, whose certificate is of a CA that no system trusts."""
+    """A hub with real servers, with a certificate from a CA that no system trusts."""
     folder = tmp_path_factory.mktemp("tls")
     ca, other = trustme.CA(), trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.crt")
@@ -46,16 +46,16 @@ SHAPES = ["{}", "{}hub/api", "{}hub/api/", "{}hub/home", "{}hub/spawn/somebody",
 
 
 @pytest.fixture(scope="module")
-def addressed(door: str, hub_61: Hub) -> dict[str, dict[str, Any]]:
-    """The results by the shape of the address."""
+def results_by_shape(door: str, hub_61: Hub) -> dict[str, dict[str, Any]]:
+    """The results of one door, by the shape of the address."""
     runner = Runner(door, hub_61)
     results = runner.run([runner.task("hub_info", hub_url=shape.format(hub_61.url)) for shape in SHAPES]).results
     return dict(zip(SHAPES, results, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_addresses_as_people_have_them(light: Runner, addressed: dict[str, dict[str, Any]], shape: str) -> None:
-    result = addressed[shape]
+def test_addresses_that_people_copy(light: Runner, results_by_shape: dict[str, dict[str, Any]], shape: str) -> None:
+    result = results_by_shape[shape]
     assert (result["hub"]["url"], result["hub"]["version"]) == (light.hub.url, light.hub.version)
 
 
@@ -77,9 +77,9 @@ def test_tls(door: str, secured: Secured) -> None:
         ]
     )
     untrusted, other, mismatch, plain, *trusted = ran.results
-    failed(untrusted, "tls", f"127.0.0.1:{port}", "ca_path")
-    failed(other, "tls", "certificate verify failed")
-    failed(mismatch, "tls", "localhost")
+    assert_failed(untrusted, "tls", f"127.0.0.1:{port}", "ca_path")
+    assert_failed(other, "tls", "certificate verify failed")
+    assert_failed(mismatch, "tls", "localhost")
     assert plain["failed"] is True
     assert plain["failure"]["code"] in ("tls", "unreachable")
     assert "https://" in plain["failure"]["hint"]
@@ -90,7 +90,7 @@ def test_tls(door: str, secured: Secured) -> None:
     assert "Traceback" not in ran.output
 
 
-def test_the_whole_way_through_tls(door: str, secured: Secured) -> None:
+def test_all_modules_through_tls(door: str, secured: Secured) -> None:
     runner = Runner(door, secured.hub)
     user, trust = runner.hub.version.replace(".", "") + door, {"ca_path": secured.ca}
     *_others, started, ran, unchecked, refused, stopped = runner.run(
@@ -105,7 +105,7 @@ def test_the_whole_way_through_tls(door: str, secured: Secured) -> None:
     ).results
     assert started["servers"][0]["url"] == f"{runner.hub.url}user/{user}/"
     assert (ran["result"], unchecked["result"]) == ("42", "42")
-    failed(refused, "tls", "ca_path")
+    assert_failed(refused, "tls", "ca_path")
     assert stopped["changed"] is True
 
 
@@ -120,13 +120,13 @@ def test_the_environment(light: Runner, tmp_path: Path) -> None:
             {module: {}, "environment": api},
             {module: {}, "environment": {**api, "JUPYTERHUB_URL": "http://hub.invalid/"}},
             {module: {"hub_url": light.hub.url}, "environment": {**where, "JUPYTERHUB_URL": "http://hub.invalid/"}},
-            {module: {}},  # the environment of the tasks before it is gone
+            {module: {}},  # without the environment of the tasks before it
         ]
     ).results
     for result in (of_task, of_api, options):
         assert result["token"]["name"] == "admin"
-    failed(of_both, "unreachable", "hub.invalid")
-    failed(none, "invalid", "hub_url is missing")
+    assert_failed(of_both, "unreachable", "hub.invalid")
+    assert_failed(none, "invalid", "hub_url is missing")
     of_process = light.run([{module: {}}], env=where).results[0]
     assert of_process["token"]["name"] == "admin"
 

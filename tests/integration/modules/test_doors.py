@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever door a task takes, it is the same task."""
+"""A task does the same through both doors."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import doors
-from support.doors import DOORS, Run, Runner, failed
 from support.hubs import Hub
+from support.runner import DOORS, Runner, TaskResults, assert_failed, run_streaming, runner_environment
 
 pytestmark = pytest.mark.doors
 MODULES = ("hub_exec", "hub_info", "hub_server", "hub_token", "hub_user")
-# What differs from run to run, or tells of the other program that a module is.
-PASSING = {"seconds", "created", "last_activity", "expires_at", "started", "token", "token_id", "id", "ansible_facts"}
+# What differs in each run, or shows that the module is another program.
+VOLATILE = {"seconds", "created", "last_activity", "expires_at", "started", "token", "token_id", "id", "ansible_facts"}
 
 
-def lasting(value: Any) -> Any:
+def without_volatile(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: lasting(item) for key, item in value.items() if key not in PASSING}
+        return {key: without_volatile(item) for key, item in value.items() if key not in VOLATILE}
     if isinstance(value, list):
-        return [lasting(item) for item in value]
+        return [without_volatile(item) for item in value]
     return value
 
 
-def both(hub: Hub, tasks: list[dict[str, Any]], **more: Any) -> tuple[Run, Run]:
+def run_through_both(hub: Hub, tasks: list[dict[str, Any]], **more: Any) -> tuple[TaskResults, TaskResults]:
     controller, module = (Runner(door, hub).run(tasks, **more) for door in DOORS)
     return controller, module
 
 
-def test_the_doors_are_two(light: Runner) -> None:
+def test_each_door_runs_its_own_code(light: Runner) -> None:
     ran = light.run([light.task("hub_info")], arguments=["-vvv"])
     assert ("Using module file" in ran.stdout) is (light.door == "module")
 
@@ -56,11 +55,11 @@ def test_the_same_results(hub_61: Hub) -> None:
         runner.task("hub_server", user=user, server_name="lab", user_options={"a": [1, {"b": None}]}),
         runner.task("hub_server", user=user, server_name="lab", state="absent"),
         runner.task("hub_server", user=user, server_name="fails", user_options={"fail": "no node is free"}),
-        # Or the second door would find the options that the first one has left.
+        # So that the second door does not find the options of the first one.
         runner.task("hub_server", user=user, server_name="fails", state="absent"),
         runner.task("hub_exec", user=user, code="1"),
         weak.task("hub_user", user=user, admin=True),
-        # What Ansible itself refuses
+        # Tasks that Ansible itself refuses
         runner.task("hub_user"),
         runner.task("hub_user", user=user, colour="red"),
         runner.task("hub_user", user=user, state="gone"),
@@ -68,20 +67,20 @@ def test_the_same_results(hub_61: Hub) -> None:
         runner.task("hub_info", gather="users,nothing"),
         runner.task("hub_server", user={"a": "dictionary"}),
     ]
-    controller, module = both(hub_61, tasks)
+    controller, module = run_through_both(hub_61, tasks)
     for ours, theirs, task in zip(controller.results, module.results, tasks, strict=True):
-        # The events of a start depend on the time that each look takes.
+        # The events of a start depend on how long each request takes.
         for result in (ours, theirs):
             for server in result.get("servers") or []:
                 server.pop("events", None)
         revoked = [result.pop("revoked", None) or [] for result in (ours, theirs)]
         assert len(revoked[0]) == len(revoked[1])
-        ours, theirs = (masked_ids(lasting(result)) for result in (ours, theirs))
+        ours, theirs = (without_token_ids(without_volatile(result)) for result in (ours, theirs))
         assert ours == theirs, task
 
 
-def masked_ids(result: dict[str, Any]) -> dict[str, Any]:
-    """Without the ids of tokens in `diff` and `actions`: each door minted its own."""
+def without_token_ids(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without the ids of tokens in `diff` and `actions`: each door minted its own token."""
     for picture in (result.get("diff") or {}).values():
         if "tokens" in picture:
             picture["tokens"] = len(picture["tokens"])
@@ -91,7 +90,7 @@ def masked_ids(result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def test_invocation_is_masked_alike(hub_61: Hub) -> None:
+def test_invocation_is_masked_the_same(hub_61: Hub) -> None:
     runner = Runner("controller", hub_61)
     wrong = {"user": "x", "wait_timeout": "0"}
     tasks = [
@@ -99,8 +98,8 @@ def test_invocation_is_masked_alike(hub_61: Hub) -> None:
         runner.task("hub_server", **wrong),
         runner.task("hub_user", colour=runner.hub.admin_token),
     ]
-    controller, module = both(hub_61, tasks, arguments=["-vvv"])
-    ours, theirs = (invocations(ran.stdout) for ran in (controller, module))
+    controller, module = run_through_both(hub_61, tasks, arguments=["-vvv"])
+    ours, theirs = (shown_invocations(ran.stdout) for ran in (controller, module))
     assert len(ours) == len(tasks)
     assert ours == theirs
     assert ours[0]["module_args"]["api_token"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
@@ -109,13 +108,13 @@ def test_invocation_is_masked_alike(hub_61: Hub) -> None:
         assert hub_61.admin_token not in str(ran.results)
 
 
-def invocations(stdout: str) -> list[dict[str, Any]]:
-    """What -vvv shows of the options. What a task registers does not have them."""
+def shown_invocations(stdout: str) -> list[dict[str, Any]]:
+    """The options as -vvv shows them. Registered results do not have them."""
     found = re.findall(r'"invocation": (\{.*?\n    \})', stdout, re.S)
     return [json.loads(each) for each in found]
 
 
-def test_a_secret_is_masked_wherever_it_stands(light: Runner) -> None:
+def test_a_secret_is_masked_everywhere(light: Runner) -> None:
     token = light.hub.admin_token
     user = light.new_user()
     ran = light.run(
@@ -145,7 +144,7 @@ def test_module_defaults_of_the_group(light: Runner) -> None:
     }
     tasks = [{f"hubops.jupyterhub.{module}": options[module]} for module in MODULES]
     ran = light.run(tasks, play={"module_defaults": {"group/hubops.jupyterhub.hub": connection}})
-    failed(ran.results[0], "conflict")
+    assert_failed(ran.results[0], "conflict")
     for result in ran.results[1:]:
         assert not result["failed"], result["msg"]
 
@@ -154,10 +153,10 @@ def test_a_task_that_takes_too_long(light: Runner) -> None:
     user = light.new_user()
     began = time.monotonic()
     ran = light.run([light.task("hub_server", {"timeout": 2}, user=user, user_options={"never": True})])
-    assert time.monotonic() - began < 100  # of the 300 that it would wait
+    assert time.monotonic() - began < 100  # it would wait for 300
     assert ran.results[0]["failed"] is True
     assert "2" in ran.results[0]["msg"]
-    light.api("DELETE", f"users/{user}/server")
+    light.api_request("DELETE", f"users/{user}/server")
 
 
 def test_async(light: Runner) -> None:
@@ -170,11 +169,11 @@ def test_async(light: Runner) -> None:
     ).results
     assert started["servers"][0]["state"] == "ready"
     assert started["finished"]
-    failed(missing, "not_found", "nobody")
+    assert_failed(missing, "not_found", "nobody")
     assert set(light.servers(user)) == {""}
 
 
-def test_async_and_a_later_look(light: Runner) -> None:
+def test_async_status(light: Runner) -> None:
     user = light.new_user()
     later = light.task("hub_server", {"async": 60, "poll": 0}, user=user, user_options={"start_seconds": 0.5})
     look = {
@@ -196,10 +195,10 @@ def test_delegated_to_the_controller(hub_61: Hub) -> None:
 
 
 def test_ad_hoc(hub_61: Hub, tmp_path: Path) -> None:
-    """Without a playbook and without an inventory, as the README has it."""
+    """Without a playbook and without an inventory, as in the README."""
     env = {"JUPYTERHUB_URL": hub_61.url, "JUPYTERHUB_API_TOKEN": hub_61.admin_token}
     command = ["ansible", "localhost", "-m", "hubops.jupyterhub.hub_info", "-a", "gather=users"]
-    ran = doors.watch(command, doors.environment(tmp_path, env))
+    ran = run_streaming(command, runner_environment(tmp_path, env))
     assert ran.status == 0, ran.output
     assert f'"version": "{hub_61.version}"' in ran.stdout
     assert hub_61.admin_token not in ran.output

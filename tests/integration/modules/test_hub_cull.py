@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""hub_cull on real hubs with light servers. A pass is over a whole hub: each test has one that is empty."""
+"""hub_cull on real hubs with light servers. A pass is over a whole hub, so each test has an empty one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.doors import Runner, failed, until
 from support.fakes.misbehaving_hub import html_page, misbehaving_hub
-from support.hub_clock import CLOCK, HOUR, empty, later
+from support.hub_clock import CLOCK_CONFIG, HOUR, empty_hub, let_time_pass
 from support.hubs import Hub, HubPool, running_hub
+from support.runner import Runner, assert_failed
+from support.waiting import wait_until
 
-# One that is used: a hub takes an activity of up to an hour ahead.
-SOON = timedelta(minutes=50)
+# For a server in use: a hub accepts an activity of up to an hour in the future.
+AHEAD = timedelta(minutes=50)
 HOLD = {"start_timeout": 600}
-"""Of a start that waits at a gate, so that it does not end by itself."""
+"""Options of a start that waits at a gate, so that it does not time out."""
 
 DOORS = [pytest.param((door, "6.1"), id=f"{door}-6.1", marks=pytest.mark.doors) for door in ("controller", "module")]
 OLDER = [pytest.param(("program", version), id=f"program-{version}") for version in ("5.5", "4.1")]
@@ -29,55 +30,55 @@ OLDER = [pytest.param(("program", version), id=f"program-{version}") for version
 
 @pytest.fixture(params=[*DOORS, *OLDER])
 def runner(request: pytest.FixtureRequest, pool: HubPool) -> Iterator[Runner]:
-    """A hub without users, in each supported version in turn, the newest through both doors."""
+    """An empty hub of each supported version in turn, the newest through both doors."""
     for version in ("6.1", "5.5", "4.1"):
-        pool.start(version, config=CLOCK)
+        pool.start(version, config=CLOCK_CONFIG)
     door, version = request.param
-    yield from _emptied(Runner(door, pool.get(version, config=CLOCK)))
+    yield from _emptied_before_and_after(Runner(door, pool.get(version, config=CLOCK_CONFIG)))
 
 
 @pytest.fixture
 def newest(pool: HubPool) -> Iterator[Runner]:
-    """JupyterHub 6.1, where neither the door nor the version matters."""
-    yield from _emptied(Runner("program", pool.get(config=CLOCK)))
+    """An empty hub of the newest version, for tests in which neither the door nor the version matters."""
+    yield from _emptied_before_and_after(Runner("program", pool.get(config=CLOCK_CONFIG)))
 
 
-def _emptied(runner: Runner) -> Iterator[Runner]:
-    empty(runner.hub)  # of what another file left there
+def _emptied_before_and_after(runner: Runner) -> Iterator[Runner]:
+    empty_hub(runner.hub)  # another test file may have left users
     try:
         yield runner
     finally:
-        empty(runner.hub)
+        empty_hub(runner.hub)
 
 
 def start(runner: Runner, user: str, name: str = "", **options: Any) -> str:
-    """A server that runs, or is about to; returns its user."""
+    """Start a server, without waiting for it. Returns its user."""
     body = {"user_options": options} if runner.hub.version.startswith("6") else options
-    answer = runner.api("POST", f"users/{user}/servers/{name}" if name else f"users/{user}/server", body)
+    answer = runner.api_request("POST", f"users/{user}/servers/{name}" if name else f"users/{user}/server", body)
     assert answer.status_code in (201, 202), answer.text
     if "start_gate" not in options:
-        until(lambda: (runner.servers(user).get(name) or {}).get("ready"))
+        wait_until(lambda: (runner.servers(user).get(name) or {}).get("ready"))
     return user
 
 
 def use(runner: Runner, user: str, name: str = "") -> None:
-    """Somebody uses the server, now and for a good while."""
-    stamp = (datetime.now(timezone.utc) + SOON).isoformat()
-    answer = runner.api("POST", f"users/{user}/activity", {"servers": {name: {"last_activity": stamp}}})
+    """Report an activity of the server in the future."""
+    stamp = (datetime.now(timezone.utc) + AHEAD).isoformat()
+    answer = runner.api_request("POST", f"users/{user}/activity", {"servers": {name: {"last_activity": stamp}}})
     assert answer.status_code == 200, answer.text
 
 
 def use_hub(runner: Runner, user: str) -> None:
-    stamp = (datetime.now(timezone.utc) + SOON).isoformat()
-    assert runner.api("POST", f"users/{user}/activity", {"last_activity": stamp}).status_code == 200
+    stamp = (datetime.now(timezone.utc) + AHEAD).isoformat()
+    assert runner.api_request("POST", f"users/{user}/activity", {"last_activity": stamp}).status_code == 200
 
 
-def end_at_a_gate(runner: Runner, user: str, gate: Path, meanwhile: Callable[[], Any]) -> threading.Thread:
-    """Once the user's server is being stopped: does this, and lets the server go."""
+def stop_in_background(runner: Runner, user: str, gate: Path, meanwhile: Callable[[], Any]) -> threading.Thread:
+    """In a thread: wait until the user's server is stopping, call ``meanwhile``, and open the gate."""
 
     def wait() -> None:
         try:
-            until(lambda: (runner.servers(user).get("") or {}).get("pending") == "stop", 120)
+            wait_until(lambda: (runner.servers(user).get("") or {}).get("pending") == "stop", 120)
             meanwhile()
         finally:
             gate.touch()
@@ -88,7 +89,7 @@ def end_at_a_gate(runner: Runner, user: str, gate: Path, meanwhile: Callable[[],
 
 
 def running(runner: Runner) -> set[str]:
-    return {f"{user['name']}/{name}" for user in runner.api("GET", "users").json() for name in user["servers"]}
+    return {f"{user['name']}/{name}" for user in runner.api_request("GET", "users").json() for name in user["servers"]}
 
 
 def names(items: Sequence[dict[str, Any]]) -> list[str]:
@@ -99,7 +100,7 @@ def kept(result: dict[str, Any], noun: str = "kept_count") -> dict[str, int]:
     return {reason: number for reason, number in result[noun].items() if number}
 
 
-def test_idle_ones_go_and_the_others_stay(runner: Runner, tmp_path: Path) -> None:
+def test_idle_servers_are_culled(runner: Runner, tmp_path: Path) -> None:
     idle, used, starting, both = runner.new_user(), runner.new_user(), runner.new_user(), runner.new_user()
     gate = {"start_gate": str(tmp_path / "go"), **HOLD}
     start(runner, idle)
@@ -109,7 +110,7 @@ def test_idle_ones_go_and_the_others_stay(runner: Runner, tmp_path: Path) -> Non
     start(runner, starting)
     start(runner, starting, "slow", **gate)
     only = start(runner, runner.new_user(), **gate)
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     use(runner, used)
     use(runner, both)
     assert running(runner) == {
@@ -121,7 +122,7 @@ def test_idle_ones_go_and_the_others_stay(runner: Runner, tmp_path: Path) -> Non
         f"{starting}/slow",
         f"{only}/",
     }
-    # That the preview has changed nothing is seen by what the pass finds.
+    # If check mode had changed something, the pass would find less.
     options = {"idle_timeout": "1h", "remove_named_servers": True}
     one = runner.task("hub_cull", **options)
     foreseen, done, again = runner.run([runner.task("hub_cull", {"check_mode": True}, **options), one, one]).results
@@ -138,31 +139,31 @@ def test_idle_ones_go_and_the_others_stay(runner: Runner, tmp_path: Path) -> Non
     assert foreseen["summary"].startswith("3 of 7 servers would be culled, 4 servers kept, 0 failed, in ")
     assert done["summary"].startswith("3 of 7 servers culled, 4 servers kept, 0 failed, in ")
     # Removed, not only stopped.
-    assert "lab" not in runner.api("GET", f"users/{both}?include_stopped_servers=1").json()["servers"]
+    assert "lab" not in runner.api_request("GET", f"users/{both}?include_stopped_servers=1").json()["servers"]
     assert (again["changed"], again["culled"], kept(again)["active"]) == (False, [], 2)
 
 
-def test_users_go_once_their_servers_have(runner: Runner, tmp_path: Path) -> None:
+def test_users_are_deleted_after_their_servers_stop(runner: Runner, tmp_path: Path) -> None:
     with_server, without, slow, admin, used, back = (runner.new_user(admin=number == 3) for number in range(6))
     start(runner, with_server)
     start(runner, slow, stop_gate=str(tmp_path / "go"))
     start(runner, used, "lab")
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     use(runner, used, "lab")
     use_hub(runner, back)
     options = {"idle_timeout": "1h", "cull_users": True, "cull_admin_users": False}
     one = runner.task("hub_cull", **options)
-    # It stops for longer than the hub holds its answer, which is 202 then.
+    # It takes longer to stop than the hub waits with its answer, which is then 202.
     logged = len(runner.hub.log.read_text())
-    thread = end_at_a_gate(
+    thread = stop_in_background(
         runner,
         slow,
         tmp_path / "go",
-        lambda: until(lambda: f"{slow}: server is slow to stop" in log(runner, logged), 60),
+        lambda: wait_until(lambda: f"{slow}: server is slow to stop" in log(runner, logged), 60),
     )
     foreseen, done, again = runner.run([runner.task("hub_cull", {"check_mode": True}, **options), one, one]).results
     thread.join()
-    assert {user["name"] for user in runner.api("GET", "users").json()} == {admin, used, back}
+    assert {user["name"] for user in runner.api_request("GET", "users").json()} == {admin, used, back}
     for result in (foreseen, done):
         assert set(names(result["culled"])) == {f"{with_server}/", f"{slow}/"}
         assert set(names(result["users_deleted"])) == {with_server, without, slow}
@@ -171,23 +172,23 @@ def test_users_go_once_their_servers_have(runner: Runner, tmp_path: Path) -> Non
 
 
 def log(runner: Runner, position: int) -> str:
-    """What the hub has logged since."""
+    """What the hub has logged since this position."""
     return runner.hub.log.read_text()[position:]
 
 
-def test_what_is_used_between_the_list_and_its_stop_stays(runner: Runner, tmp_path: Path) -> None:
+def test_a_server_that_is_used_after_the_list_was_read_is_kept(runner: Runner, tmp_path: Path) -> None:
     slow, used, gone = runner.new_user(), runner.new_user(), runner.new_user()
     start(runner, slow, stop_gate=str(tmp_path / "go"))
     start(runner, used)
     start(runner, gone)
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
 
     def meanwhile() -> None:
-        # The hub knows that the first one is stopping: the list has been read.
+        # The first server is stopping, so the list has been read.
         use(runner, used)
-        runner.api("DELETE", f"users/{gone}/server")
+        runner.api_request("DELETE", f"users/{gone}/server")
 
-    thread = end_at_a_gate(runner, slow, tmp_path / "go", meanwhile)
+    thread = stop_in_background(runner, slow, tmp_path / "go", meanwhile)
     done = runner("hub_cull", idle_timeout="1h", concurrency=1)
     thread.join()
     assert names(done["culled"]) == [f"{slow}/"]
@@ -196,13 +197,13 @@ def test_what_is_used_between_the_list_and_its_stop_stays(runner: Runner, tmp_pa
     assert [action["object"] for action in done["actions"]] == [f"server of user '{slow}'"]
 
 
-def test_one_that_does_not_stop_fails_the_pass_at_its_end(runner: Runner, tmp_path: Path) -> None:
+def test_a_server_that_does_not_stop_fails_the_pass(runner: Runner, tmp_path: Path) -> None:
     slow, quick = runner.new_user(), runner.new_user()
     start(runner, slow, stop_gate=str(tmp_path / "go"))
     start(runner, quick)
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     done = runner("hub_cull", idle_timeout="1h", stop_timeout="2s", cull_users=True)
-    failed(done, "timeout", f"server of user '{slow}'", "stop_timeout")
+    assert_failed(done, "timeout", f"server of user '{slow}'", "stop_timeout")
     assert done["changed"] is True
     assert names(done["culled"]) == [f"{quick}/"]
     assert names(done["users_deleted"]) == [quick]
@@ -212,27 +213,27 @@ def test_one_that_does_not_stop_fails_the_pass_at_its_end(runner: Runner, tmp_pa
     assert "1 failed" in done["summary"]
 
 
-def test_a_policy_that_takes_too_many_takes_none(runner: Runner) -> None:
+def test_a_pass_over_its_limit_culls_nothing(runner: Runner) -> None:
     users = [start(runner, runner.new_user()) for _number in range(2)]
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     use(runner, users[0])
     refused, foreseen, done = runner.run(
         [
             runner.task("hub_cull", idle_timeout="1h", max_culls="49%"),
             runner.task("hub_cull", {"check_mode": True}, idle_timeout="1h", max_culls=0),
-            # Both are still there: one of two is half of them.
+            # Both servers are still there: one of two is half of them.
             runner.task("hub_cull", idle_timeout="1h", max_culls="50%"),
         ]
     ).results
     for result in (refused, foreseen):
-        failed(result, "conflict", "1 of 2 servers", "max_culls")
+        assert_failed(result, "conflict", "1 of 2 servers", "max_culls")
         assert result["changed"] is False
         assert names(result["culled"]) == [f"{users[1]}/"]
     assert done["summary"].startswith("1 of 2 servers culled")
     assert names(done["culled"]) == [f"{users[1]}/"]
 
 
-def test_rules_by_what_a_hub_knows(newest: Runner) -> None:
+def test_rules(newest: Runner) -> None:
     runner = newest
     teacher, gpu, admin, other, member = (runner.new_user(admin=number == 2) for number in range(5))
     assert runner("hub_user", user=teacher, groups=["teachers"], create_groups=True)["changed"]
@@ -242,7 +243,7 @@ def test_rules_by_what_a_hub_knows(newest: Runner) -> None:
     start(runner, admin)
     start(runner, other)
     start(runner, member, "batch-7")
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     rules = [
         {"name": "teachers", "groups": ["teach*"], "keep": True},
         {"name": "gpu", "user_options": {"profile": "gpu-*"}, "max_age": "1h", "idle_timeout": "never"},
@@ -260,36 +261,36 @@ def test_rules_by_what_a_hub_knows(newest: Runner) -> None:
     assert running(runner) == {f"{teacher}/", f"{admin}/", f"{member}/batch-7"}
 
 
-def test_the_least_scopes(runner: Runner) -> None:
+def test_least_scopes(runner: Runner) -> None:
     bot, idle = runner.new_user(), start(runner, runner.new_user())
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     least = ("list:users", "read:users:activity", "read:servers", "delete:servers")
 
     def culls(*scopes: str, **options: Any) -> dict[str, Any]:
         options = {"idle_timeout": "1h", "exclude_users": [bot], **options}
         return replace(runner, door="program", token=runner.mint("admin-of-tests", *scopes))("hub_cull", **options)
 
-    assert runner.api("POST", "users/admin-of-tests", {"admin": True}).status_code == 201
-    failed(culls(*least[1:]), "missing_scope", "list:users")
-    failed(culls("list:users", "read:users:activity"), "missing_scope", "read:servers")
+    assert runner.api_request("POST", "users/admin-of-tests", {"admin": True}).status_code == 201
+    assert_failed(culls(*least[1:]), "missing_scope", "list:users")
+    assert_failed(culls("list:users", "read:users:activity"), "missing_scope", "read:servers")
     missing = culls(*least[:3])
-    failed(missing, "missing_scope", "delete:servers")
+    assert_failed(missing, "missing_scope", "delete:servers")
     assert (missing["changed"], names(missing["culled"])) == (False, [f"{idle}/"])
     asks = {"rules": [{"groups": ["a"], "keep": True}]}
-    failed(culls(*least, **asks), "missing_scope", "read:users:groups")
+    assert_failed(culls(*least, **asks), "missing_scope", "read:users:groups")
     assert kept(culls(*least, "read:users:groups", max_culls="100%", **asks)) == {}
     assert running(runner) == set()
-    later(runner.hub, 2 * HOUR, idle)  # the stop was an activity of the user
-    failed(culls(*least, cull_users=True), "missing_scope", "delete:users")
+    let_time_pass(runner.hub, 2 * HOUR, idle)  # the stop counts as an activity of the user
+    assert_failed(culls(*least, cull_users=True), "missing_scope", "delete:users")
     assert names(culls(*least, "delete:users", cull_users=True)["users_deleted"]) == [idle]
 
 
 @pytest.mark.parametrize("runner", DOORS, indirect=True)
-def test_what_is_shown(runner: Runner) -> None:
-    """The preview with its reasons, and a line that counts where the door can show one."""
+def test_output(runner: Runner) -> None:
+    """Check mode shows the reasons, and the controller's door shows a progress line."""
     idle, used = start(runner, runner.new_user()), start(runner, runner.new_user())
     start(runner, used, "lab")
-    later(runner.hub, 2 * HOUR)
+    let_time_pass(runner.hub, 2 * HOUR)
     use(runner, used)
     looks = runner.run([runner.task("hub_cull", {"check_mode": True}, idle_timeout="1h")], arguments=["--diff"])
     assert f"- server of user '{idle}' goes: idle 2 h" in looks.stdout
@@ -324,18 +325,18 @@ def test_a_bad_policy_fails_before_any_request(door: str) -> None:
     with misbehaving_hub(html_page) as fake:
         runner = Runner(door, Hub(fake.url, "6.1", "t0ken", *[None] * 3))  # type: ignore[arg-type]
         results = runner.run([runner.task("hub_cull", **options) for options, _word in BAD.values()]).results
-        assert fake.asked == []
+        assert fake.requests == []
     for (name, (_options, word)), result in zip(BAD.items(), results, strict=True):
         assert result["failed"] is True, name
         assert word in result["msg"], name
         assert "traceback" not in result["msg"].lower(), name
 
 
-def test_a_hub_whose_parts_speak_tls_to_each_other(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """As jupyterhub-idle-culler does with --ssl-enabled: at the hub's own address, with the hub's own certificates."""
+def test_a_hub_with_internal_ssl(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """As jupyterhub-idle-culler with --ssl-enabled: at the hub's own address, with the hub's own certificates."""
     folder = tmp_path_factory.mktemp("internal-ssl")
     certificates = folder / "certs"
-    config = f"""{CLOCK}
+    config = f"""{CLOCK_CONFIG}
 c.JupyterHub.internal_ssl = True
 c.JupyterHub.internal_certs_location = {str(certificates)!r}
 c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")
@@ -345,9 +346,9 @@ c.JupyterHub.hub_bind_url = c.JupyterHub.hub_bind_url.replace("http:", "https:")
         inner = f"https://127.0.0.1:{hub.ports['hub']}/hub/api"
         runner = Runner("program", hub)
         user = start(runner, runner.new_user())
-        later(hub, 2 * HOUR)
+        let_time_pass(hub, 2 * HOUR)
         trusting = {"hub_url": inner, "ca_path": str(certificates / "hub-ca" / "hub-ca.crt"), "idle_timeout": "1h"}
-        failed(runner("hub_cull", **trusting), "tls")
+        assert_failed(runner("hub_cull", **trusting), "tls")
         own = certificates / "hub-internal"
         certified = {"client_cert": str(own / "hub-internal.crt"), "client_key": str(own / "hub-internal.key")}
         assert names(runner("hub_cull", **trusting, **certified)["culled"]) == [f"{user}/"]

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import requests
-from support.doors import Runner, failed
+from support.runner import Runner, assert_failed
 
 USER = "coder"
 
 
 @pytest.fixture
 def coder(real: Runner) -> Runner:
-    """A hub on which the server of the user `coder` runs, for all tests of both doors."""
-    if real.api("GET", f"users/{USER}").status_code == 404:
-        assert real.api("POST", f"users/{USER}").status_code == 201
+    """A hub on which the server of the user `coder` runs, for all tests."""
+    if real.api_request("GET", f"users/{USER}").status_code == 404:
+        assert real.api_request("POST", f"users/{USER}").status_code == 201
     if not real.servers(USER):
         assert real("hub_server", user=USER)["changed"] is True
     return real
@@ -29,7 +29,7 @@ def kernels(runner: Runner) -> list[dict[str, Any]]:
 
 
 def execute(runner: Runner, *codes: str, **options: Any) -> list[dict[str, Any]]:
-    """Run each code; whatever it does, no kernel is left. One whose time is over may still be ending."""
+    """Run each code, and check that no kernel is left. After a timeout the kernel may still be ending."""
     results = runner.run([runner.task("hub_exec", user=USER, code=code, **options) for code in codes]).results
     while "timeout" in options and kernels(runner):
         time.sleep(0.2)
@@ -40,7 +40,7 @@ def execute(runner: Runner, *codes: str, **options: Any) -> list[dict[str, Any]]
 
 
 @pytest.mark.doors
-def test_what_code_says(coder: Runner) -> None:
+def test_output_of_code(coder: Runner) -> None:
     plain, silent, unicode, late = execute(
         coder,
         "import sys; print('out'); print('more'); print('err', file=sys.stderr)\n6 * 7",
@@ -59,7 +59,7 @@ def test_what_code_says(coder: Runner) -> None:
 
 
 @pytest.mark.doors
-def test_code_that_does_not_work(coder: Runner) -> None:
+def test_code_that_fails(coder: Runner) -> None:
     raised, wrong, exited, asked = execute(
         coder,
         "print('so far')\nimport sys; print('alas', file=sys.stderr)\nimport no_such_module",
@@ -67,43 +67,43 @@ def test_code_that_does_not_work(coder: Runner) -> None:
         "import sys; sys.exit(3)",
         "input('who is there? ')",
     )
-    failed(raised, "invalid", "ModuleNotFoundError", "no_such_module", "error.traceback")
+    assert_failed(raised, "invalid", "ModuleNotFoundError", "no_such_module", "error.traceback")
     assert (raised["stdout"], raised["stderr"]) == ("so far\n", "alas\n")
     assert set(raised["error"]) == {"ename", "evalue", "traceback"}
     assert raised["error"]["ename"] == "ModuleNotFoundError"
     assert "no_such_module" in "".join(raised["error"]["traceback"])
     assert "\x1b" not in str(raised["error"])
-    failed(wrong, "invalid", "SyntaxError")
-    failed(exited, "invalid", "SystemExit: 3")
-    failed(asked, "invalid", "StdinNotImplementedError")
+    assert_failed(wrong, "invalid", "SyntaxError")
+    assert_failed(exited, "invalid", "SystemExit: 3")
+    assert_failed(asked, "invalid", "StdinNotImplementedError")
 
 
 def test_code_that_does_not_end(coder: Runner) -> None:
     (result,) = execute(coder, "print('so far', flush=True)\nimport time; time.sleep(600)", timeout="12s")
-    failed(result, "timeout", "12 s", "timeout")
+    assert_failed(result, "timeout", "12 s", "timeout")
     assert result["stdout"] == "so far\n"
     assert result["seconds"] < 120
 
 
 @pytest.mark.doors
 def test_a_kernel_that_dies(coder: Runner) -> None:
-    # The pause lets the output out: a kernel hands it on five times a second.
+    # The pause lets the kernel send its output, which it does five times a second.
     (result,) = execute(coder, "print('so far', flush=True)\nimport os, time; time.sleep(1); os.kill(os.getpid(), 9)")
-    failed(result, "kernel_failed", "died")
+    assert_failed(result, "kernel_failed", "died")
     assert result["stdout"] == "so far\n"
 
 
 def test_a_lot_of_output(coder: Runner) -> None:
     line = "0123456789" * 10
-    # In one piece, or a slow machine would take its time for it.
+    # In one piece, which is quick also on a slow machine.
     lots, too_much = execute(coder, f"for n in range(20_000): print('{line}')", f"print('{line}' * 80_000)")
     assert len(lots["stdout"]) == 20_000 * (len(line) + 1)
     assert set(lots["stdout_lines"]) == {line}
-    # A server lets 3 MB in 3 s pass, and says what it left out.
+    # A server passes 3 MB in 3 s on, and then says that it drops output.
     assert "IOPub data rate exceeded" in too_much["stderr"]
 
 
-def test_two_at_the_same_time(coder: Runner) -> None:
+def test_two_tasks_at_the_same_time(coder: Runner) -> None:
     codes = [f"import time; time.sleep(1); print('{name}')" for name in ("one", "two")]
     with ThreadPoolExecutor() as pool:
         answers = [pool.submit(coder, "hub_exec", user=USER, code=code) for code in codes]
@@ -130,10 +130,10 @@ def test_no_running_server(coder: Runner) -> None:
             coder.task("hub_exec", {"check_mode": True}, user=USER, server_name="never-was", code="1"),
         ]
     ).results
-    failed(stopped, "conflict", "hub_server")
-    failed(named, "conflict", "never-was")
-    failed(nobody, "not_found", "nobody-of-that-name")
-    # In check mode the task that would start it has not, and this one is not to fail for that.
+    assert_failed(stopped, "conflict", "hub_server")
+    assert_failed(named, "conflict", "never-was")
+    assert_failed(nobody, "not_found", "nobody-of-that-name")
+    # In check mode an earlier task has not started the server, so this task must not fail.
     assert (checked.get("failed", False), checked["changed"], checked["stdout"]) == (False, True, "")
 
 
@@ -148,15 +148,15 @@ def test_scopes(coder: Runner) -> None:
         [each.task("hub_exec", user=USER, code="1 + 1") for each in (least, without_access, filtered)]
     ).results
     assert enough["result"] == "2"
-    failed(lacking, "missing_scope", "'access:servers'")
-    failed(other, "missing_scope", "access:servers")
+    assert_failed(lacking, "missing_scope", "'access:servers'")
+    assert_failed(other, "missing_scope", "access:servers")
     assert kernels(coder) == []
 
 
 def test_a_server_without_kernels(light: Runner) -> None:
-    # A light server answers anything with a JSON object: something runs there, and it is no Jupyter.
+    # A light server answers every request with a JSON object, so it is not Jupyter.
     user = light.new_user()
-    light.api("POST", f"users/{user}/server")
+    light.api_request("POST", f"users/{user}/server")
     result = light("hub_exec", user=user, code="1", timeout="5s")
     assert result["failed"] is True
     assert set(result["failure"]) >= {"code", "hint"}

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from support.doors import Runner, failed
-from support.fakes.misbehaving_hub import Misbehaving
+from support.fakes.misbehaving_hub import MisbehavingHub
+from support.runner import Runner, assert_failed
 
 
-def test_what_the_hub_is(any_version: Runner) -> None:
+def test_hub(any_version: Runner) -> None:
     result = any_version("hub_info")
     hub, version = result["hub"], any_version.hub.version
     assert hub == {
@@ -49,11 +49,11 @@ def test_the_token_of_a_user(light: Runner) -> None:
     listed = next(token for token in light.tokens(user) if token["note"] == "for a day")
     assert (second["id"], second["expires_at"]) == (listed["id"], listed["expires_at"])
 
-    # A token that may not read tokens cannot know when it ends: that is not the same as never.
+    # A token that may not read tokens does not know when it expires. That is not the same as never.
     assert (third["expires_at"], third["expiry_known"]) == (None, False)
 
 
-def test_a_token_before_the_hub_told_which_it_is(light_41: Runner) -> None:
+def test_a_token_on_a_hub_that_does_not_name_its_id(light_41: Runner) -> None:
     user = light_41.new_user()
     token = light_41.mint(user, "read:users:name!user", "read:tokens!user", expires_in=86400)
     answer = light_41.with_token(token)("hub_info")["token"]
@@ -74,16 +74,18 @@ def test_anonymously(light: Runner) -> None:
     assert plain["hub"]["version"] == light.hub.version
     assert plain["token"] is None
     for result in (more, scoped):
-        failed(result, "unauthorized", "api_token")
+        assert_failed(result, "unauthorized", "api_token")
 
 
 @pytest.mark.doors
 def test_gather_all_kinds(light: Runner) -> None:
     user = light.new_user()
     group = f"group-of-{user}"
-    light.api("POST", f"groups/{group}")
-    light.api("POST", f"groups/{group}/users", {"users": [user]})
-    assert light.api("POST", f"users/{user}/servers/one", {"user_options": {"colour": "red"}}).status_code == 201
+    light.api_request("POST", f"groups/{group}")
+    light.api_request("POST", f"groups/{group}/users", {"users": [user]})
+    assert (
+        light.api_request("POST", f"users/{user}/servers/one", {"user_options": {"colour": "red"}}).status_code == 201
+    )
     result = light("hub_info", gather=["users", "servers", "groups", "services", "routes"])
 
     assert {"kind": "user", "name": user, "groups": [group]}.items() <= by_name(result["users"])[user].items()
@@ -102,10 +104,10 @@ def test_gather_all_kinds(light: Runner) -> None:
     }
 
 
-def test_more_users_than_a_page_holds(light: Runner) -> None:
-    # A hub gives 200 at a time at most, and without being asked for pages cuts the list there in silence.
+def test_more_users_than_a_page_has(light: Runner) -> None:
+    # A hub returns 200 users at most, and without pagination it drops the others without a message.
     crowd = {f"crowd{number}" for number in range(230)}
-    assert light.api("POST", "users", {"usernames": sorted(crowd)}).status_code in (201, 409)
+    assert light.api_request("POST", "users", {"usernames": sorted(crowd)}).status_code in (201, 409)
     names = [user["name"] for user in light("hub_info", gather=["users"])["users"]]
     assert crowd <= set(names)
     assert len(names) == len(set(names))
@@ -113,7 +115,7 @@ def test_more_users_than_a_page_holds(light: Runner) -> None:
 
 def test_only_named_users(light: Runner) -> None:
     first, second = light.new_user(), light.new_user()
-    light.api("POST", f"users/{second}/server")
+    light.api_request("POST", f"users/{second}/server")
     named, nobody, none = light.run(
         [
             light.task("hub_info", gather=["users", "servers"], users=[second, first]),
@@ -123,15 +125,15 @@ def test_only_named_users(light: Runner) -> None:
     ).results
     assert [user["name"] for user in named["users"]] == [second, first]
     assert [server["user"] for server in named["servers"]] == [second]
-    failed(nobody, "not_found", "nobody-of-that-name")
+    assert_failed(nobody, "not_found", "nobody-of-that-name")
     assert none["users"] == []
 
 
 def test_servers_that_the_token_may_not_read(light: Runner) -> None:
     admin = light.new_user(admin=True)
     token = light.mint(admin, "list:users", "read:users:name")
-    # No servers to be seen is not the same as no servers.
-    failed(light.with_token(token)("hub_info", gather=["servers"]), "missing_scope", "read:servers")
+    # Servers that the token may not see are not the same as no servers.
+    assert_failed(light.with_token(token)("hub_info", gather=["servers"]), "missing_scope", "read:servers")
 
 
 def test_require_scopes(any_version: Runner) -> None:
@@ -148,14 +150,14 @@ def test_require_scopes(any_version: Runner) -> None:
         ]
     ).results
     assert satisfied["token"]["name"] == user
-    message = failed(missing, "missing_scope", f"user '{user}'", f"access:servers!user={user}, proxy")["message"]
-    assert "lacks access" in message  # and not what it holds
-    failed(another, "missing_scope", f"{start}!user=somebody-else")
-    failed(unknown, "missing_scope", start)
+    message = assert_failed(missing, "missing_scope", f"user '{user}'", f"access:servers!user={user}, proxy")["message"]
+    assert "lacks access" in message  # and not the scopes that the token has
+    assert_failed(another, "missing_scope", f"{start}!user=somebody-else")
+    assert_failed(unknown, "missing_scope", start)
 
 
 @pytest.mark.doors
-def test_a_token_that_may_not_read_the_hub_s_details(light: Runner) -> None:
+def test_a_token_without_read_hub(light: Runner) -> None:
     light_token = light.with_token(light.mint(light.new_user(), "read:users:name!user"))
     tokenless = light.with_token("")
     for result in light.run([light_token.task("hub_info"), tokenless.task("hub_info")]).results:
@@ -169,24 +171,24 @@ def test_a_token_that_may_not_read_the_hub_s_details(light: Runner) -> None:
         }
 
 
-def test_the_details_are_asked_for_only_where_the_token_may(light: Runner, read_only_hub: Misbehaving) -> None:
-    """They are the one request that they cost."""
+def test_the_details_are_requested_only_with_read_hub(light: Runner, read_only_hub: MisbehavingHub) -> None:
+    """They need a request of their own."""
 
-    def asked(token: str) -> list[str]:
-        read_only_hub.asked.clear()
-        light.through(read_only_hub.url).with_token(token)("hub_info")
-        return [one.path.partition("/hub/api/")[2] for one in read_only_hub.asked]
+    def requested_paths(token: str) -> list[str]:
+        read_only_hub.requests.clear()
+        light.with_url(read_only_hub.url).with_token(token)("hub_info")
+        return [one.path.partition("/hub/api/")[2] for one in read_only_hub.requests]
 
-    assert asked(light.hub.admin_token) == ["", "user", "info"]
-    assert asked(light.mint(light.new_user(admin=True), "list:users"))[:2] == ["", "user"]
-    assert "info" not in asked(light.mint(light.new_user(admin=True), "list:users"))
+    assert requested_paths(light.hub.admin_token) == ["", "user", "info"]
+    assert requested_paths(light.mint(light.new_user(admin=True), "list:users"))[:2] == ["", "user"]
+    assert "info" not in requested_paths(light.mint(light.new_user(admin=True), "list:users"))
 
 
 def test_the_tokens_of_users(any_version: Runner) -> None:
     user, other = any_version.new_user(), any_version.new_user()
     secret = any_version.mint(user, "read:users:name!user", note="for a day", expires_in=86400)
     unused = any_version.mint(user, "access:servers!user", note="never used")
-    assert any_version.with_token(secret).works()
+    assert any_version.with_token(secret).token_works()
     result, nobody, none = any_version.run(
         [
             any_version.task("hub_info", gather=["tokens"], users=[other, user]),
@@ -212,7 +214,7 @@ def test_the_tokens_of_users(any_version: Runner) -> None:
     assert {never[key] for key in keys} == {None}
     assert secret not in str(result)
     assert unused not in str(result)
-    failed(nobody, "not_found", "nobody-of-that-name")
+    assert_failed(nobody, "not_found", "nobody-of-that-name")
     assert none["tokens"] == []
 
 
@@ -222,7 +224,7 @@ def test_the_tokens_of_all_users(light: Runner) -> None:
     for user in users:
         light.mint(user, note=f"of {user}")
     found = light("hub_info", gather=["tokens", "users"])
-    # In the order of the users, however the answers came in.
+    # In the order of the users, not of the answers.
     assert [token["note"] for token in found["tokens"] if token["user"] in users] == [f"of {user}" for user in users]
     names = [user["name"] for user in found["users"]]
     assert sorted(found["tokens"], key=lambda token: names.index(token["user"])) == found["tokens"]
@@ -246,11 +248,11 @@ def test_the_scopes_that_tokens_need(light: Runner) -> None:
             own.task("hub_info", gather=["tokens"], users=[admin]),
         ]
     ).results
-    failed(neither, "missing_scope", "read:tokens, list:users")
-    failed(no_tokens, "missing_scope", "read:tokens")
-    failed(no_list, "missing_scope", "lacks list:users for")
+    assert_failed(neither, "missing_scope", "read:tokens, list:users")
+    assert_failed(no_tokens, "missing_scope", "read:tokens")
+    assert_failed(no_list, "missing_scope", "lacks list:users for")
     assert named["tokens"] == []
-    failed(not_covered, "missing_scope", "read:tokens")
+    assert_failed(not_covered, "missing_scope", "read:tokens")
     assert {token["user"] for token in only_own["tokens"]} == {admin}
 
 
@@ -259,11 +261,11 @@ def test_tokens_of_names_that_no_user_has(light: Runner) -> None:
     names = ["", "..", "nobody/tokens", "ünbekannt"]
     tasks = [light.task("hub_info", gather=["tokens"], users=[name]) for name in names]
     for result, code in zip(light.run(tasks).results, ["invalid", "invalid", "invalid", "not_found"], strict=True):
-        failed(result, code)
+        assert_failed(result, code)
 
 
 @pytest.mark.doors
-def test_check_mode_changes_nothing_about_it(light: Runner) -> None:
+def test_check_mode_gathers_the_same(light: Runner) -> None:
     options = {"gather": ["services"], "require_scopes": ["list:users"]}
     checked = light.check("hub_info", **options)
     assert checked["services"] == light("hub_info", **options)["services"]

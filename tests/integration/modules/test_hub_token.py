@@ -14,10 +14,10 @@ import requests
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
-from support.doors import Runner, failed, run
-from support.fakes.misbehaving_hub import Answer, Asked, Misbehaving, misbehaving_hub
-from support.hub_clock import CLOCK, HOUR, later
+from support.fakes.misbehaving_hub import Answer, MisbehavingHub, Request, misbehaving_hub
+from support.hub_clock import CLOCK_CONFIG, HOUR, let_time_pass
 from support.hubs import Hub, HubPool, running_hub
+from support.runner import Runner, assert_failed, run_tasks
 
 SCOPES = ["read:users:name!user"]
 
@@ -25,7 +25,7 @@ SCOPES = ["read:users:name!user"]
 @pytest.fixture
 def timed(door: str, pool: HubPool) -> Runner:
     """As `light`, where time passes as a test says."""
-    return Runner(door, pool.get(config=CLOCK))
+    return Runner(door, pool.get(config=CLOCK_CONFIG))
 
 
 def owner(runner: Runner, secret: str) -> str | None:
@@ -86,7 +86,7 @@ def test_scopes_of_today_on_any_hub(any_version: Runner) -> None:
 def test_a_token_can_do_no_more_than_its_owner(any_version: Runner) -> None:
     user = any_version.new_user()
     result = any_version("hub_token", user=user, note="ci", scopes=["list:users"])
-    assert failed(result, "invalid", "list:users", "no more than its owner", "role")["status"] == 400
+    assert assert_failed(result, "invalid", "list:users", "no more than its owner", "role")["status"] == 400
     assert ids(any_version, user) == []
 
 
@@ -116,7 +116,7 @@ class Kept:
         before = ids(self.runner, self.user)
         (token,) = [each for each in self.runner.tokens(self.user) if each["note"].startswith("ci")]
         result = self.run(**more)
-        failed(result, "conflict", reason, f"token {token['id']}, minted at", "used last at", "on_lost: replace")
+        assert_failed(result, "conflict", reason, f"token {token['id']}, minted at", "used last at", "on_lost: replace")
         assert (result["changed"], result["minted"], result["revoked"]) == (False, False, [])
         assert ids(self.runner, self.user) == before
 
@@ -141,7 +141,7 @@ class Kept:
 def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, pool: HubPool) -> None:
     """What changes is what had to, on each version of the hub."""
     version = {"hub_61": "6.1", "hub_55": "5.5", "hub_41": "4.1"}[hub]
-    kept = Kept(Runner(door, pool.get(version, config=CLOCK)), tmp_path)
+    kept = Kept(Runner(door, pool.get(version, config=CLOCK_CONFIG)), tmp_path)
     kept.renewed("no secret is kept")
     assert kept.path.parent.stat().st_mode & 0o777 == 0o700
     kept.stays()
@@ -153,7 +153,7 @@ def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, pool
     kept.path.write_bytes("not a tökén\nbut two lines\n".encode())
     kept.refused("cannot be a token")
     kept.renewed("cannot be a token", on_lost="replace")
-    kept.runner.api("DELETE", f"users/{kept.user}/tokens/{ids(kept.runner, kept.user)[0]}")
+    kept.runner.api_request("DELETE", f"users/{kept.user}/tokens/{ids(kept.runner, kept.user)[0]}")
     kept.renewed("does not work")
     more = {"scopes": [*SCOPES, "read:servers!user"]}
     wide = kept.renewed("declared otherwise", **more)
@@ -164,7 +164,7 @@ def test_a_kept_token_through_its_life(door: str, hub: str, tmp_path: Path, pool
     assert f"read:servers!user={kept.user}" not in narrow["scopes"]
     brief = kept.renewed("declared otherwise", expires_in="1h")
     assert brief["expires_at"]
-    later(kept.runner.hub, 2 * HOUR, kept.user)
+    let_time_pass(kept.runner.hub, 2 * HOUR, kept.user)
     assert owner(kept.runner, kept.secret) is None
     kept.renewed("does not work", expires_in="1h")
     kept.runner("hub_token", **{**kept.options, "state": "absent"})
@@ -212,17 +212,17 @@ def test_renewal_before_the_end(timed: Runner, tmp_path: Path) -> None:
     """A successor is due when a quarter of the hour is left, and not before."""
     kept = Kept(timed, tmp_path, expires_in="1h")
     kept.run(renew_before="25%")
-    later(timed.hub, HOUR * 0.7, kept.user)
+    let_time_pass(timed.hub, HOUR * 0.7, kept.user)
     kept.stays(renew_before="25%")
     kept.stays(renew_before="15m")
-    later(timed.hub, HOUR * 0.1, kept.user)
+    let_time_pass(timed.hub, HOUR * 0.1, kept.user)
     kept.stays()
     kept.renewed("it expires at", renew_before="25%")
     never, odd = timed.run(
         [timed.task("hub_token", **kept.options, renew_before=each) for each in ("1h", "a while")]
     ).results
-    failed(never, "invalid", "every run would mint a new token", "25%")
-    failed(odd, "invalid", "renew_before")
+    assert_failed(never, "invalid", "every run would mint a new token", "25%")
+    assert_failed(odd, "invalid", "renew_before")
 
 
 def test_a_given_secret(any_version: Runner) -> None:
@@ -248,7 +248,9 @@ def test_a_given_secret(any_version: Runner) -> None:
     assert ids(runner, user) == [rotated["token_id"]]
 
     # Which may be an old one, and the other one kept elsewhere.
-    failed(runner("hub_token", secret="changeme", **options), "conflict", f"token {rotated['token_id']}, minted at")
+    assert_failed(
+        runner("hub_token", secret="changeme", **options), "conflict", f"token {rotated['token_id']}, minted at"
+    )
     wrong = runner("hub_token", secret="changeme", on_lost="replace", **options)
     assert (wrong["minted"], owner(runner, wrong["token"])) == (True, user)
     if runner.hub.version.startswith("4."):
@@ -284,14 +286,14 @@ def test_a_given_secret_and_a_file(light: Runner, tmp_path: Path) -> None:
 
 
 def test_overlap(pool: HubPool, tmp_path: Path) -> None:
-    light = Runner("program", pool.get(config=CLOCK))
+    light = Runner("program", pool.get(config=CLOCK_CONFIG))
     kept = Kept(light, tmp_path)
     first = kept.run()
     secret = kept.secret
     rotated = kept.run(rotate=True, overlap="1h")
     assert (rotated["revoked"], owner(light, secret), owner(light, kept.secret)) == ([], kept.user, kept.user)
     kept.stays(overlap="1h")
-    later(light.hub, 2 * HOUR, kept.user)
+    let_time_pass(light.hub, 2 * HOUR, kept.user)
     over = kept.run(overlap="1h")
     assert (over["minted"], over["revoked"], owner(light, secret)) == (False, [first["token_id"]], None)
     kept.stays(overlap="1h")
@@ -299,7 +301,7 @@ def test_overlap(pool: HubPool, tmp_path: Path) -> None:
 
 def test_overlap_needs_a_hub_that_tells_tokens_apart(light_41: Runner) -> None:
     result = light_41("hub_token", user=light_41.new_user(), note="ci", scopes=SCOPES, overlap="1h")
-    failed(result, "invalid", "JupyterHub 5.0")
+    assert_failed(result, "invalid", "JupyterHub 5.0")
 
 
 def test_prune(hub_61: Hub, tmp_path: Path) -> None:
@@ -329,8 +331,8 @@ def test_a_token_whose_owner_has_lost_what_was_declared(any_version: Runner, tmp
     options = {"user": user, "note": "ci", "scopes": [*SCOPES, "list:users"], "path": str(tmp_path / "token")}
     first = runner("hub_token", **options)
     assert (first["minted"], runner("hub_token", **options)["changed"]) == (True, False)
-    assert runner.api("PATCH", f"users/{user}", {"admin": False}).ok
-    failed(runner("hub_token", **options), "invalid", "list:users")
+    assert runner.api_request("PATCH", f"users/{user}", {"admin": False}).ok
+    assert_failed(runner("hub_token", **options), "invalid", "list:users")
     assert ids(runner, user) == [first["token_id"]]
     assert why(runner("hub_token", **{**options, "scopes": SCOPES})) == "it was declared otherwise"
 
@@ -348,7 +350,7 @@ def test_an_old_hub_s_tokens_with_their_files_exchanged(hub_41: Hub, tmp_path: P
     one.rename(tmp_path / "three")
     two.rename(one)
     (tmp_path / "three").rename(two)
-    failed(light_41("hub_token", **options[0]), "conflict", "the kept secret is of another token")
+    assert_failed(light_41("hub_token", **options[0]), "conflict", "the kept secret is of another token")
     whys = [why(light_41("hub_token", on_lost="replace", **each)) for each in options]
     assert whys == ["the kept secret is of another token", "the kept secret does not work"]  # by then
     assert [light_41("hub_token", **each)["changed"] for each in options] == [False, False]
@@ -425,7 +427,7 @@ def test_a_token_in_a_vault_or_a_manifest_through_its_life(
     for other in (b"password: x\n", b"words"):
         kept.path.write_bytes(other)
         for more in ({}, {"rotate": True}, {"state": "absent"}):
-            failed(kept.run(**more), "invalid", str(kept.path))
+            assert_failed(kept.run(**more), "invalid", str(kept.path))
             assert kept.path.read_bytes() == other
     kept.path.write_bytes(text)
     checked = kept.runner.check("hub_token", **{**kept.options, "state": "absent"})
@@ -461,7 +463,7 @@ def test_only_the_controller_writes_a_vault(light: Runner, tmp_path: Path) -> No
         if light.door == "controller":
             assert failures == [None] * 3
         else:
-            failed(
+            assert_failed(
                 result, "invalid", "Only the controller can encrypt", "connection: local", "without become and async"
             )
             assert [failure and failure["code"] for failure in failures] == ["invalid", None, None]
@@ -471,7 +473,7 @@ def test_only_the_controller_writes_a_vault(light: Runner, tmp_path: Path) -> No
 def test_a_task_with_async_cannot_write_a_vault(light_controller: Runner, tmp_path: Path) -> None:
     kept = KeptIn(light_controller, tmp_path, **FORMATS["vault"])
     task = kept.runner.task("hub_token", {"async": 300, "poll": 1}, **kept.options)
-    failed(kept.runner.run([task]).results[0], "invalid", "Only the controller can encrypt")
+    assert_failed(kept.runner.run([task]).results[0], "invalid", "Only the controller can encrypt")
     assert not kept.path.exists()
 
 
@@ -493,7 +495,7 @@ def test_formats_that_cannot_be(light: Runner, tmp_path: Path) -> None:
     ]).results  # fmt: skip
     says = ("vault_variable", "vault_password", "kubernetes_name", "kubernetes_key", "there is no path")
     for result, words in zip(results, says, strict=True):
-        failed(result, "invalid", words)
+        assert_failed(result, "invalid", words)
     assert os.listdir(tmp_path) == []
 
 
@@ -502,11 +504,14 @@ def test_what_was_replaced_can_wait(any_version: Runner, tmp_path: Path) -> None
     kept = Kept(any_version, tmp_path)
     first = kept.run()
     secret = kept.secret
-    later = kept.run(rotate=True, revoke_replaced=False)
+    let_time_pass = kept.run(rotate=True, revoke_replaced=False)
     if any_version.hub.version.startswith("4."):
-        assert later["revoked"] == [first["token_id"]]
+        assert let_time_pass["revoked"] == [first["token_id"]]
         return
-    assert (later["revoked"], owner(any_version, secret), owner(any_version, kept.secret)) == ([], *[kept.user] * 2)
+    assert (let_time_pass["revoked"], owner(any_version, secret), owner(any_version, kept.secret)) == (
+        [],
+        *[kept.user] * 2,
+    )
     kept.stays(revoke_replaced=False)
     assert kept.run()["revoked"] == [first["token_id"]]
     kept.stays()
@@ -531,10 +536,10 @@ def test_rights(light: Runner, tmp_path: Path) -> None:
     assert f"tokens!user={user}" in inherit["scopes"]
     assert (named["minted"], f"tokens!user={user}" in named["scopes"]) == (True, True)
     assert (none["minted"], f"tokens!user={user}" in none["scopes"]) == (True, False)
-    failed(both, "invalid", "scopes and inherit exclude each other")
-    failed(other, "invalid", "scopes and roles exclude each other")
+    assert_failed(both, "invalid", "scopes and inherit exclude each other")
+    assert_failed(other, "invalid", "scopes and roles exclude each other")
     # Without scopes a hub would mint a token that may do all that its owner may.
-    failed(without, "invalid", "scopes", "inherit: true")
+    assert_failed(without, "invalid", "scopes", "inherit: true")
 
 
 def test_expiry(light: Runner) -> None:
@@ -556,9 +561,9 @@ def test_a_lifetime_above_the_hub_s_maximum(tmp_path: Path) -> None:
                 runner.task("hub_token", renew_before="1d", **shared),
             ]
         ).results
-        failed(beyond, "invalid", "7200", "3600")
+        assert_failed(beyond, "invalid", "7200", "3600")
         assert capped["expires_at"] is not None
-        failed(never, "invalid", "shorter time than renew_before", "25%")
+        assert_failed(never, "invalid", "shorter time than renew_before", "25%")
 
 
 @pytest.mark.doors
@@ -580,7 +585,7 @@ def test_many_in_one_call(light: Runner, tmp_path: Path) -> None:
     # One fails, the others go on; nothing is minted twice.
     (tmp_path / users[0]).write_text("\0" * 33)  # as a machine leaves it that lost its power
     bad = light("hub_token", tokens=[{"user": "nobody-of-that-name"}, *items], **shared)
-    failed(bad, "not_found", "1 of 4 tokens failed", "nobody-of-that-name")
+    assert_failed(bad, "not_found", "1 of 4 tokens failed", "nobody-of-that-name")
     assert [item["changed"] for item in bad["tokens"]] == [False, True, False, False]
     assert [item["failure"] is None for item in bad["tokens"]] == [False, True, True, True]
     assert bad["changed"] is True
@@ -610,16 +615,16 @@ def test_many_that_cannot_be(light: Runner, tmp_path: Path) -> None:
             light.task("hub_token", tokens=[{**item, "user": None}]),
         ]
     ).results
-    failed(twice, "invalid", "declared twice")
+    assert_failed(twice, "invalid", "declared twice")
     for same in (one_file, other_name):
-        failed(same, "invalid", "declared twice", paths[0])
-    failed(nobody, "invalid", "user", "tokens")
+        assert_failed(same, "invalid", "declared twice", paths[0])
+    assert_failed(nobody, "invalid", "user", "tokens")
     # Ansible 2.16 refuses it by itself, newer ones make an empty text of it.
     assert no_name["failed"] is True
     assert any(words in no_name["msg"] for words in ("not a valid name on a hub", "argument 'user'"))
-    failed(bad_item, "invalid", "note is empty")
+    assert_failed(bad_item, "invalid", "note is empty")
     assert "mutually exclusive" in both_forms["msg"]
-    failed(no_workers, "invalid", "concurrency")
+    assert_failed(no_workers, "invalid", "concurrency")
     assert "note" in no_note["msg"]
     assert ids(light, user) == []
 
@@ -641,25 +646,25 @@ def test_what_cannot_be(light: Runner, tmp_path: Path) -> None:
             light.task("hub_token", user=user, note="ci [hubops 0123456789ab-01234567]", scopes=SCOPES),
         ]
     ).results
-    assert failed(beyond, "invalid", "admin:users")["status"] == 400
-    failed(unknown, "invalid", "no:such:scope")
-    failed(nobody, "not_found", "nobody-of-that-name")
-    failed(nowhere, "invalid", "no-folder", "path")
-    failed(is_folder, "invalid", str(tmp_path))
-    failed(forever, "invalid", "expires_in", "2h")
-    failed(marked, "invalid", "brackets")
+    assert assert_failed(beyond, "invalid", "admin:users")["status"] == 400
+    assert_failed(unknown, "invalid", "no:such:scope")
+    assert_failed(nobody, "not_found", "nobody-of-that-name")
+    assert_failed(nowhere, "invalid", "no-folder", "path")
+    assert_failed(is_folder, "invalid", str(tmp_path))
+    assert_failed(forever, "invalid", "expires_in", "2h")
+    assert_failed(marked, "invalid", "brackets")
     assert ids(light, user) == []
 
 
 @pytest.mark.doors
 def test_a_hub_too_old_for_scopes(door: str) -> None:
-    def old(asked: Asked) -> Answer:
+    def old(asked: Request) -> Answer:
         return Answer({"version": "2.3.1"})
 
     with misbehaving_hub(old) as fake:
         task = {"hub_url": fake.url, "api_token": "0123456789", "user": "alice", "note": "ci", "scopes": SCOPES}
-        [result] = run(door, [{"hubops.jupyterhub.hub_token": task}]).results
-    failed(result, "invalid", "2.3.1", "4.1")
+        [result] = run_tasks(door, [{"hubops.jupyterhub.hub_token": task}]).results
+    assert_failed(result, "invalid", "2.3.1", "4.1")
     assert fake.writes == []
 
 
@@ -670,8 +675,8 @@ def test_a_token_that_may_not_mint(light: Runner) -> None:
     cannot_mint, cannot_see = light.run(
         [each.task("hub_token", user=user, note="ci", scopes=SCOPES) for each in (reader, blind)]
     ).results
-    failed(cannot_mint, "missing_scope", "'tokens'")
-    failed(cannot_see, "missing_scope", "read:tokens")
+    assert_failed(cannot_mint, "missing_scope", "'tokens'")
+    assert_failed(cannot_see, "missing_scope", "read:tokens")
 
 
 def test_an_account_that_renews_its_own_token(light: Runner, tmp_path: Path) -> None:
@@ -685,7 +690,7 @@ def test_an_account_that_renews_its_own_token(light: Runner, tmp_path: Path) -> 
 
 
 @pytest.mark.doors
-def test_check_mode_predicts_and_mints_nothing(light: Runner, read_only_hub: Misbehaving, tmp_path: Path) -> None:
+def test_check_mode_predicts_and_mints_nothing(light: Runner, read_only_hub: MisbehavingHub, tmp_path: Path) -> None:
     user = light.new_user()
     light.mint(user, *SCOPES, note="foreign")
     paths = {name: str(tmp_path / name) for name in ("kept", "lost", "rotated", "otherwise")}
@@ -708,8 +713,8 @@ def test_check_mode_predicts_and_mints_nothing(light: Runner, read_only_hub: Mis
     wishes = [{"user": user, **wish} for wish in wishes]
     wishes.append({"tokens": [{"note": "first", "user": user}, {"note": "second", "user": user}], "inherit": True})
     before = ids(light, user)
-    through_glass = light.through(read_only_hub.url)
-    foretold = light.run([through_glass.task("hub_token", {"check_mode": True}, **wish) for wish in wishes]).results
+    read_only = light.with_url(read_only_hub.url)
+    foretold = light.run([read_only.task("hub_token", {"check_mode": True}, **wish) for wish in wishes]).results
     assert read_only_hub.writes == []
     assert ids(light, user) == before
     assert ((tmp_path / "kept").stat().st_mode & 0o777, (tmp_path / "lost").exists()) == (0o640, False)
@@ -736,7 +741,7 @@ def test_no_secret_is_shown(light: Runner, tmp_path: Path) -> None:
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in ran.stdout
     secrets = {light.hub.admin_token, path.read_text().strip(), LONG_PASSWORD, LONG_PASSWORD[::-1]}
     if light.door == "controller":
-        failed(ran.results[4], "invalid", "cannot be decrypted")
+        assert_failed(ran.results[4], "invalid", "cannot be decrypted")
         text = VaultLib([("default", VaultSecret(LONG_PASSWORD.encode()))]).decrypt(vault.path.read_bytes())
         secrets.add(str(yaml.safe_load(text)["hub_token"]))
     for secret in secrets:

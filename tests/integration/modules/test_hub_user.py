@@ -8,24 +8,24 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from support.doors import Runner, failed
-from support.fakes.misbehaving_hub import Misbehaving
+from support.fakes.misbehaving_hub import MisbehavingHub
 from support.hubs import Hub, HubPool
+from support.runner import Runner, assert_failed
 
 
 def verbs(result: dict[str, Any]) -> list[str]:
     return [action["verb"] for action in result["actions"]]
 
 
-def test_create_and_again(light: Runner) -> None:
-    # Upper case on purpose: one of the hub's two ways to create a user changes it to lower case.
+def test_create_twice(light: Runner) -> None:
+    # With upper case, since one of the hub's two ways to create a user changes it to lower case.
     user = f"Created-by-{light.door}"
     first, second = light.run([light.task("hub_user", user=user)] * 2).results
     assert first["changed"] is True
     assert verbs(first) == ["create"]
     assert first["diff"]["before"] == {"name": user, "state": "absent", "admin": None, "groups": None}
     assert first["diff"]["after"] == {"name": user, "state": "present", "admin": False, "groups": []}
-    model = light.api("GET", f"users/{user}").json()
+    model = light.api_request("GET", f"users/{user}").json()
     assert first["user"] == {
         "name": user,
         "state": "present",
@@ -49,19 +49,19 @@ def test_admin(light: Runner) -> None:
     ).results
     assert (verbs(promoted), promoted["user"]["admin"]) == (["change"], True)
     assert again["changed"] is False
-    # Left out, it stays as it is.
+    # Without the option the user stays as it is.
     assert (omitted["changed"], omitted["user"]["admin"]) == (False, True)
     assert (demoted["changed"], demoted["user"]["admin"]) == (True, False)
     assert (verbs(born), born["user"]["admin"]) == (["create"], True)
-    assert light.api("GET", f"users/{user}").json()["admin"] is False
-    assert light.api("GET", f"users/admin-of-{user}").json()["admin"] is True
+    assert light.api_request("GET", f"users/{user}").json()["admin"] is False
+    assert light.api_request("GET", f"users/admin-of-{user}").json()["admin"] is True
 
 
 def test_absent_with_running_servers(any_version: Runner) -> None:
-    # A hub half-deletes a user whose named server runs: it is gone from the authenticator, and cannot come back.
+    # A hub half-deletes a user whose named server runs: the authenticator loses the user, who cannot come back.
     user = any_version.new_user()
     for path in ("server", "servers/lab"):
-        assert any_version.api("POST", f"users/{user}/{path}").status_code in (201, 202)
+        assert any_version.api_request("POST", f"users/{user}/{path}").status_code in (201, 202)
     gone, again, back, usable = any_version.run(
         [
             any_version.task("hub_user", user=user, state="absent"),
@@ -80,43 +80,43 @@ def test_absent_with_running_servers(any_version: Runner) -> None:
 
 def test_absent_while_a_server_starts_and_another_is_slow_to_stop(light: Runner) -> None:
     user = light.new_user()
-    assert light.api("POST", f"users/{user}/server", {"user_options": {"never": True}}).status_code == 202
-    light.api("POST", f"users/{user}/servers/lab", {"user_options": {"stop_seconds": 1.2}})
+    assert light.api_request("POST", f"users/{user}/server", {"user_options": {"never": True}}).status_code == 202
+    light.api_request("POST", f"users/{user}/servers/lab", {"user_options": {"stop_seconds": 1.2}})
     assert light("hub_user", user=user, state="absent")["changed"] is True
-    assert light.api("GET", f"users/{user}").status_code == 404
+    assert light.api_request("GET", f"users/{user}").status_code == 404
 
 
-def test_absent_of_a_user_whose_server_does_not_stop_in_time(light: Runner, tmp_path: Path) -> None:
+def test_absent_with_a_server_that_does_not_stop_in_time(light: Runner, tmp_path: Path) -> None:
     user, gate = light.new_user(), tmp_path / "gate"
-    light.api("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
+    light.api_request("POST", f"users/{user}/server", {"user_options": {"stop_gate": str(gate)}})
     try:
         result = light("hub_user", user=user, state="absent", wait_timeout=2)
-        failed(result, "timeout", user, "wait_timeout")
-        assert light.api("GET", f"users/{user}").status_code == 200
+        assert_failed(result, "timeout", user, "wait_timeout")
+        assert light.api_request("GET", f"users/{user}").status_code == 200
     finally:
         gate.touch()
 
 
 @pytest.mark.doors
-def test_check_mode_predicts_and_writes_nothing(light: Runner, read_only_hub: Misbehaving) -> None:
+def test_check_mode_predicts_and_writes_nothing(light: Runner, read_only_hub: MisbehavingHub) -> None:
     user, other, busy = light.new_user(), light.new_user(), light.new_user()
-    light.api("POST", f"users/{busy}/servers/lab")
+    light.api_request("POST", f"users/{busy}/servers/lab")
     wishes = [{"user": f"new-{user}"}, {"user": user, "admin": True}, {"user": busy, "state": "absent"}]
     wishes += [{"user": other}, {"user": "nobody-of-that-name", "state": "absent"}]
     groups = {"groups": [f"of-{user}", f"of-{other}"], "create_groups": True}
-    light.api("POST", f"groups/of-{other}")
+    light.api_request("POST", f"groups/of-{other}")
     wishes += [
         {"user": f"member-{user}", **groups},
         {"user": f"second-{user}", "admin": True, "groups": [f"of-{other}"]},
     ]
-    through_glass = light.through(read_only_hub.url)
-    checks = [through_glass.task("hub_user", {"check_mode": True}, **wish) for wish in wishes]
-    foretold = light.run(checks).results
+    read_only = light.with_url(read_only_hub.url)
+    checks = [read_only.task("hub_user", {"check_mode": True}, **wish) for wish in wishes]
+    predicted = light.run(checks).results
     assert read_only_hub.writes == []
-    assert len(read_only_hub.asked) >= len(wishes)
+    assert len(read_only_hub.requests) >= len(wishes)
 
     done = light.run([light.task("hub_user", **wish) for wish in wishes]).results
-    for before, after in zip(foretold, done, strict=True):
+    for before, after in zip(predicted, done, strict=True):
         assert not before["failed"], before["msg"]
         for key in ("changed", "actions", "diff"):
             assert before[key] == after[key]
@@ -125,11 +125,11 @@ def test_check_mode_predicts_and_writes_nothing(light: Runner, read_only_hub: Mi
     assert [result["changed"] for result in done] == [True, True, True, False, False, True, True]
 
 
-def test_a_write_that_the_hub_refuses(light: Runner, read_only_hub: Misbehaving) -> None:
-    result = light.through(read_only_hub.url)("hub_user", user="never-created")
-    failure = failed(result, "hub_error", "this hub refuses every write")
+def test_a_write_that_the_hub_refuses(light: Runner, read_only_hub: MisbehavingHub) -> None:
+    result = light.with_url(read_only_hub.url)("hub_user", user="never-created")
+    failure = assert_failed(result, "hub_error", "this hub refuses every write")
     assert (failure["status"], failure["method"]) == (500, "POST")
-    assert read_only_hub.writes == ["POST /jhub/hub/api/users/never-created"]  # not repeated: it is not safe to
+    assert read_only_hub.writes == ["POST /jhub/hub/api/users/never-created"]  # not repeated, which would not be safe
 
 
 @pytest.mark.doors
@@ -144,19 +144,19 @@ def test_scopes(light: Runner) -> None:
             creator.task("hub_user", user=f"new-{other}"),
         ]
     ).results
-    failed(create, "missing_scope", "admin:users")
-    failed(delete, "missing_scope", "delete:users")
+    assert_failed(create, "missing_scope", "admin:users")
+    assert_failed(delete, "missing_scope", "delete:users")
     assert blind["failed"] is True
-    assert light.api("GET", f"users/{other}").status_code == 200
-    assert light.api("GET", f"users/new-{other}").status_code == 404
+    assert light.api_request("GET", f"users/{other}").status_code == 200
+    assert light.api_request("GET", f"users/new-{other}").status_code == 404
 
 
 # Groups
 
 
 def members(runner: Runner, group: str) -> list[str] | None:
-    """None: there is no such group."""
-    answer = runner.api("GET", f"groups/{quote(group, safe='')}")
+    """The members of the group, or None if it does not exist."""
+    answer = runner.api_request("GET", f"groups/{quote(group, safe='')}")
     return answer.json()["users"] if answer.ok else None
 
 
@@ -164,10 +164,10 @@ def test_groups(any_version: Runner) -> None:
     user = any_version.new_user()
     there, new, kept = f"there-{user}", f"new-{user}", f"kept-{user}"
     for group in (there, kept):
-        any_version.api("POST", f"groups/{group}")
-    any_version.api("POST", f"groups/{kept}/users", {"users": [user]})
+        any_version.api_request("POST", f"groups/{group}")
+    any_version.api_request("POST", f"groups/{kept}/users", {"users": [user]})
     options = {"user": user, "groups": [there, new, there], "create_groups": True}
-    unknown, joined, again, omitted, emptied = any_version.run(
+    unknown, group_results, again, omitted, emptied = any_version.run(
         [
             any_version.task("hub_user", user=user, groups=[there, new]),
             any_version.task("hub_user", **options),
@@ -176,23 +176,23 @@ def test_groups(any_version: Runner) -> None:
             any_version.task("hub_user", user=user, groups=[]),
         ]
     ).results
-    failed(unknown, "not_found", new, "create_groups")
-    assert [(action["verb"], action["object"]) for action in joined["actions"]] == [
+    assert_failed(unknown, "not_found", new, "create_groups")
+    assert [(action["verb"], action["object"]) for action in group_results["actions"]] == [
         ("create", f"group '{new}'"),
         ("join", f"group '{there}'"),
         ("join", f"group '{new}'"),
     ]
     groups = sorted([there, new, kept])
-    assert joined["user"]["groups"] == joined["diff"]["after"]["groups"] == groups
-    assert joined["diff"]["before"]["groups"] == [kept]
+    assert group_results["user"]["groups"] == group_results["diff"]["after"]["groups"] == groups
+    assert group_results["diff"]["before"]["groups"] == [kept]
     assert members(any_version, there) == members(any_version, new) == members(any_version, kept) == [user]
-    # Memberships that are not named are left alone.
+    # Memberships that the task does not name stay.
     for result in (again, omitted, emptied):
         assert (result["changed"], result["actions"], result["user"]["groups"]) == (False, [], groups)
 
 
 def test_a_new_user_in_a_new_group(any_version: Runner) -> None:
-    user = any_version.new_name()
+    user = any_version.new_user_name()
     options = {"user": user, "groups": [f"group-of-{user}"], "create_groups": True}
     first, second = any_version.run([any_version.task("hub_user", **options)] * 2).results
     assert verbs(first) == ["create", "create", "join"]
@@ -217,8 +217,8 @@ Twice = tuple[str, str, dict[str, Any], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def joined(door: str, hub_61: Hub) -> dict[str, Twice]:
-    """By each name, a user who is told twice to join the group of that name, that group, and both results."""
+def group_results(door: str, hub_61: Hub) -> dict[str, Twice]:
+    """For each name, a user who is added twice to the group of that name, the group, and both results."""
     runner = Runner(door, hub_61)
     pairs = [(runner.new_user(), f"{name}{door if name != '...' else ''}") for name in GROUPS]
     tasks = [runner.task("hub_user", user=user, groups=[group], create_groups=True) for user, group in pairs]
@@ -230,10 +230,10 @@ def joined(door: str, hub_61: Hub) -> dict[str, Twice]:
 
 
 @pytest.mark.parametrize("name", GROUPS)
-def test_names_of_groups(light: Runner, joined: dict[str, Twice], name: str) -> None:
-    user, group, first, second = joined[name]
+def test_names_of_groups(light: Runner, group_results: dict[str, Twice], name: str) -> None:
+    user, group, first, second = group_results[name]
     assert first["user"]["groups"] == [group], first.get("msg")
-    assert light.api("GET", f"users/{user}").json()["groups"] == [group]
+    assert light.api_request("GET", f"users/{user}").json()["groups"] == [group]
     assert second["changed"] is False
 
 
@@ -245,9 +245,9 @@ def test_names_that_no_group_has(light: Runner) -> None:
         light.task("hub_user", user=f"new-{user}", groups=[f"good-{user}", name], create_groups=True) for name in names
     ]
     for result, name in zip(light.run(tasks).results, names, strict=True):
-        failed(result, "invalid", f"'{name}' is no name")
-    # Nor is half of it done.
-    assert light.api("GET", f"users/new-{user}").status_code == 404
+        assert_failed(result, "invalid", f"'{name}' is no name")
+    # Nothing is half done either.
+    assert light.api_request("GET", f"users/new-{user}").status_code == 404
     assert members(light, f"good-{user}") is None
 
 
@@ -256,7 +256,7 @@ def test_scopes_for_groups(light: Runner) -> None:
     admin, user = light.new_user(admin=True), light.new_user()
     group, other, new = f"group-{user}", f"other-{user}", f"new-{user}"
     for each in (group, other):
-        light.api("POST", f"groups/{each}")
+        light.api_request("POST", f"groups/{each}")
 
     def with_token(*scopes: str) -> Runner:
         return light.with_token(light.mint(admin, "read:users", "admin:users", *scopes))
@@ -280,36 +280,36 @@ def test_scopes_for_groups(light: Runner) -> None:
     results = light.run([*tasks, *checks]).results
     says = ["read:groups:name", "'groups'", "'admin:groups'", f"group '{other}'", "read:users", "read:groups:name"]
     for result, words in zip(results, says * 2, strict=True):
-        failed(result, "missing_scope", words)
-    # Nothing is half done: the user is not there without the groups.
-    assert light.api("GET", f"users/new-{user}").status_code == 404
+        assert_failed(result, "missing_scope", words)
+    # Nothing is half done: the user is not created without the groups.
+    assert light.api_request("GET", f"users/new-{user}").status_code == 404
     assert (members(light, group), members(light, new)) == ([], None)
-    # And what the scope covers is enough.
+    # A scope for the groups in question is enough.
     assert verbs(filtered("hub_user", user=user, groups=[group])) == ["join"]
 
 
 @pytest.mark.doors
 def test_a_user_with_capitals(light: Runner) -> None:
-    """A hub that is to add `Alice` to a group adds `alice`."""
+    """A hub that is asked to add `Alice` to a group adds `alice`."""
     user = light.new_user()
     big, lonely, group = user.upper(), f"Lonely-{user}", f"group-{user}"
-    light.api("POST", f"groups/{group}")
-    light.api("POST", f"users/{big}")
+    light.api_request("POST", f"groups/{group}")
+    light.api_request("POST", f"users/{big}")
     wrong, refused = light.run(
         [
             light.task("hub_user", user=big, groups=[group]),
             light.task("hub_user", user=lonely, groups=[group]),
         ]
     ).results
-    failed(wrong, "conflict", f"user '{user}'", big)
-    failed(refused, "invalid", f"No such user: {lonely.lower()}")
+    assert_failed(wrong, "conflict", f"user '{user}'", big)
+    assert_failed(refused, "invalid", f"No such user: {lonely.lower()}")
     assert members(light, group) == []
 
 
 def test_a_hub_whose_authenticator_manages_groups(door: str, pool: HubPool) -> None:
-    """It refuses up to JupyterHub 5.2."""
+    """Up to JupyterHub 5.2 it refuses to change groups."""
     runner = Runner(door, pool.get("4.1", config="c.Authenticator.manage_groups = True"))
-    failure = failed(
+    failure = assert_failed(
         runner("hub_user", user=runner.new_user(), groups=["staff"], create_groups=True),
         "invalid", "Group management via API is disabled", "authenticator",
     )  # fmt: skip

@@ -1,15 +1,15 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each module once through each door, on one hub with real servers: what `make check` runs beside the unit tests."""
+"""Each module once through each door, on one hub with real servers. `make check` runs it after the unit tests."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from support.doors import Runner
 from support.hubs import REPOSITORY
+from support.runner import Runner
 
 pytestmark = pytest.mark.doors
 

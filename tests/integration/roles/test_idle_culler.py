@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes.systemd_stand_in import start
-from support.hub_clock import CLOCK, HOUR, empty, later
+from support.fakes.fake_systemd import run_service
+from support.hub_clock import CLOCK_CONFIG, HOUR, empty_hub, let_time_pass
 from support.hubs import Hub, HubPool
 from support.playbooks import (
-    Played,
+    ProgramResult,
     ansible_bin,
-    api,
-    eventually,
+    api_request,
     hub_environment,
     mint,
     oldest_ansible_bin,
-    play,
+    run_playbook,
     servers,
 )
+from support.waiting import wait_until
 
 CULL = "hubops.jupyterhub.cull"
 SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
@@ -35,40 +35,40 @@ SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 @pytest.fixture
 def new_hub(pool: HubPool) -> Iterator[Hub]:
     """A hub that is empty before and after the test, since a pass is over a whole hub."""
-    yield from _emptied(pool.get(config=CLOCK))
+    yield from _emptied(pool.get(config=CLOCK_CONFIG))
 
 
 @pytest.fixture
 def old_hub(pool: HubPool) -> Iterator[Hub]:
-    yield from _emptied(pool.get("5.5", config=CLOCK))
+    yield from _emptied(pool.get("5.5", config=CLOCK_CONFIG))
 
 
 def _emptied(hub: Hub) -> Iterator[Hub]:
-    empty(hub)
+    empty_hub(hub)
     yield hub
-    empty(hub)
+    empty_hub(hub)
 
 
 def give(hub: Hub, *users: str, second: str | None = None, **options: Any) -> None:
     """Give each user a server with these options that has been idle for two hours, and one user a second server."""
     for user in users:
         mint(hub, user, [])
-        api(hub, "POST", f"users/{user}/server", {"user_options": options} if options else None)
+        api_request(hub, "POST", f"users/{user}/server", {"user_options": options} if options else None)
     if second:
-        api(hub, "POST", f"users/{second}/servers/second")
-    eventually(lambda: all(server["ready"] for user in users for server in servers(hub, user).values()), 120)
-    later(hub, 2 * HOUR)
+        api_request(hub, "POST", f"users/{second}/servers/second")
+    wait_until(lambda: all(server["ready"] for user in users for server in servers(hub, user).values()), 120)
+    let_time_pass(hub, 2 * HOUR)
 
 
 def cull(
     hub: Hub, folder: Path, *arguments: str, token: str = "", bin_folder: Path | None = None, **variables: Any
-) -> Played:
+) -> ProgramResult:
     named = {f"idle_culler_{name}": value for name, value in {"idle_timeout": "1h", **variables}.items()}
     env = hub_environment(hub, token or hub.admin_token) | {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
-    return play(CULL, *arguments, folder=folder, variables=named, env=env, bin_folder=bin_folder)
+    return run_playbook(CULL, *arguments, folder=folder, variables=named, env=env, bin_folder=bin_folder)
 
 
-def summary_lines(played: Played) -> list[str]:
+def summary_lines(played: ProgramResult) -> list[str]:
     """The lines of the summary."""
     [found] = re.findall(
         r'^TASK \[[\w.]+ : Summary\].*\nok: \[\w+\] => \{\n    "msg": (\[.*?\n    \])', played.stdout, re.M | re.S
@@ -78,7 +78,7 @@ def summary_lines(played: Played) -> list[str]:
     return lines
 
 
-def numbers(played: Played) -> dict[str, Any]:
+def numbers(played: ProgramResult) -> dict[str, Any]:
     """The artifact of the job in AWX."""
     found = re.search(r"RUN: (\{.*\})", played.stdout)
     assert found, played.output
@@ -129,18 +129,18 @@ def test_each_variable_reaches_the_module(new_hub: Hub, tmp_path: Path) -> None:
     done = cull(new_hub, tmp_path, *named, idle_timeout="never", max_age="1h", exclude_users="dave")
     assert done.status == 0, done.output
     assert list(servers(new_hub, "carol")) == ["second"]
-    later(new_hub, 2 * HOUR)  # the stop of a server is an activity of its user
+    let_time_pass(new_hub, 2 * HOUR)  # the stop of a server is an activity of its user
     removed = cull(new_hub, tmp_path, remove_named_servers=True, cull_users=True, exclude_users=["[!cd]*"])
     assert removed.status == 0, removed.output
     assert "stopped and removed: server 'second' of user 'carol'" in removed.stdout
     assert "deleted: user 'carol'" in removed.stdout
-    names = {user["name"] for user in api(new_hub, "GET", "users")}
+    names = {user["name"] for user in api_request(new_hub, "GET", "users")}
     assert not names & {"carol", "dave"}
 
 
 def test_the_scopes_of_the_purpose_do_and_what_is_missing_is_named(new_hub: Hub, tmp_path: Path) -> None:
     give(new_hub, "erin")
-    api(new_hub, "POST", "users/cull-bot", {"admin": True})
+    api_request(new_hub, "POST", "users/cull-bot", {"admin": True})
     token = mint(new_hub, "cull-bot", SCOPES)
     by_group = cull(new_hub, tmp_path, token=token, rules=[{"groups": ["students"], "keep": True}])
     assert by_group.status == 2
@@ -182,7 +182,7 @@ def test_an_inventory_of_hubs(new_hub: Hub, old_hub: Hub, tmp_path: Path) -> Non
         give(hub, "heidi")
         hosts[name] = {"hub_url": hub.url, "idle_culler_api_token": hub.admin_token, "idle_culler_idle_timeout": "1h"}
     hosts["old"]["idle_culler_idle_timeout"] = "1d"
-    played = play(CULL, folder=tmp_path, hosts=hosts, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
+    played = run_playbook(CULL, folder=tmp_path, hosts=hosts, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
     assert played.status == 0, played.output
     assert {name: mine["culled"] for name, mine in numbers(played).items()} == {"new": 1, "old": 0}
     assert (servers(new_hub, "heidi"), len(servers(old_hub, "heidi"))) == ({}, 1)
@@ -209,7 +209,7 @@ def test_the_unit_culls_with_the_policy_and_the_token_that_it_was_given(new_hub:
         "ANSIBLE_INVENTORY": str(tmp_path / "hosts"),
         "ANSIBLE_CONFIG": os.environ["ANSIBLE_CONFIG"],
     }
-    done = start(units / "hubops-idle-culler.service", tmp_path, bare)
+    done = run_service(units / "hubops-idle-culler.service", tmp_path, bare)
     assert done.status == 0, done.output
     assert "stopped: server of user 'ivan'" in done.stdout
     assert (servers(new_hub, "ivan"), len(servers(new_hub, "judy"))) == ({}, 1)

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from support.hub_clock import CLOCK, HOUR, later
-from support.hub_configs import subconfig, unsafe, values
+from support.hub_clock import CLOCK_CONFIG, HOUR, let_time_pass
+from support.hub_configs import chart_values_code, subconfig_code, unsafe_yaml
 from support.hubs import Hub, running_hub, venv
-from support.playbooks import Played, api, eventually, play, servers, start_server
+from support.playbooks import ProgramResult, api_request, run_playbook, servers, start_server
+from support.waiting import wait_until
 
 SERVICE, SERVICE_TOKEN = "idle-culler", "5e27ce0000000000000000000000c011"
 PLAY = """
@@ -42,10 +43,10 @@ command[-1] = f"--url={c.JupyterHub.hub_bind_url}/hub/api"
 STOP = {"list:users", "read:users:activity", "read:servers", "delete:servers"}
 
 
-def write(folder: Path, *arguments: str, **variables: Any) -> Played:
+def write(folder: Path, *arguments: str, **variables: Any) -> ProgramResult:
     (folder / "play.yml").write_text(PLAY)
     named = {f"idle_culler_{name}": value for name, value in {"mode": "managed", **variables}.items()}
-    return play("play.yml", *arguments, folder=folder, variables=named)
+    return run_playbook("play.yml", *arguments, folder=folder, variables=named)
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,13 @@ def culled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         # With the hub's own Python, which finds the package in another environment.
         [packages] = venv("culler").glob("lib/python*/site-packages")
         written = write(folder, config_path="culler.py", environment={"PYTHONPATH": str(packages)}, **policy)
-        loaded = subconfig(folder / "culler.py")
+        loaded = subconfig_code(folder / "culler.py")
     else:
         python = str(venv("culler") / "bin" / "python")
         written = write(folder, values_path="values.yaml", service_python=python, **policy)
-        loaded = values(folder / "values.yaml", {SERVICE: SERVICE_TOKEN}, {}) + NO_POD
+        loaded = chart_values_code(folder / "values.yaml", {SERVICE: SERVICE_TOKEN}, {}) + NO_POD
     assert written.status == 0, written.output
-    with running_hub(folder, version, config=CLOCK + OF_THE_SITE + loaded + KNOWN) as hub:
+    with running_hub(folder, version, config=CLOCK_CONFIG + OF_THE_SITE + loaded + KNOWN) as hub:
         yield Culled(hub, users)
 
 
@@ -98,24 +99,24 @@ def test_what_the_site_has_stays(culled: Culled) -> None:
 def test_it_culls_what_is_idle_and_leaves_what_is_not(culled: Culled) -> None:
     hub = culled.hub
     for user in ("busy", "idle", "never"):
-        api(hub, "POST", f"users/{user}")
+        api_request(hub, "POST", f"users/{user}")
     start_server(hub, "busy")
-    api(hub, "POST", "users/idle/servers/second")
+    api_request(hub, "POST", "users/idle/servers/second")
     start_server(hub, "idle")
-    eventually(lambda: all(each["ready"] for each in servers(hub, "idle").values()), 120)
-    later(hub, 2 * HOUR, "idle", "never")
+    wait_until(lambda: all(each["ready"] for each in servers(hub, "idle").values()), 120)
+    let_time_pass(hub, 2 * HOUR, "idle", "never")
 
     def names() -> set[str]:
-        return {user["name"] for user in api(hub, "GET", "users")}
+        return {user["name"] for user in api_request(hub, "GET", "users")}
 
     if culled.users:
         # A user who was never active is idle since the creation, which the service may read.
-        eventually(lambda: names() == {"busy"}, 120)
+        wait_until(lambda: names() == {"busy"}, 120)
     else:
-        eventually(lambda: not servers(hub, "idle"), 120)
-        assert api(hub, "GET", "users/idle?include_stopped_servers=1")["servers"].keys() <= {""}
+        wait_until(lambda: not servers(hub, "idle"), 120)
+        assert api_request(hub, "GET", "users/idle?include_stopped_servers=1")["servers"].keys() <= {""}
         before = passes(hub)
-        eventually(lambda: passes(hub) > before + 1, 120)  # the service has taken a complete pass
+        wait_until(lambda: passes(hub) > before + 1, 120)  # the service has taken a complete pass
         assert names() == {"busy", "idle", "never"}
     assert servers(hub, "busy")[""]["ready"]
     assert "] 403 " not in hub.log.read_text()  # the service asks for nothing that it may not read
@@ -143,7 +144,7 @@ def test_the_same_variables_write_the_same(tmp_path: Path) -> None:
 def test_what_arrives_is_what_was_given(tmp_path: Path) -> None:
     """No part of a value becomes code, markup or another value."""
     hostile = "a'b\"c\\n{{ 6 * 7 }}{% x %} # \u00fc\U0001f600 !x: [y]"
-    (tmp_path / "hostile.yml").write_text(f"idle_culler_environment: {{A: {unsafe(hostile)}}}\n")
+    (tmp_path / "hostile.yml").write_text(f"idle_culler_environment: {{A: {unsafe_yaml(hostile)}}}\n")
     written = write(tmp_path, "-e", "@hostile.yml", config_path="culler.py", values_path="values.yaml")
     assert written.status == 0, written.output
     chart = yaml.safe_load((tmp_path / "values.yaml").read_text())

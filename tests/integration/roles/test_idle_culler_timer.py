@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes.systemd_stand_in import settings
+from support.fakes.fake_systemd import unit_settings
 from support.hubs import REPOSITORY
-from support.playbooks import Played, ansible_bin, play
+from support.playbooks import ProgramResult, ansible_bin, run_playbook
 
 NAME = "hubops-idle-culler"
 PLAY = """
@@ -24,10 +24,12 @@ PLAY = """
   gather_facts: false
   roles: [hubops.jupyterhub.idle_culler]
 """
-RECORDER = REPOSITORY / "tests/support/fakes/recording_systemctl"
+RECORDER = REPOSITORY / "tests/support/fakes/fake_systemctl"
 
 
-def write(folder: Path, *arguments: str, hosts: dict[str, dict[str, Any]] | None = None, **variables: Any) -> Played:
+def write(
+    folder: Path, *arguments: str, hosts: dict[str, dict[str, Any]] | None = None, **variables: Any
+) -> ProgramResult:
     """Run the role so that it writes the timer and its files to this folder."""
     (folder / "play.yml").write_text(PLAY)
     if not (folder / "token").exists():
@@ -44,11 +46,11 @@ def write(folder: Path, *arguments: str, hosts: dict[str, dict[str, Any]] | None
     named = {f"idle_culler_{name}": value for name, value in chosen.items()}
     named |= {"hub_url": "https://hub.example.org/100%25/"} | ({"hosts_of_it": "all"} if hosts else {})
     env = {"PATH": f"{RECORDER}:{os.environ['PATH']}", "RECORDED_SYSTEMCTL": str(folder / "asked")}
-    return play("play.yml", *arguments, folder=folder, variables=named, hosts=hosts, env=env)
+    return run_playbook("play.yml", *arguments, folder=folder, variables=named, hosts=hosts, env=env)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Played]:
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ProgramResult]:
     """A folder with the files of the default variables, and the run that wrote them. No test changes them."""
     folder = tmp_path_factory.mktemp("written")
     played = write(folder)
@@ -57,7 +59,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Played]:
 
 
 @pytest.fixture(scope="module")
-def written(first: tuple[Path, Played]) -> Path:
+def written(first: tuple[Path, ProgramResult]) -> Path:
     return first[0]
 
 
@@ -84,7 +86,7 @@ def complaint(*files: Path) -> str:
 # The files
 
 
-def test_it_is_foreseen_written_and_then_left_alone(first: tuple[Path, Played], tmp_path: Path) -> None:
+def test_it_is_foreseen_written_and_then_left_alone(first: tuple[Path, ProgramResult], tmp_path: Path) -> None:
     foreseen = write(tmp_path, "--check", "--diff")
     assert foreseen.status == 0, foreseen.output
     assert "+OnUnitInactiveSec=300" in foreseen.stdout
@@ -147,7 +149,7 @@ def test_no_secret_is_anywhere_but_in_its_file(tmp_path: Path) -> None:
     written = [*units(tmp_path), tmp_path / "variables.yml"]
     for text in (played.output.split("PLAY [", 1)[1], *(path.read_text() for path in written)):
         assert "5e27ce" not in text
-    assert settings(units(tmp_path)[0])["LoadCredential"][0] == f"token:{tmp_path}/token"
+    assert unit_settings(units(tmp_path)[0])["LoadCredential"][0] == f"token:{tmp_path}/token"
 
 
 @pytest.mark.parametrize(("mode", "says"), [(0o644, "Everybody on this host can read"), (None, "There is no file")])

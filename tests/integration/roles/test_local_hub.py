@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 from support.hubs import HOME, Hub, hub_install, local_hub, running_hub
+from support.waiting import wait_until
 
 PROGRAM = local_hub.FILES / "local_hub.py"
 QUICK_ANSWERS = "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0.3, 'slow_stop_timeout': 0.3}"
@@ -34,14 +35,6 @@ def launcher(*arguments) -> tuple[int, dict, str]:
     process = launch(*arguments)
     out, err = process.communicate(timeout=300)
     return process.returncode, json.loads(out or "{}"), err
-
-
-def eventually(ask, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < deadline, f"never came true within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 def processes_in(state: Path) -> dict[int, str]:
@@ -146,7 +139,7 @@ def test_an_interrupted_start_leaves_nothing(tmp_path, number):
     extra.write_text("import subprocess; subprocess.run(['sleep', '60'])")  # the start of the hub takes long
     process = launch(*start_arguments(state, "--config", extra))
     try:
-        eventually(lambda: "sleep 60" in processes_in(state).values(), 120)
+        wait_until(lambda: "sleep 60" in processes_in(state).values(), 120)
         process.send_signal(number)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 1
@@ -330,7 +323,7 @@ def test_a_start_waits_for_its_gate(hub, tmp_path):
     assert start_server(hub, "gated", {"start_gate": [str(gate)]}).status_code == 202
     assert servers(hub, "gated")[""]["pending"] == "spawn"
     gate.touch()
-    eventually(lambda: servers(hub, "gated")[""]["ready"])
+    wait_until(lambda: servers(hub, "gated")[""]["ready"])
     # A gate that is open delays nothing.
     assert stop_server(hub, "gated") == 204
     assert start_server(hub, "gated", {"start_gate": str(gate), "stop_gate": str(gate)}).status_code == 201
@@ -391,7 +384,7 @@ def test_a_stop_may_be_slow(hub, tmp_path):
     assert stop_server(hub, "slowstop") == 202
     assert servers(hub, "slowstop")[""]["pending"] == "stop"
     gate.touch()
-    eventually(lambda: servers(hub, "slowstop") == {})
+    wait_until(lambda: servers(hub, "slowstop") == {})
     assert time.monotonic() - began > 0.9
 
 
@@ -410,19 +403,19 @@ def test_a_stop_may_fail_and_the_hub_says_nothing(hub):
 def test_nothing_is_left_of_a_hub_with_servers_and_kernels(tmp_path, killed):
     with running_hub(tmp_path, spawner="server") as hub:
         assert start_server(hub, "alice", {}).status_code in (201, 202)
-        eventually(lambda: servers(hub, "alice")[""]["ready"], 120)
+        wait_until(lambda: servers(hub, "alice")[""]["ready"], 120)
         kernel = requests.post(hub.url + "user/alice/api/kernels", headers=hub.headers, json={}, timeout=60)
         assert kernel.status_code == 201
         ready = hub.url + "user/alice/api/kernels/" + kernel.json()["id"]
         assert requests.get(ready, headers=hub.headers, timeout=60).json()["name"] == "python3"
-        running = eventually(
+        running = wait_until(
             lambda: "ipykernel" in "".join(processes_in(hub.state).values()) and processes_in(hub.state)
         )
         for program in ("jupyterhub --config", "configurable-http-proxy", "jupyterhub.singleuser", "ipykernel"):
             assert program in "".join(running.values())
         if killed:
             os.kill(hub.pid, signal.SIGKILL)
-            assert eventually(lambda: hub.pid not in processes_in(hub.state))
+            assert wait_until(lambda: hub.pid not in processes_in(hub.state))
             assert len(processes_in(hub.state)) >= 3, "they outlive their hub"
             assert launcher("status", "--state", hub.state)[1]["running"] is False
         assert launcher("stop", "--state", hub.state) == (0, {"state": str(hub.state), "changed": True}, "")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.hub_clock import CLOCK, later
+from support.hub_clock import CLOCK_CONFIG, let_time_pass
 from support.hubs import Hub, HubPool
-from support.playbooks import api, eventually
+from support.playbooks import api_request
 from support.service_accounts import Site, exists, logged, passed, tokens, whose, writes
+from support.waiting import wait_until
 
 ROTATOR_TOKEN = "5e27ce0000000000000000000000f00d"
 # May mint tokens for these users, and nothing else: not even create them.
@@ -33,7 +34,7 @@ MINUTE = 60.0
 @pytest.fixture(scope="module")
 def new_hub(pool: HubPool) -> Hub:
     old_hub_of(pool)  # side by side
-    return pool.get(config=CLOCK + ROTATOR)
+    return pool.get(config=CLOCK_CONFIG + ROTATOR)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def old_hub(pool: HubPool) -> Hub:
 
 
 def old_hub_of(pool: HubPool) -> Future[Hub]:
-    return pool.start("5.5", base_url="/", config=CLOCK + ROTATOR)
+    return pool.start("5.5", base_url="/", config=CLOCK_CONFIG + ROTATOR)
 
 
 @pytest.fixture(params=["new_hub", "old_hub"])
@@ -69,7 +70,7 @@ def test_mints_only_what_is_due_and_with_the_least_rights(site: Site) -> None:
 
     # Due as half of the hour has passed, said without touching the token's identity.
     due = site.everywhere("least", expires_in="1h", renew_before="30m")
-    later(hub, 31 * MINUTE, *first)
+    let_time_pass(hub, 31 * MINUTE, *first)
     position = logged(hub)
     passed(site.run("rotate_tokens", "--check", accounts=due, token=ROTATOR_TOKEN))
     assert not writes(hub, position)
@@ -88,9 +89,9 @@ def test_a_quarter_of_the_lifetime_is_early_enough_by_default(new_site: Site) ->
     accounts = [{"user": "short", "expires_in": "40m", "token_path": "short.token"}]
     passed(site.run("service_account", accounts=accounts), changed=2)
     first = (site.folder / "short.token").read_text().strip()
-    later(site.hub, 28 * MINUTE, "short")
+    let_time_pass(site.hub, 28 * MINUTE, "short")
     passed(site.run("rotate_tokens", accounts=accounts), changed=0)
-    later(site.hub, 3 * MINUTE, "short")
+    let_time_pass(site.hub, 3 * MINUTE, "short")
     assert whose(site.hub, first) == "short"  # it works still, and is renewed all the same
     passed(site.run("rotate_tokens", accounts=accounts), changed=1)
     assert whose(site.hub, (site.folder / "short.token").read_text().strip()) == "short"
@@ -103,14 +104,14 @@ def test_a_predecessor_may_stay_for_a_while(new_site: Site) -> None:
     lasting: dict[str, Any] = {"expires_in": "2h", "overlap": "30m"}
     passed(site.run("service_account", accounts=site.everywhere("lap", **lasting)))
     first = site.secrets("lap")
-    later(hub, 31 * MINUTE, *first)
+    let_time_pass(hub, 31 * MINUTE, *first)
     due = site.everywhere("lap", renew_before="90m", **lasting)
     passed(site.run("rotate_tokens", accounts=due))
     second = site.secrets("lap")
     for user in first:
         assert [whose(hub, secret) for secret in (first[user], second[user])] == [user, user]
     passed(site.run("rotate_tokens", accounts=site.everywhere("lap", **lasting)), changed=0)
-    later(hub, 31 * MINUTE, *first)
+    let_time_pass(hub, 31 * MINUTE, *first)
     # One task for all that files keep, and one for the one that tasks keep.
     passed(site.run("rotate_tokens", accounts=site.everywhere("lap", **lasting)), changed=2)
     assert site.works("lap") == second
@@ -119,10 +120,10 @@ def test_a_predecessor_may_stay_for_a_while(new_site: Site) -> None:
 def test_neither_users_nor_admins_nor_the_hub_s_configuration_are_its_business(new_site: Site) -> None:
     """And one account that cannot be renewed ends no other."""
     site, hub = new_site, new_site.hub
-    api(hub, "POST", "users/boss", {"admin": True})
+    api_request(hub, "POST", "users/boss", {"admin": True})
     known = [{"user": "known", "groups": ["of-known"], "create_groups": True}]
     passed(site.run("service_account", accounts=known), changed=2)
-    api(hub, "DELETE", "groups/of-known")
+    api_request(hub, "DELETE", "groups/of-known")
     secret = site.folder / "localhost-known.token"
     lost = secret.read_text().strip()
     secret.write_text("\0" * 33)  # as a machine leaves it that lost its power
@@ -140,8 +141,8 @@ def test_neither_users_nor_admins_nor_the_hub_s_configuration_are_its_business(n
         assert not exists(hub, user)
     assert whose(hub, secret.read_text().strip()) == "known"
     assert whose(hub, lost) is None
-    assert api(hub, "GET", "users/boss")["admin"] is True
-    assert api(hub, "GET", "groups") == []
+    assert api_request(hub, "GET", "users/boss")["admin"] is True
+    assert api_request(hub, "GET", "groups") == []
     assert not (site.folder / "config.py").exists()
     assert not (site.folder / "values.yaml").exists()
 
@@ -152,9 +153,9 @@ def test_a_token_that_somebody_revoked_is_replaced(new_site: Site) -> None:
     passed(site.run("service_account", accounts=accounts))
     for account in accounts:
         [token] = tokens(site.hub, account["user"])
-        api(site.hub, "DELETE", f"users/{account['user']}/tokens/{token['id']}")
+        api_request(site.hub, "DELETE", f"users/{account['user']}/tokens/{token['id']}")
     revoked = site.secrets("gone")
-    eventually(lambda: not any(whose(site.hub, secret) for secret in revoked.values()), 120)
+    wait_until(lambda: not any(whose(site.hub, secret) for secret in revoked.values()), 120)
     passed(site.run("rotate_tokens", accounts=accounts))
     assert not set(site.works("gone").values()) & set(revoked.values())
 

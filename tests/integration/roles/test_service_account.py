@@ -22,7 +22,15 @@ from typing import Any
 import pytest
 import requests
 from support.hubs import REPOSITORY, Hub, running_hub
-from support.playbooks import Played, api, hub_environment, least_scopes, mint, play, servers
+from support.playbooks import (
+    ProgramResult,
+    api_request,
+    hub_environment,
+    mint,
+    run_playbook,
+    scopes_for_verify,
+    servers,
+)
 from support.service_accounts import MARK, NOTE, Site, exists, logged, passed, tokens, whose, writes
 
 PLAYBOOK = "hubops.jupyterhub.service_account"
@@ -44,11 +52,11 @@ class Place:
     def file(self) -> Path:
         return self.folder / "secrets" / "account.token"
 
-    def run(self, *arguments: str, token: str | None = None, **variables: Any) -> Played:
+    def run(self, *arguments: str, token: str | None = None, **variables: Any) -> ProgramResult:
         """The playbook with the admin's token, where no other one is given."""
         chosen = {"service_account_user": self.user, "service_account_token_path": str(self.file), **variables}
         env = hub_environment(self.hub, token or self.hub.admin_token)
-        return play(PLAYBOOK, *arguments, folder=self.folder, env=env, variables=chosen)
+        return run_playbook(PLAYBOOK, *arguments, folder=self.folder, env=env, variables=chosen)
 
     def tokens(self) -> list[dict[str, Any]]:
         return tokens(self.hub, self.user)
@@ -117,14 +125,14 @@ def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 def test_creates_the_account_and_then_changes_nothing(any_place: Place) -> None:
     place = any_place
     passed(place.run(), changed=2)  # the user and the token, with its file and folder
-    assert api(place.hub, "GET", f"users/{place.user}")["admin"] is False
+    assert api_request(place.hub, "GET", f"users/{place.user}")["admin"] is False
     assert place.file.stat().st_mode & 0o777 == 0o600
     assert place.file.parent.stat().st_mode & 0o777 == 0o700
     [token] = place.tokens()
     assert MARK.sub("", token["note"]) == NOTE != token["note"]
     assert token["expires_at"] is None
     # Exactly these, in the words of this version of the hub.
-    names = [*least_scopes(place.hub), *(f"{name}!user" for name in NAMES)]
+    names = [*scopes_for_verify(place.hub), *(f"{name}!user" for name in NAMES)]
     assert set(token["scopes"]) == {f"{name}={place.user}" for name in names}
 
     secret, when = place.file.read_text(), os.stat(place.file).st_mtime_ns
@@ -179,7 +187,7 @@ def test_a_revoked_token_is_replaced(place: Place) -> None:
     passed(place.run(), changed=2)
     [token] = place.tokens()
     revoked = place.file.read_text()
-    api(place.hub, "DELETE", f"users/{place.user}/tokens/{token['id']}")
+    api_request(place.hub, "DELETE", f"users/{place.user}/tokens/{token['id']}")
     passed(place.run(), changed=1)
     assert place.file.read_text() != revoked
     assert place.held()
@@ -224,7 +232,7 @@ def test_the_readme_s_service_can_do_all_that_is_needed(any_place: Place) -> Non
     passed(bot.run(token=SERVICE_TOKEN), changed=2)
     passed(bot.run(token=SERVICE_TOKEN), changed=0)
     secret = bot.file.read_text().strip()
-    played = play("hubops.jupyterhub.verify", folder=bot.folder, env=hub_environment(bot.hub, secret))
+    played = run_playbook("hubops.jupyterhub.verify", folder=bot.folder, env=hub_environment(bot.hub, secret))
     assert played.status == 0, played.output
     assert servers(bot.hub, "verify-bot") == {}
     assert json.loads((bot.folder / "verify-report" / "report.json").read_text())["user"] == "verify-bot"
@@ -245,7 +253,7 @@ def test_the_readme_s_service_on_jupyterhub_4(tmp_path: Path) -> None:
             for arguments in (("--check",), ()):
                 played = bot.run(*arguments, token=SERVICE_TOKEN)
                 assert played.status == status, played.output
-            users = [user["name"] for user in api(hub, "GET", "users")]
+            users = [user["name"] for user in api_request(hub, "GET", "users")]
             assert ("verify-bot" in users) is (status == 0)  # nothing is done by halves
     assert "JupyterHub 4.1.6 lets a service mint a user's tokens only with a scope for a service" in played.stdout
     assert "lacks tokens!service=verify-bot." in played.stdout
@@ -270,7 +278,7 @@ def test_each_hub_of_an_inventory_gets_an_account(place: Place) -> None:
         for name in ("first", "second")
     }
     env = {"PATH": f"{programs}:{os.environ['PATH']}"}
-    played = play(PLAYBOOK, folder=place.folder, hosts=hosts, env=env)
+    played = run_playbook(PLAYBOOK, folder=place.folder, hosts=hosts, env=env)
     assert played.status == 0, played.output
     for name in hosts:
         file = place.folder / f"{name}-{place.user}-{name}.token"
@@ -306,7 +314,7 @@ def test_many_accounts_each_for_its_purpose(any_site: Site) -> None:
     # The users, their groups and their tokens, and both files: a task each.
     passed(site.run("service_account", accounts=accounts, **files), changed=3)
     assert all((site.folder / file).exists() for file in files.values())
-    owner = {scope.partition("!")[0]: scope.replace("!user", "!user=of-many") for scope in least_scopes(hub)}
+    owner = {scope.partition("!")[0]: scope.replace("!user", "!user=of-many") for scope in scopes_for_verify(hub)}
     first, second = sorted(tokens(hub, "of-many"), key=lambda token: str(token["note"]))
     assert set(first["scopes"]) == {*owner.values(), *(f"{name}!user=of-many" for name in NAMES)}
     assert set(second["scopes"]) == {f"{name}!user=of-many" for name in NAMES}
@@ -317,7 +325,7 @@ def test_many_accounts_each_for_its_purpose(any_site: Site) -> None:
     assert cull["expires_at"]
     kept = [site.folder / f"localhost-{user}.token" for user in ("of-many", "culler", odd)]
     assert [whose(hub, file.read_text().strip()) for file in kept] == ["of-many", "culler", odd]
-    assert sorted(api(hub, "GET", "users/of-many")["groups"]) == ["checkers", "robots"]
+    assert sorted(api_request(hub, "GET", "users/of-many")["groups"]) == ["checkers", "robots"]
 
     position = logged(hub)
     passed(site.run("service_account", accounts=accounts, **files), changed=0)
@@ -347,7 +355,7 @@ def test_one_account_that_fails_ends_no_other(site: Site) -> None:
     assert not exists(site.hub, "before")
 
     admin = f"admin{next(_numbers)}"
-    api(site.hub, "POST", f"users/{admin}", {"admin": True})
+    api_request(site.hub, "POST", f"users/{admin}", {"admin": True})
     played = site.run("service_account", accounts=accounts, service_account_demote=[admin])
     assert played.status == 2, played.output
     verdict = played.stdout.rpartition("Tell what failed")[2]
@@ -356,7 +364,7 @@ def test_one_account_that_fails_ends_no_other(site: Site) -> None:
     assert "between" in verdict
     assert not re.search("after|behind", verdict)
     assert [len(tokens(site.hub, user)) for user in ("before", "between", "after", "behind")] == [0, 0, 1, 1]
-    assert api(site.hub, "GET", f"users/{admin}")["admin"] is True  # who is to repair it needs the rights
+    assert api_request(site.hub, "GET", f"users/{admin}")["admin"] is True  # who is to repair it needs the rights
 
 
 def test_a_group_that_is_not_there_is_a_failure_unless_it_may_be_created(site: Site) -> None:
@@ -370,7 +378,7 @@ def test_a_group_that_is_not_there_is_a_failure_unless_it_may_be_created(site: S
 def test_the_admin_s_rights_go_last_even_those_of_the_role_s_own_token(site: Site, check: bool) -> None:
     own, other, user = (f"{name}{next(_numbers)}" for name in ("own", "other", "account"))
     for admin in (own, other):
-        api(site.hub, "POST", f"users/{admin}", {"admin": True})
+        api_request(site.hub, "POST", f"users/{admin}", {"admin": True})
     token = mint(site.hub, own, ["inherit"])
     arguments = {"service_account_user": user, "service_account_demote": [own, other]}
     if check:
@@ -379,7 +387,7 @@ def test_the_admin_s_rights_go_last_even_those_of_the_role_s_own_token(site: Sit
         assert not writes(site.hub, position)
         return
     passed(site.run("service_account", token=token, **arguments), changed=3)
-    assert [api(site.hub, "GET", f"users/{admin}")["admin"] for admin in (own, other)] == [False, False]
+    assert [api_request(site.hub, "GET", f"users/{admin}")["admin"] for admin in (own, other)] == [False, False]
     assert whose(site.hub, (site.folder / f"localhost-{user}.token").read_text().strip()) == user
     # With rights of its own, it finds that nothing is left to do.
     passed(site.run("service_account", **arguments), changed=0)

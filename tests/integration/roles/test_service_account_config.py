@@ -19,9 +19,9 @@ from urllib.parse import quote
 import pytest
 import requests
 import yaml
-from support.hub_configs import Rendered, render
+from support.hub_configs import RenderedConfig, render_config
 from support.hubs import Hub, HubPool, running_hub
-from support.playbooks import api
+from support.playbooks import api_request
 
 SERVICE, SERVICE_TOKEN = "hubops", "5e27ce0000000000000000000000beef"
 # Another user may log in, and these accounts may not: a hub must not want them in that list.
@@ -54,7 +54,7 @@ class Configured:
     """A hub that has read one of the files."""
 
     hub: Hub
-    rendered: Rendered
+    rendered: RenderedConfig
 
     def ask(self, method: str, path: str, body: Any = None, token: str = SERVICE_TOKEN) -> requests.Response:
         headers = {"Authorization": f"token {token}"}
@@ -75,7 +75,7 @@ class Configured:
 class Learned:
     """What was written for a version of the hub, and the state of the hub that took part in it, if it is to go on."""
 
-    rendered: Rendered
+    rendered: RenderedConfig
     state: Path | None
 
 
@@ -88,10 +88,10 @@ def learned(pool: HubPool, tmp_path_factory: pytest.TempPathFactory) -> Callable
     def write(version: str) -> Learned:
         folder = tmp_path_factory.mktemp("learned")
         if version != "4.1":
-            return Learned(render(folder, accounts, hub=pool.get(version), **named_service(folder)), None)
+            return Learned(render_config(folder, accounts, hub=pool.get(version), **named_service(folder)), None)
         # There the role also lets the accounts join groups, which the hub must not forget.
         with running_hub(folder, version, config=CLOSED) as hub:
-            return Learned(render(folder, accounts, hub=hub, **named_service(folder)), hub.state)
+            return Learned(render_config(folder, accounts, hub=hub, **named_service(folder)), hub.state)
 
     return write
 
@@ -108,7 +108,7 @@ def place(
         shutil.copytree(state, folder / state.name)
     loaded = rendered.as_subconfig() if form == "snippet" else rendered.as_values({SERVICE: SERVICE_TOKEN})
     with running_hub(folder, version, config=CLOSED + loaded) as hub:
-        api(hub, "POST", "groups/known")
+        api_request(hub, "POST", "groups/known")
         yield Configured(hub, rendered)
 
 
@@ -123,7 +123,7 @@ def test_the_service_can_do_what_the_accounts_need_and_nothing_else(place: Confi
     assert place.ask("POST", "groups/new/users", {"users": ["cull-bot"]}).status_code == 200
     assert "authenticator" in place.ask("GET", "info").json()
 
-    api(place.hub, "POST", "users/somebody")
+    api_request(place.hub, "POST", "users/somebody")
     for method, path, body in (
         ("POST", "users/nobody", None),
         ("GET", "users/somebody", None),

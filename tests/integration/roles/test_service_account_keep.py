@@ -301,7 +301,7 @@ def test_no_secret_is_shown_or_left_in_a_variable(site: Site) -> None:
       record_variables:
         path: "{{ playbook_dir }}/variables.json"
 """)
-    env = {"ANSIBLE_ACTION_PLUGINS": str(PLUGINS / "recording_variables" / "action")}
+    env = {"ANSIBLE_ACTION_PLUGINS": str(PLUGINS / "variable_recorder" / "action")}
     loud = ("-vvvv", "--diff")
     apply: dict[str, Any] = {"service_account_kubernetes_apply": True}
     said = []

@@ -20,12 +20,12 @@ from xml.etree import ElementTree
 import pytest
 from support.hubs import Hub, HubPool, running_hub
 from support.playbooks import (
-    Played,
+    ProgramResult,
     hub_environment,
-    least_scopes,
     mint,
     oldest_ansible_bin,
-    play,
+    run_playbook,
+    scopes_for_verify,
     servers,
     start_server,
 )
@@ -122,7 +122,7 @@ class All:
     """One run with all the cases."""
 
     hub: Hub
-    played: Played
+    played: ProgramResult
     folder: Path
     secrets: list[str]
     before: dict[str, Any]  # the servers that ran beforehand
@@ -173,7 +173,7 @@ def run_all(hub: Hub, folder: Path, cases: Iterable[str], bin_folder: Path | Non
     position = logged(hub)
     # -vvvv, as a user runs it to find an error. It must not show secrets, either.
     env = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}  # AWX shows them as the artifacts of a job
-    played = play(VERIFY, "-vvvv", folder=folder, hosts=hosts, env=env, bin_folder=bin_folder)
+    played = run_playbook(VERIFY, "-vvvv", folder=folder, hosts=hosts, env=env, bin_folder=bin_folder)
     settle(hub)
     return All(hub, played, folder, secrets, before, hub.log.read_bytes()[position:].decode())
 
@@ -364,7 +364,7 @@ def old_hub(pool: HubPool) -> Hub:
 
 def test_without_an_inventory_the_environment_names_the_hub(old_hub: Hub, tmp_path: Path) -> None:
     token = mint(old_hub, "alone")
-    played = play(VERIFY, folder=tmp_path, env=hub_environment(old_hub, token))
+    played = run_playbook(VERIFY, folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 0, played.output
     assert played.recap["localhost"]["failed"] == 0
     report = read_report(tmp_path / "verify-report")
@@ -382,7 +382,7 @@ def test_without_an_inventory_the_environment_names_the_hub(old_hub: Hub, tmp_pa
 def test_check_mode_starts_nothing_and_reports_to_no_file(old_hub: Hub, tmp_path: Path) -> None:
     token = mint(old_hub, "careful")
     position = logged(old_hub)
-    played = play(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
+    played = run_playbook(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 0, played.output
     assert re.search(r"skipped +start ", played.stdout)
     assert "INCOMPLETE" in played.stdout
@@ -391,8 +391,8 @@ def test_check_mode_starts_nothing_and_reports_to_no_file(old_hub: Hub, tmp_path
 
 
 def test_check_mode_fails_where_the_run_would(old_hub: Hub, tmp_path: Path) -> None:
-    token = mint(old_hub, "careless", [scope for scope in least_scopes(old_hub) if "access" not in scope])
-    played = play(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
+    token = mint(old_hub, "careless", [scope for scope in scopes_for_verify(old_hub) if "access" not in scope])
+    played = run_playbook(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 2
     assert "access:servers" in played.stdout
 
@@ -410,7 +410,7 @@ def test_a_good_and_a_bad_hub_have_a_report_each(hub: Hub, old_hub: Hub, tmp_pat
         "away": {"hub_url": "http://127.0.0.1:9/", "verify_api_token": "of-no-hub"},
     }
     reports = tmp_path / "a place" / "reports"
-    played = play(VERIFY, folder=tmp_path, hosts=hosts, variables={"verify_report_dir": str(reports)})
+    played = run_playbook(VERIFY, folder=tmp_path, hosts=hosts, variables={"verify_report_dir": str(reports)})
     assert played.status == 2
     verdicts = {name: read_report(reports / name) for name in hosts}
     assert {name: report["verdict"] for name, report in verdicts.items()} == {
@@ -430,7 +430,7 @@ def test_a_relative_report_folder_is_where_the_run_was_started(tmp_path: Path) -
     started_in.mkdir()
     named_by_pwd.mkdir()
     env = {"JUPYTERHUB_URL": "http://127.0.0.1:9/", "PWD": str(named_by_pwd)}
-    played = play(VERIFY, folder=started_in, env=env)
+    played = run_playbook(VERIFY, folder=started_in, env=env)
     assert played.status == 2
     assert list(named_by_pwd.iterdir()) == []
     assert read_report(started_in / "verify-report")["verdict"] == "failed"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fake hub of the tests of culling, beside a real one: its lists, its pages, and what it says of a DELETE."""
+"""The fake hub of the tests of culling answers as a real hub does: its lists, its pages, and its answers to DELETE."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from typing import Any
 
 import pytest
 import requests
-from support.doors import Runner, until
-from support.fakes.recording_hub import TOKEN, RecordingHub, Reply, recording_hub
-from support.hub_clock import CLOCK, empty
+from support.fakes.recording_hub import TOKEN, DeleteAnswer, RecordingHub, recording_hub
+from support.hub_clock import CLOCK_CONFIG, empty_hub
 from support.hubs import HubPool
+from support.runner import Runner
+from support.waiting import wait_until
 
 
 @pytest.fixture
 def runner(pool: HubPool) -> Iterator[Runner]:
-    """A hub that is empty, for all of it is compared."""
-    hub = pool.get(config=CLOCK)
-    empty(hub)
+    """An empty hub, since all of its users are compared."""
+    hub = pool.get(config=CLOCK_CONFIG)
+    empty_hub(hub)
     yield Runner("program", hub)
-    empty(hub)
+    empty_hub(hub)
 
 
 @pytest.fixture
@@ -35,23 +36,23 @@ def fake() -> Iterator[RecordingHub]:
         yield running
 
 
-def test_the_fake_answers_as_a_hub_does(runner: Runner, fake: RecordingHub, tmp_path: Path) -> None:
+def test_same_answers_as_a_real_hub(runner: Runner, fake: RecordingHub, tmp_path: Path) -> None:
     names = [runner.new_user() for _number in range(7)]
-    gate = tmp_path / "go"  # of the stop of one, which takes its time
+    gate = tmp_path / "go"  # keeps one server stopping until the end of the test
     starts = [(0, ""), (0, "lab"), (2, "lab"), (3, ""), (5, "")]
     for number, name in starts:
         options = {3: {"never": True, "start_timeout": 600}, 5: {"stop_gate": str(gate)}}.get(number, {})
         path = f"users/{names[number]}/" + (f"servers/{name}" if name else "server")
-        assert runner.api("POST", path, {"user_options": options}).status_code in (201, 202)
-    until(lambda: all(runner.servers(names[number])[name]["ready"] for number, name in starts if number != 3))
-    assert runner.api("DELETE", f"users/{names[2]}/servers/lab").status_code == 204
-    runner.api("POST", "users/odd%3Fname")
+        assert runner.api_request("POST", path, {"user_options": options}).status_code in (201, 202)
+    wait_until(lambda: all(runner.servers(names[number])[name]["ready"] for number, name in starts if number != 3))
+    assert runner.api_request("DELETE", f"users/{names[2]}/servers/lab").status_code == 204
+    runner.api_request("POST", "users/odd%3Fname")
     everybody = "users?limit=200&include_stopped_servers=1"
     pages = {**runner.hub.headers, "Accept": "application/jupyterhub-pagination+json"}
-    fake.show(*requests.get(f"{runner.hub.api}/{everybody}", headers=pages, timeout=120).json()["items"])
+    fake.set_users(*requests.get(f"{runner.hub.api}/{everybody}", headers=pages, timeout=120).json()["items"])
 
     def answers(method: str, path: str, body: Any = None) -> list[tuple[int, Any]]:
-        """The real hub's and the fake's, but for addresses, the moments of stops, and the words of refusals."""
+        """The answers of the real hub and of the fake, without addresses, times of stops, and messages of refusals."""
         both = []
         for api, headers in ((runner.hub.api, pages), (fake.api, {**pages, "Authorization": f"token {TOKEN}"})):
             answer = requests.request(method, f"{api}/{path}", headers=headers, json=body, timeout=120)
@@ -62,8 +63,8 @@ def test_the_fake_answers_as_a_hub_does(runner: Runner, fake: RecordingHub, tmp_
     states = ("", "&state=ready", "&state=active", "&state=inactive")
     ranges = ("", "&offset=1&limit=3", "&offset=4&limit=2", "&limit=1000", "&offset=90", "&limit=0")
     for state, part in itertools.product(states, ranges):
-        real, told = answers("GET", f"users?x=1{state}{part}")
-        assert told == real
+        real, faked = answers("GET", f"users?x=1{state}{part}")
+        assert faked == real
     for method, path, body in (
         ("GET", "", None),
         ("GET", f"users/{names[0]}", None),
@@ -83,11 +84,11 @@ def test_the_fake_answers_as_a_hub_does(runner: Runner, fake: RecordingHub, tmp_
         ("GET", f"users/{names[2]}", None),
         ("DELETE", "users/odd%3Fname", None),
     ):
-        real, told = answers(method, path, body)
-        assert told == real, (method, path)
-    # A stop that is not over.
+        real, faked = answers(method, path, body)
+        assert faked == real, (method, path)
+    # A stop that goes on.
     slow = f"users/{names[5]}/server"
-    fake.replies = {tuple(slow.split("/")): Reply(202, lasts=3600)}
+    fake.delete_answers = {tuple(slow.split("/")): DeleteAnswer(202, pending_seconds=3600)}
     for method, path in (("DELETE", slow), ("GET", f"users/{names[5]}"), ("DELETE", slow)):
-        real, told = answers(method, path)
-        assert told == real, (method, path)
+        real, faked = answers(method, path)
+        assert faked == real, (method, path)

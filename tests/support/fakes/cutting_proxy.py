@@ -1,16 +1,16 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A proxy that misbehaves on purpose, in front of a real hub: it cuts connections, and brings answers too late.
+"""A proxy in front of a real hub that cuts connections and delays answers, as a test wants.
 
-    with cutting_proxy(hub.url, dice(seed=7)) as proxy:
-        ...  # proxy.url is the hub's address through it, and proxy.exchanges says what became of each request
-        proxy.settle()  # until the hub has had everything that is still on its way
+    with cutting_proxy(hub.url, random_faults(seed=7)) as proxy:
+        ...  # proxy.url is the hub's address through it, and proxy.exchanges says what happened to each request
+        proxy.wait_until_idle()  # until the hub has got everything that is still on its way
 
-What reaches the hub is answered by the hub itself; only the way there and back is bad. As it sees what passes, it also
-tells when a light server is to go on:
+The hub itself answers what reaches it; only the way there and back has faults. As the proxy sees each request, it can
+also open the gate at which a light server waits:
 
-    proxy.watch = opens(gate, lambda moment, exchange: moment == "done" and exchange.method == "POST")
+    proxy.observer = open_gate(gate, lambda moment, exchange: moment == "hub_answered" and exchange.method == "POST")
 """
 
 from __future__ import annotations
@@ -35,206 +35,211 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one exchange.
+    """What happens to one exchange. Its ``kind`` is one of these:
 
-    ``unheard``: the connection is cut before the request reaches the hub. ``unanswered``: after the hub has done it,
-    before any of its answer. ``halved``: when the share ``at`` of the answer's head or body (``part``) has gone out.
-    ``hung_up``: right after the whole answer. ``late``: the answer comes after ``seconds``. ``held``: the request
-    reaches the hub after ``seconds``, whether anybody still waits or not. With ``math.inf`` s both last until nobody
-    does: until whoever asked has hung up. A cut is a FIN, or a RST with ``reset``.
+    * `none`: nothing.
+    * `request_lost`: the connection is cut before the request reaches the hub.
+    * `answer_lost`: it is cut after the hub has carried out the request, before any of the answer is sent.
+    * `answer_cut`: it is cut when ``share_sent`` of the answer's ``part``, "head" or "body", has been sent.
+    * `closed_after_answer`: it is cut right after the whole answer.
+    * `answer_late`: the answer is sent after ``seconds``.
+    * `request_late`: the request reaches the hub after ``seconds``, even if the client has hung up by then.
+    * `stream_cut`: a stream of events is cut after so many ``events``.
+    * `stream_buffered`: a stream of events is sent when it has ended.
 
-    A stream of events is passed on as it comes. ``shortened``: it is cut after so many ``events``. ``buffered``: it is
-    kept back until it ends. Other cuts come before its first byte.
+    With ``seconds`` of `math.inf` a delay lasts until the client hangs up. A cut is a FIN, or with ``reset`` a RST. A
+    stream of events is sent as it comes, and other cuts than `stream_cut` come before its first byte.
     """
 
     kind: str = "none"
     part: str = "body"
-    runner: float = 0.5
+    share_sent: float = 0.5
     reset: bool = False
     seconds: float = 0.0
     events: int = 0
 
     def __str__(self) -> str:
-        where = f" at {self.runner:.2f} of the {self.part}" if self.kind == "halved" else ""
+        where = f" at {self.share_sent:.2f} of the {self.part}" if self.kind == "answer_cut" else ""
         return self.kind + where + (" (RST)" if self.reset else "") + (f" {self.seconds:g} s" if self.seconds else "")
 
 
-NONE = Fault()
-CUTS = ("unheard", "unanswered", "halved", "hung_up")
-DELAYS = ("late", "held")
+NO_FAULT = Fault()
+CUTS = ("request_lost", "answer_lost", "answer_cut", "closed_after_answer")
+DELAYS = ("answer_late", "request_late")
 
 
 @dataclass
 class Exchange:
-    """One request, what happened to it, and the status that the hub gave it, if it heard of it."""
+    """One request, its fault, and the status of the hub's answer if the request reached the hub."""
 
     method: str
     path: str
-    fault: Fault = NONE
+    fault: Fault = NO_FAULT
     status: int | None = None
     body: bytes = b""
     content: bytes = b""
-    """The body of the hub's answer, as far as it has come."""
+    """The body of the hub's answer, as far as the proxy has read it."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.fault} -> {self.status}"
 
 
-Plan = Callable[[Exchange], Fault]
-Watcher = Callable[[str, Exchange], None]
-"""Is told, and waited for, at each moment of an exchange: ``asked``, ``done`` by the hub, ``answered``; of a stream,
-``asked``, and ``told`` when some of it has come from the hub and, unless it is kept back, been passed on."""
+ChooseFault = Callable[[Exchange], Fault]
+Observer = Callable[[str, Exchange], None]
+"""The proxy calls it, and waits for it, at these moments of an exchange: `request_received`, `hub_answered` and
+`answer_sent`. For a stream of events these are `request_received`, and `stream_read` each time after some of it has
+come from the hub and, unless it is buffered, been sent on."""
 
 
-def dice(seed: int, share: float = 0.35, seconds: float = 0.0) -> Plan:
-    """Faults by chance: for this ``share`` of the requests, and with delays where ``seconds`` says how long.
+def random_faults(seed: int, share: float = 0.35, seconds: float = 0.0) -> ChooseFault:
+    """Random faults for this ``share`` of the reads and twice this share of the writes.
 
-    The chance hangs on the request and how often it was made before, not on the order in which requests of several
-    threads come in. Writes meet twice as many as reads.
+    Delays are among them only if ``seconds`` says how long they last. The fault depends on the request and on how often
+    it was sent before, not on the order in which requests of several threads arrive.
     """
-    asked: Counter[tuple[str, str]] = Counter()
+    times_sent: Counter[tuple[str, str]] = Counter()
     lock = threading.Lock()
 
-    def plan(exchange: Exchange) -> Fault:
-        # A token's id is the hub's choice and differs from run to run.
+    def choose_fault(exchange: Exchange) -> Fault:
+        # The hub chooses a token's id, so it differs in each run.
         key = (exchange.method, re.sub(r"/tokens/.*", "/tokens/ID", exchange.path))
         with lock:
-            asked[key] += 1
-            chance = random.Random(f"{seed} {key} {asked[key]}")
+            times_sent[key] += 1
+            chance = random.Random(f"{seed} {key} {times_sent[key]}")
         if chance.random() >= share * (2 if exchange.method != "GET" else 1):
-            return NONE
+            return NO_FAULT
         kind = chance.choice(CUTS + (DELAYS if seconds and exchange.method != "GET" else ()))
         return Fault(
             kind,
             part=chance.choice(("head", "body")),
-            runner=chance.random(),
+            share_sent=chance.random(),
             reset=kind in CUTS and chance.random() < 0.5,
             seconds=seconds if kind in DELAYS else 0.0,
         )
 
-    return plan
+    return choose_fault
 
 
-def every(method: str, end: str, fault: Fault, times: int = 1) -> Plan:
-    """This fault for the first so many requests with this method and this end of the path, and none for others."""
+def fault_for(method: str, end: str, fault: Fault, times: int = 1) -> ChooseFault:
+    """This fault for the first so many requests with this method and a path with this ``end``, and none for others."""
     left = [times]
 
-    def plan(exchange: Exchange) -> Fault:
+    def choose_fault(exchange: Exchange) -> Fault:
         if exchange.method != method or not exchange.path.endswith(end) or not left[0]:
-            return NONE
+            return NO_FAULT
         left[0] -= 1
         return fault
 
-    return plan
+    return choose_fault
 
 
-def at_first(when: Callable[[str, Exchange], Any], do: Callable[[], Any]) -> Watcher:
-    """Does this at the first such moment, and no second time."""
+def run_once(when: Callable[[str, Exchange], Any], do: Callable[[], Any]) -> Observer:
+    """Call ``do`` the first time that ``when`` returns something true."""
     lock, left = threading.Lock(), [do]
 
-    def watch(moment: str, exchange: Exchange) -> None:
+    def observe(moment: str, exchange: Exchange) -> None:
         with lock:
             if left and when(moment, exchange):
                 left.pop()()
 
-    return watch
+    return observe
 
 
-def opens(gate: Path, when: Callable[[str, Exchange], Any]) -> Watcher:
-    """Lets a light server go on that waits at this gate."""
-    return at_first(when, gate.touch)
+def open_gate(gate: Path, when: Callable[[str, Exchange], Any]) -> Observer:
+    """Open the gate at which a light server waits, the first time that ``when`` returns something true."""
+    return run_once(when, gate.touch)
 
 
-def told(text: str) -> Callable[[str, Exchange], bool]:
-    """The moment when a stream has told this."""
-    return lambda moment, exchange: moment == "told" and text.encode() in exchange.content
+def stream_contains(text: str) -> Callable[[str, Exchange], bool]:
+    """For `run_once` and `open_gate`: the moment at which the proxy has read this text from a stream."""
+    return lambda moment, exchange: moment == "stream_read" and text.encode() in exchange.content
 
 
 @dataclass
 class CuttingProxy:
     url: str
-    plan: Plan
-    watch: Watcher = lambda moment, exchange: None
+    choose_fault: ChooseFault
+    observer: Observer = lambda moment, exchange: None
     exchanges: list[Exchange] = field(default_factory=list)
     under_way: int = 0
-    """Requests that have come in and are not yet done with."""
+    """The number of requests that have come in and are not yet finished."""
 
     @property
     def log(self) -> str:
         return "\n".join(map(str, self.exchanges))
 
-    def met(self, fault: Fault) -> bool:
-        """Whether a request has met it."""
+    def has_caused(self, fault: Fault) -> bool:
+        """Whether this fault has happened to a request."""
         return any(exchange.fault == fault for exchange in self.exchanges)
 
-    def settle(self, seconds: float = 120) -> None:
-        """Wait until nothing is on its way any more."""
+    def wait_until_idle(self, seconds: float = 120) -> None:
+        """Wait until no request is under way."""
         deadline = time.monotonic() + seconds
         while self.under_way:
-            assert time.monotonic() < deadline, f"still on its way:\n{self.log}"
+            assert time.monotonic() < deadline, f"still under way:\n{self.log}"
             time.sleep(0.01)
 
 
 @contextlib.contextmanager
-def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[CuttingProxy]:
-    """Listens on the loopback, in front of the hub at this address, until the block ends."""
-    home = urlsplit(hub_url)
+def cutting_proxy(hub_url: str, choose_fault: ChooseFault = lambda exchange: NO_FAULT) -> Iterator[CuttingProxy]:
+    """A proxy on the loopback, in front of the hub at this address, for the time of the block."""
+    hub = urlsplit(hub_url)
     ended = threading.Event()
     lock = threading.Lock()
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
-        proxy = CuttingProxy(f"http://127.0.0.1:{listener.getsockname()[1]}{home.path}", plan)
+        proxy = CuttingProxy(f"http://127.0.0.1:{listener.getsockname()[1]}{hub.path}", choose_fault)
 
         def serve(client: socket.socket) -> None:
-            with client, contextlib.suppress(OSError), client.makefile("rb") as asked:
+            with client, contextlib.suppress(OSError), client.makefile("rb") as stream:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while exchange_one(client, asked):
+                while exchange_one(client, stream):
                     pass
 
-        def exchange_one(client: socket.socket, asked: socket.SocketIO) -> bool:
-            """Whether the connection goes on."""
-            request = asked.readline().split()
+        def exchange_one(client: socket.socket, stream: socket.SocketIO) -> bool:
+            """Forward one request. Returns whether the connection stays open."""
+            request = stream.readline().split()
             if len(request) != 3:
                 return False
-            headers = http.client.parse_headers(asked)
-            body = asked.read(int(headers.get("Content-Length") or 0))
+            headers = http.client.parse_headers(stream)
+            body = stream.read(int(headers.get("Content-Length") or 0))
             with lock:
                 exchange = Exchange(request[0].decode(), request[1].decode(), body=body)
-                exchange.fault = proxy.plan(exchange)
+                exchange.fault = proxy.choose_fault(exchange)
                 proxy.exchanges.append(exchange)
                 proxy.under_way += 1
             try:
-                return carry(client, exchange, dict(headers.items()))
+                return forward(client, exchange, dict(headers.items()))
             finally:
                 with lock:
                     proxy.under_way -= 1
 
-        def carry(client: socket.socket, exchange: Exchange, headers: dict[str, str]) -> bool:
+        def forward(client: socket.socket, exchange: Exchange, headers: dict[str, str]) -> bool:
             fault = exchange.fault
-            proxy.watch("asked", exchange)
-            if fault.kind == "unheard":
+            proxy.observer("request_received", exchange)
+            if fault.kind == "request_lost":
                 return cut(client, fault)
-            if fault.kind == "held":
+            if fault.kind == "request_late":
                 pause(client, fault)
-            connection = http.client.HTTPConnection(str(home.hostname), home.port, timeout=120)
+            connection = http.client.HTTPConnection(str(hub.hostname), hub.port, timeout=120)
             with contextlib.closing(connection):
-                answer = ask_the_hub(connection, exchange, headers)
+                answer = send_to_hub(connection, exchange, headers)
                 streams = answer.headers.get_content_type() == "text/event-stream"
-                if streams and fault.kind != "buffered":
-                    return pass_on(client, exchange, answer)
-                head, content = whole(exchange, answer, streams)
-            proxy.watch("done", exchange)
-            if fault.kind == "late":
+                if streams and fault.kind != "stream_buffered":
+                    return forward_stream(client, exchange, answer)
+                head, content = read_answer(exchange, answer, streams)
+            proxy.observer("hub_answered", exchange)
+            if fault.kind == "answer_late":
                 pause(client, fault)
-            if fault.kind == "unanswered":
+            if fault.kind == "answer_lost":
                 return cut(client, fault)
             answer = head + content
-            if fault.kind == "halved":
-                # Never the whole: at least the last byte of the part is missing.
+            if fault.kind == "answer_cut":
+                # Never all of it: at least the last byte of the part is missing.
                 part = head if fault.part == "head" or not content else content
-                answer = answer[: (0 if part is head else len(head)) + int(fault.runner * len(part))]
-            with contextlib.suppress(OSError):  # whoever asked may have had enough, or be dead
+                answer = answer[: (0 if part is head else len(head)) + int(fault.share_sent * len(part))]
+            with contextlib.suppress(OSError):  # the client may have hung up, or have been killed
                 client.sendall(answer)
-            proxy.watch("answered", exchange)
+            proxy.observer("answer_sent", exchange)
             return fault.kind not in CUTS or cut(client, fault)
 
         def pause(client: socket.socket, fault: Fault) -> None:
@@ -244,7 +249,7 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             while not ended.is_set() and not has_hung_up(client, 0.1):
                 pass
 
-        def ask_the_hub(
+        def send_to_hub(
             connection: http.client.HTTPConnection, exchange: Exchange, headers: dict[str, str]
         ) -> http.client.HTTPResponse:
             connection.request(exchange.method, exchange.path, exchange.body or None, headers | {"Connection": "close"})
@@ -252,37 +257,37 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
             exchange.status = answer.status
             return answer
 
-        def head_of(answer: http.client.HTTPResponse, *more: str) -> bytes:
+        def render_head(answer: http.client.HTTPResponse, *more: str) -> bytes:
             lines = [f"HTTP/1.1 {answer.status} {answer.reason}"]
             hop = ("connection", "transfer-encoding", "content-length", "keep-alive")
             lines += [f"{name}: {value}" for name, value in answer.getheaders() if name.lower() not in hop]
             return "\r\n".join([*lines, *more, "", ""]).encode("latin-1")
 
-        def whole(exchange: Exchange, answer: http.client.HTTPResponse, streams: bool) -> tuple[bytes, bytes]:
+        def read_answer(exchange: Exchange, answer: http.client.HTTPResponse, streams: bool) -> tuple[bytes, bytes]:
             while some := answer.read1(65536):
                 exchange.content += some
                 if streams:
-                    proxy.watch("told", exchange)
+                    proxy.observer("stream_read", exchange)
             length = [f"Content-Length: {len(exchange.content)}"] if answer.status != 204 else []
-            return head_of(answer, *length), exchange.content
+            return render_head(answer, *length), exchange.content
 
-        def pass_on(client: socket.socket, exchange: Exchange, answer: http.client.HTTPResponse) -> bool:
-            """A stream, as it comes. Says that the connection does not go on."""
+        def forward_stream(client: socket.socket, exchange: Exchange, answer: http.client.HTTPResponse) -> bool:
+            """Send a stream on as it comes. Returns False: the connection does not stay open."""
             fault = exchange.fault
             if fault.kind in CUTS:
                 return cut(client, fault)
-            end = fault.events if fault.kind == "shortened" else math.inf
+            end = fault.events if fault.kind == "stream_cut" else math.inf
 
             def is_over() -> bool:
                 events = exchange.content.count(b"data:")
                 return events == end and (not events or exchange.content.endswith(b"\n\n"))
 
-            with contextlib.suppress(OSError):  # nobody listens any more, on one side or the other
-                client.sendall(head_of(answer, "Connection: close"))
+            with contextlib.suppress(OSError):  # one of the two sides has hung up
+                client.sendall(render_head(answer, "Connection: close"))
                 while not is_over() and (some := answer.readline(65536)):
                     exchange.content += some
                     client.sendall(some)
-                    proxy.watch("told", exchange)
+                    proxy.observer("stream_read", exchange)
             return cut(client, fault)
 
         def accept() -> None:
@@ -305,7 +310,7 @@ def cutting_proxy(hub_url: str, plan: Plan = lambda exchange: NONE) -> Iterator[
 
 
 def has_hung_up(client: socket.socket, seconds: float) -> bool:
-    """Whether the other side ends the connection, within so many seconds."""
+    """Whether the client closes the connection within so many seconds."""
     readable, _writable, _special = select.select([client], [], [], seconds)
     try:
         return bool(readable) and client.recv(1, socket.MSG_PEEK) == b""
@@ -314,9 +319,9 @@ def has_hung_up(client: socket.socket, seconds: float) -> bool:
 
 
 def cut(client: socket.socket, fault: Fault) -> bool:
-    """End the connection, at once; says that it does not go on."""
+    """Cut the connection at once. Returns False: it does not stay open."""
     if fault.reset:
-        # No lingering: the system answers with RST, and what the other side has not read yet is lost to it.
+        # Without lingering the system sends a RST, and the client loses what it has not read yet.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     else:

@@ -36,7 +36,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.fakes.scripted_hub import HUB, PENDING, READY, Model, StandInHub, hub_with, misbehaving_server
+from support.fakes.fake_hub_client import PENDING, READY, FakeHubClient, Model, hub_with
+from support.fakes.raw_server import raw_server
+from support.fakes.scripted_hub import HUB
 from websocket._http import proxy_info
 from websocket._url import get_proxy_info
 
@@ -224,7 +226,7 @@ class ScriptedEvents:
 BEFORE = "sent before the kernel has answered"
 
 
-class HubWithKernel(StandInHub):
+class HubWithKernel(FakeHubClient):
     def __init__(self) -> None:
         super().__init__(hub_with(READY).model)
         self.kernels: set[str] = set()
@@ -283,7 +285,7 @@ def hub() -> HubWithKernel:
 
 
 def execute(
-    hub: StandInHub,
+    hub: FakeHubClient,
     monkeypatch: pytest.MonkeyPatch,
     *script: Any,
     check_mode: bool = False,
@@ -517,7 +519,7 @@ def test_a_redirect_is_no_websocket(status: int) -> None:
     """Some versions of the library take it for a connection."""
     head = f"HTTP/1.1 {status} Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".encode()
     with (
-        misbehaving_server(head) as server,
+        raw_server(head) as server,
         HubClient(Connection(server.url)) as client,
         pytest.raises(websocket.WebSocketException),
     ):

@@ -23,10 +23,11 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Unreachable,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
-from support.fakes.scripted_hub import Clock, Held, MisbehavingServer, http, misbehaving_server
+from support.fakes.fake_clock import FakeClock
+from support.fakes.raw_server import HeldOpen, RawServer, raw_answer, raw_server
 
-GOOD = http("200 OK", {"name": "alice"})
-BUSY = http("503 Service Unavailable", {"message": "starting"})
+GOOD = raw_answer("200 OK", {"name": "alice"})
+BUSY = raw_answer("503 Service Unavailable", {"message": "starting"})
 HANGS_UP = b""
 HANGS = None
 GET, POST, DELETE = ("GET /hub/api/users/alice",), ("POST /hub/api/users/alice",), ("DELETE /hub/api/users/alice",)
@@ -37,16 +38,16 @@ LONG = 60.0
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """The clock of the client and of its library, with which their pauses take no time."""
-    clock = Clock()
+    clock = FakeClock()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(_transport, "time", clock)
     monkeypatch.setattr(urllib3.util.retry, "time", clock)
     return clock
 
 
-def client(server: MisbehavingServer, request_timeout: float = LONG) -> HubClient:
+def client(server: RawServer, request_timeout: float = LONG) -> HubClient:
     return HubClient(Connection(server.url, "token", request_timeout=request_timeout))
 
 
@@ -63,21 +64,21 @@ def write(hub: HubClient, method: str) -> object:
     [
         (HANGS_UP, GOOD),
         (BUSY, BUSY, GOOD),
-        (http("502 Bad Gateway"), http("504 Gateway Timeout"), GOOD),
-        (http("429 Too Many Requests", None, "Retry-After: 0"), GOOD),
-        (http("429 Too Many Requests"), GOOD),
-        (http("429 Too Many Requests", None, "Retry-After: soon"), GOOD),
+        (raw_answer("502 Bad Gateway"), raw_answer("504 Gateway Timeout"), GOOD),
+        (raw_answer("429 Too Many Requests", None, "Retry-After: 0"), GOOD),
+        (raw_answer("429 Too Many Requests"), GOOD),
+        (raw_answer("429 Too Many Requests", None, "Retry-After: soon"), GOOD),
     ],
 )
 def test_reading_is_tried_again(answers: tuple[bytes, ...]) -> None:
-    with misbehaving_server(*answers) as server, client(server) as hub:
+    with raw_server(*answers) as server, client(server) as hub:
         assert get(hub) == {"name": "alice"}
     assert server.seen == list(GET * len(answers))
 
 
-@pytest.mark.parametrize("answers", [(HANGS_UP, http("204 No Content")), (BUSY, http("204 No Content"))])
+@pytest.mark.parametrize("answers", [(HANGS_UP, raw_answer("204 No Content")), (BUSY, raw_answer("204 No Content"))])
 def test_deleting_is_tried_again(answers: tuple[bytes, ...]) -> None:
-    with misbehaving_server(*answers) as server, client(server) as hub:
+    with raw_server(*answers) as server, client(server) as hub:
         assert write(hub, "DELETE") == (204, None)
     assert server.seen == list(DELETE * 2)
 
@@ -87,19 +88,19 @@ def test_deleting_is_tried_again(answers: tuple[bytes, ...]) -> None:
     [
         (HANGS_UP, Unreachable),
         (BUSY, HubFailure),
-        (http("429 Too Many Requests", None, "Retry-After: 0"), RateLimited),
+        (raw_answer("429 Too Many Requests", None, "Retry-After: 0"), RateLimited),
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_what_may_have_reached_the_hub_is_not_sent_again(method: str, answer: bytes, failure: type[HubError]) -> None:
-    with misbehaving_server(answer, GOOD) as server, client(server) as hub, pytest.raises(failure):
+    with raw_server(answer, GOOD) as server, client(server) as hub, pytest.raises(failure):
         write(hub, method)
     assert server.seen == [f"{method} /hub/api/users/alice"]
 
 
 def test_a_post_that_never_left_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = []
-    with misbehaving_server(http("201 Created", {}), listens=False) as server, client(server) as hub:
+    with raw_server(raw_answer("201 Created", {}), listens=False) as server, client(server) as hub:
 
         def pause(_retry: object, *_more: object) -> None:
             """Replaces the library's pause between two attempts. The hub is there at the third attempt."""
@@ -112,39 +113,39 @@ def test_a_post_that_never_left_is_sent_again(monkeypatch: pytest.MonkeyPatch) -
     assert (server.seen, refused) == (list(POST), [[], []])
 
 
-def test_in_the_end_the_hub_s_own_answer_counts(clock: Clock) -> None:
-    with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure, match=r"503.*starting"):
+def test_in_the_end_the_hub_s_own_answer_counts(clock: FakeClock) -> None:
+    with raw_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure, match=r"503.*starting"):
         get(hub)
     assert server.seen == list(GET * 7)
     assert clock.slept == [0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
-def test_a_look_of_somebody_who_waits_goes_on_for_as_long(clock: Clock) -> None:
-    with misbehaving_server(*[BUSY] * 30, GOOD) as server, client(server) as hub:
+def test_a_look_of_somebody_who_waits_goes_on_for_as_long(clock: FakeClock) -> None:
+    with raw_server(*[BUSY] * 30, GOOD) as server, client(server) as hub:
         assert get(hub.with_deadline(clock.now + 60)) == {"name": "alice"}
     assert len(server.seen) == 31
 
 
-def test_and_no_longer(clock: Clock) -> None:
-    with misbehaving_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure):
+def test_and_no_longer(clock: FakeClock) -> None:
+    with raw_server(BUSY) as server, client(server) as hub, pytest.raises(HubFailure):
         get(hub.with_deadline(clock.now + 10))
     assert 9 < sum(clock.slept) <= 10
 
 
 @pytest.mark.parametrize("status", sorted(EDGE))
 def test_what_an_edge_says_is_no_word_of_the_hub_s(status: int) -> None:
-    with misbehaving_server(http(f"{status} X"), GOOD) as server, client(server) as hub:
+    with raw_server(raw_answer(f"{status} X"), GOOD) as server, client(server) as hub:
         assert get(hub) == {"name": "alice"}
     assert len(server.seen) == 2
 
 
 def test_nor_is_a_page_that_says_500() -> None:
-    page = http("500 X", None, "Content-Type: text/html")
-    with misbehaving_server(page, GOOD) as server, client(server) as hub:
+    page = raw_answer("500 X", None, "Content-Type: text/html")
+    with raw_server(page, GOOD) as server, client(server) as hub:
         assert get(hub) == {"name": "alice"}
-    broken = http("500 X", {"message": "broken"}, "Content-Type: application/json")
+    broken = raw_answer("500 X", {"message": "broken"}, "Content-Type: application/json")
     with (
-        misbehaving_server(broken, GOOD) as server,
+        raw_server(broken, GOOD) as server,
         client(server) as hub,
         pytest.raises(HubFailure, match="broken"),
     ):
@@ -154,7 +155,7 @@ def test_nor_is_a_page_that_says_500() -> None:
 @pytest.mark.parametrize("call", [get, lambda hub: write(hub, "POST")], ids=["GET", "POST"])
 def test_a_hub_that_never_answers_is_a_timeout(call: object) -> None:
     with (
-        misbehaving_server(HANGS) as server,
+        raw_server(HANGS) as server,
         client(server, 0.1) as hub,
         pytest.raises(TimedOut, match=r"within 0\.1 s"),
     ):
@@ -162,10 +163,10 @@ def test_a_hub_that_never_answers_is_a_timeout(call: object) -> None:
 
 
 def test_a_time_to_come_back_that_is_longer_than_a_request_may_take_is_told_not_slept_through(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
-    later = http("429 Too Many Requests", None, "Retry-After: 64")
-    with misbehaving_server(later, GOOD) as server, client(server, 60.0) as hub, pytest.raises(RateLimited) as error:
+    later = raw_answer("429 Too Many Requests", None, "Retry-After: 64")
+    with raw_server(later, GOOD) as server, client(server, 60.0) as hub, pytest.raises(RateLimited) as error:
         get(hub)
     assert (clock.slept, len(server.seen)) == ([], 1)
     assert "64 s" in error.value.hint
@@ -187,7 +188,7 @@ def test_nobody_there(closed_port: int) -> None:
 
 def test_no_tls_where_it_was_expected() -> None:
     with (
-        misbehaving_server(http("400 Bad Request")) as server,
+        raw_server(raw_answer("400 Bad Request")) as server,
         HubClient(Connection(server.url.replace("http:", "https:"))) as hub,
         pytest.raises(TlsFailure) as error,
     ):
@@ -196,14 +197,14 @@ def test_no_tls_where_it_was_expected() -> None:
 
 
 def test_an_answer_that_is_no_http() -> None:
-    with misbehaving_server(b"SSH-2.0-OpenSSH_9.2\r\n") as server, client(server) as hub, pytest.raises(Unreachable):
+    with raw_server(b"SSH-2.0-OpenSSH_9.2\r\n") as server, client(server) as hub, pytest.raises(Unreachable):
         hub.version  # noqa: B018
 
 
 def test_a_stream_ends_at_the_deadline_though_the_hub_keeps_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client, "_STREAM_SILENCE", 600.0)
     began = time.monotonic()
-    with misbehaving_server(HANGS) as server, client(server) as hub:
+    with raw_server(HANGS) as server, client(server) as hub:
         assert list(hub.events("users", "alice", "server", "progress", deadline=began + 0.2)) == []
     assert time.monotonic() - began < LONG
 
@@ -220,13 +221,13 @@ def test_an_event_comes_when_it_is_said_not_when_there_are_enough_of_them(
 ) -> None:
     monkeypatch.setattr(_client, "_STREAM_SILENCE", 600.0)
     began = time.monotonic()
-    with misbehaving_server(Held(b"HTTP/1.1 200 OK\r\n" + said)) as server, client(server) as hub:
+    with raw_server(HeldOpen(b"HTTP/1.1 200 OK\r\n" + said)) as server, client(server) as hub:
         assert next(hub.events("users", "alice", "server", "progress", deadline=began + 600)) == {"progress": 1}
     assert time.monotonic() - began < LONG
 
 
 def test_a_stream_that_breaks_is_one_that_ended() -> None:
     cut = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n15\r\ndata: {"progress": 1}\r\n2\r\n\n\n\r\n9\r\nda'
-    with misbehaving_server(cut) as server, client(server) as hub:
+    with raw_server(cut) as server, client(server) as hub:
         found = list(hub.events("users", "alice", "server", "progress", deadline=time.monotonic() + LONG))
     assert found == [{"progress": 1}]

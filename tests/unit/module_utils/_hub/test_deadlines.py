@@ -26,21 +26,13 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan impor
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import stop as _stopping
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
-from support.fakes.scripted_hub import (
-    PENDING,
-    READY,
-    STOPPING,
-    Clock,
-    Model,
-    StandInHub,
-    http,
-    hub_with,
-    misbehaving_server,
-)
+from support.fakes.fake_clock import FakeClock
+from support.fakes.fake_hub_client import PENDING, READY, STOPPING, FakeHubClient, Model, hub_with
+from support.fakes.raw_server import raw_answer, raw_server
 
 HANGS = None
-BUSY = http("503 Service Unavailable", {"message": "starting"})
-LATER = http("429 Too Many Requests", None, "Retry-After: 200")
+BUSY = raw_answer("503 Service Unavailable", {"message": "starting"})
+LATER = raw_answer("429 Too Many Requests", None, "Retry-After: 200")
 LONG = 60.0
 """Seconds. Code that ignores its deadline takes much longer, and code that heeds it takes much less on any machine."""
 
@@ -68,7 +60,7 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
     if answer is not HANGS:
         monkeypatch.setattr(_transport, "_LAST_TIMEOUT", LONG)  # the answer arrives at once, unless the machine is busy
     began = time.monotonic()
-    with misbehaving_server(answer) as server, HubClient(Connection(server.url, "token", request_timeout=600)) as hub:
+    with raw_server(answer) as server, HubClient(Connection(server.url, "token", request_timeout=600)) as hub:
         with pytest.raises(failure):
             hub.with_deadline(began + left).get("users", "alice", scope="read:users", what="user 'alice'")
         assert answer is HANGS or len(server.seen) == 1
@@ -79,7 +71,7 @@ def test_no_answer_is_waited_for_and_none_asked_for_again_after_the_deadline(
 def test_a_server_that_takes_a_question_and_never_answers(probe: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_PROBE_TIMEOUT", probe)
     began = time.monotonic()
-    with misbehaving_server(HANGS) as server, HubClient(Connection(server.url, "token")) as hub:
+    with raw_server(HANGS) as server, HubClient(Connection(server.url, "token")) as hub:
         assert not hub.with_deadline(began + 0.2).server(server.url + "user/alice/", "server").answers()
     assert time.monotonic() - began < LONG
 
@@ -95,12 +87,12 @@ def released() -> Iterator[threading.Event]:
     event.set()
 
 
-def perform(hub: StandInHub, state: str, *, check_mode: bool = False, **more: Any) -> Model:
+def perform(hub: FakeHubClient, state: str, *, check_mode: bool = False, **more: Any) -> Model:
     wanted = ServerSpec("alice", more.pop("name", ""), state, **{"wait_timeout": 20.0, **more})
     return run(server_batch(hub, [wanted], lambda line: None, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def slow_hub(released: threading.Event, name: str = "", gone_at: int | None = None) -> StandInHub:
+def slow_hub(released: threading.Event, name: str = "", gone_at: int | None = None) -> FakeHubClient:
     """A hub that stops a server at once, and answers only after ``released``. From look ``gone_at`` on, it is gone."""
     hub, begun = hub_with(READY, name), threading.Event()
 
@@ -185,7 +177,7 @@ def test_nor_does_a_look_count_after_which_the_hub_was_away() -> None:
 
 @pytest.mark.parametrize(("left", "cut"), [(0.6, True), (600.0, False)])
 def test_whose_deadline_it_was(left: float, cut: bool) -> None:
-    with misbehaving_server(HANGS) as server:
+    with raw_server(HANGS) as server:
         hub = HubClient(Connection(server.url, "token", request_timeout=0.7))
         with pytest.raises(TimedOut) as error:
             hub.with_deadline(time.monotonic() + left).get("users", "alice", scope="read:users", what="user 'alice'")
@@ -252,7 +244,7 @@ def test_who_has_no_time_to_come_back_is_told_at_once(
 
 
 def test_a_stop_whose_requests_are_all_lost_does_not_hammer_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, clock = hub_with(READY), Clock()
+    hub, clock = hub_with(READY), FakeClock()
     monkeypatch.setattr(polling, "time", clock)
     monkeypatch.setattr(_stopping, "time", clock)
     monkeypatch.setattr(_stopping, "_ANSWER_WAIT", LONG)

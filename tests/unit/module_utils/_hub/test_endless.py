@@ -24,7 +24,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection 
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import UnexpectedAnswer
 from requests.adapters import HTTPAdapter
-from support.fakes.scripted_hub import HUB, misbehaving_server
+from support.fakes.raw_server import raw_server
+from support.fakes.scripted_hub import HUB
 from urllib3 import HTTPResponse
 
 
@@ -176,7 +177,7 @@ def test_a_long_line_of_a_stream_takes_a_time_that_grows_with_it(monkeypatch: py
     pieces = [b'data: {"message": "', *[b"x" * 1000] * 900, b'"}\n\ndata: {"progress"', b": 1}", b""]
     body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
-    with misbehaving_server(answer) as server, HubClient(Connection(server.url)) as hub:
+    with raw_server(answer) as server, HubClient(Connection(server.url)) as hub:
         began = time.monotonic()
         events = [event for event in hub._read_stream(server.url) if event]
     assert events == [{"message": "x" * 900_000}, {"progress": 1}]

@@ -15,7 +15,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads imp
     in_background,
     iterate_until,
 )
-from support.fakes.scripted_hub import Clock
+from support.fakes.fake_clock import FakeClock
 
 HANG = 60.0
 """Seconds after which a hang becomes a failure."""
@@ -50,13 +50,13 @@ def test_items_come_as_they_come() -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(_background, "time", clock)
     return clock
 
 
-def test_the_deadline_ends_it_while_an_item_is_awaited(clock: Clock) -> None:
+def test_the_deadline_ends_it_while_an_item_is_awaited(clock: FakeClock) -> None:
     never = threading.Event()
 
     def items() -> Iterator[int]:
@@ -73,7 +73,7 @@ def test_the_deadline_ends_it_while_an_item_is_awaited(clock: Clock) -> None:
     never.set()
 
 
-def test_the_deadline_ends_it_though_items_keep_coming(clock: Clock) -> None:
+def test_the_deadline_ends_it_though_items_keep_coming(clock: FakeClock) -> None:
     def items() -> Iterator[int]:
         for number in count():
             yield number

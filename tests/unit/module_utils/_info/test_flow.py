@@ -19,7 +19,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info import flow as info_flow
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._info.flow import GATHER, InfoFlow, InfoSpec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
-from support.fakes.scripted_hub import API, HUB, TOKEN, Exchange, Model, StandInHub, scripted_hub, user, version
+from support.fakes.fake_hub_client import FakeHubClient, Model
+from support.fakes.scripted_hub import API, HUB, TOKEN, Exchange, scripted_hub, user, version
 
 SERVER: Model = {"ready": True, "pending": None, "url": "/jhub/user/alice/", "started": "then", "last_activity": "then"}
 ALICE: Model = {"name": "alice", "servers": {"": {**SERVER, "user_options": {"a": 1}}}}
@@ -232,7 +233,7 @@ def test_the_tokens_of_all_users_in_their_order() -> None:
     """The token lists the users whom it may see. Then it reads the tokens of several users at the same time."""
     names = [f"user{number}" for number in range(25)]
 
-    class Hub(StandInHub):
+    class Hub(FakeHubClient):
         working = most = 0
         lock = threading.Lock()
         five = threading.Barrier(5, timeout=60)  # no request is answered before five have come

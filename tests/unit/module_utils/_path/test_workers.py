@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path import workers
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.workers import _Pace, map_concurrently
-from support.fakes.scripted_hub import Clock
+from support.fakes.fake_clock import FakeClock
 
 HANG = 60.0
 """Seconds after which a hang becomes a failure."""
@@ -59,14 +59,14 @@ def test_an_exception_of_one_is_raised_again_when_those_that_run_have_ended() ->
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(workers, "time", clock)
     return clock
 
 
 @pytest.fixture
-def moments(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def moments(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When each item has started, by a clock that moves on while a worker waits for its start."""
     moments: list[float] = []
 
@@ -88,7 +88,7 @@ def moments(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return moments
 
 
-def let_begin(clock: Clock, items: int) -> None:
+def let_begin(clock: FakeClock, items: int) -> None:
     """Work on this many items, 4 at a time, of which the first 4 start within 0.4 s.
 
     Items that run at the same time end at the same time, as requests to a busy hub do.
@@ -104,7 +104,7 @@ def let_begin(clock: Clock, items: int) -> None:
     assert map_concurrently(work, range(items), 4, spread=0.4) == list(range(items))
 
 
-def test_many_that_take_their_time_begin_one_after_the_other(clock: Clock, moments: list[float]) -> None:
+def test_many_that_take_their_time_begin_one_after_the_other(clock: FakeClock, moments: list[float]) -> None:
     start = clock.now
     let_begin(clock, 17)
     assert moments[:4] == pytest.approx([start, start + 0.1, start + 0.2, start + 0.3])
@@ -112,7 +112,7 @@ def test_many_that_take_their_time_begin_one_after_the_other(clock: Clock, momen
     assert all(later - earlier > 0.099 for earlier, later in pairwise(moments))
 
 
-def test_a_few_begin_together(clock: Clock, moments: list[float]) -> None:
+def test_a_few_begin_together(clock: FakeClock, moments: list[float]) -> None:
     start = clock.now
     let_begin(clock, 16)
     assert moments[:4] == [start] * 4

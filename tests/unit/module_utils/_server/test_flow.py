@@ -30,7 +30,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import s
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import Server, ServerSpec, read
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import NO_REASON
-from support.fakes.scripted_hub import HUB, PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
+from support.fakes.fake_clock import FakeClock
+from support.fakes.fake_hub_client import PENDING, READY, STOPPING, FakeHubClient, Model, hub_with
+from support.fakes.scripted_hub import HUB
 
 URL = HUB + "user/alice/"
 START, DEFAULT = ("POST", "users/alice/server", None), "users/alice/server"
@@ -46,13 +48,13 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 
-def perform(hub: StandInHub, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+def perform(hub: FakeHubClient, state: str = "started", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
     lines: list[str] = more.pop("lines", [])
     wanted = ServerSpec("alice", more.pop("name", ""), state, **{"wait_timeout": LONG, **more})
     return run(server_batch(hub, [wanted], lines.append, concurrency=1), check_mode=check_mode)  # type: ignore[arg-type]
 
 
-def failure(hub: StandInHub, state: str = "started", **more: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+def failure(hub: FakeHubClient, state: str = "started", **more: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
     """Run a task that fails. Return its failure, with the whole result, and the answer for its one server."""
     result = perform(hub, state, **more)
     assert result["failed"] is True
@@ -72,7 +74,7 @@ def failed_event(message: str) -> Model:
     return event(100, message, failed=True)
 
 
-def show_after_write(hub: StandInHub, server: Model | None = PENDING) -> None:
+def show_after_write(hub: FakeHubClient, server: Model | None = PENDING) -> None:
     hub.on_write = lambda method, path, body: hub.set_server(server)
 
 
@@ -99,13 +101,13 @@ def test_a_server_that_the_hub_does_not_list_is_stopped() -> None:
 
 
 def test_a_token_that_may_not_read_servers_is_a_missing_scope() -> None:
-    error, _item = failure(StandInHub({"name": "alice"}))
+    error, _item = failure(FakeHubClient({"name": "alice"}))
     assert (error.code, "'alice'" in error.message) == ("missing_scope", True)
     assert "read:servers!user=alice" in error.hint
 
 
 def test_an_unknown_user() -> None:
-    error, item = failure(StandInHub(None))
+    error, item = failure(FakeHubClient(None))
     assert (error.code, item["state"], item["reason"]) == ("not_found", "failed", "The hub has no user 'alice'.")
     assert error.result["changed"] is False
 
@@ -246,7 +248,7 @@ def test_a_server_that_does_not_answer_yet_is_not_ready() -> None:
     assert hub.looks >= 8
 
 
-def test_a_server_that_is_ready_and_never_answers(clock: Clock) -> None:
+def test_a_server_that_is_ready_and_never_answers(clock: FakeClock) -> None:
     hub = hub_with(READY)
     hub.answering = False
     error, item = failure(hub, wait_timeout=15.0, on_timeout="leave")
@@ -397,7 +399,7 @@ def test_a_start_that_follows_a_failed_one_can_succeed() -> None:
     assert (item["state"], item["reason"]) == ("ready", None)
 
 
-def test_the_stream_of_a_failed_spawn_is_not_read_without_end(clock: Clock) -> None:
+def test_the_stream_of_a_failed_spawn_is_not_read_without_end(clock: FakeClock) -> None:
     """The stream sends its last event at once until the hub has removed the failed spawn."""
     hub = hub_with(PENDING)
     hub.last_stream = [failed_event("Spawn failed: no room")]
@@ -525,7 +527,7 @@ def test_a_refusal_with_the_stream_s_reason_is_a_failed_spawn(kind: type[HubErro
     assert (error.code, item["reason"], error.result["changed"]) == ("spawn_failed", "no such profile", True)
 
 
-def test_a_server_that_is_late_is_stopped(clock: Clock) -> None:
+def test_a_server_that_is_late_is_stopped(clock: FakeClock) -> None:
     hub = hub_with(None)
     hub.on_write = lambda method, path, body: hub.set_server(PENDING if method == "POST" else None)
     hub.streams = [[event(30, "Still pulling")]]
@@ -536,7 +538,7 @@ def test_a_server_that_is_late_is_stopped(clock: Clock) -> None:
     assert item["state"] == "failed"
 
 
-def test_a_server_that_is_late_and_cannot_be_stopped_is_still_starting(clock: Clock) -> None:
+def test_a_server_that_is_late_and_cannot_be_stopped_is_still_starting(clock: FakeClock) -> None:
     """JupyterHub 4 cannot cancel a start."""
     hub = hub_with(None)
 
@@ -559,7 +561,7 @@ def test_a_failed_server_has_the_options_that_the_hub_keeps_of_it() -> None:
     assert (item["state"], item["user_options"]) == ("failed", options)
 
 
-def test_a_server_that_is_late_is_left_alone_with_on_timeout_leave(clock: Clock) -> None:
+def test_a_server_that_is_late_is_left_alone_with_on_timeout_leave(clock: FakeClock) -> None:
     hub = hub_with(PENDING)
     error, item = failure(hub, wait_timeout=15.0, on_timeout="leave")
     assert error.code == "timeout"
@@ -568,7 +570,7 @@ def test_a_server_that_is_late_is_left_alone_with_on_timeout_leave(clock: Clock)
     assert item["state"] == "pending"  # the state that it has now, as the module's documentation says
 
 
-def test_a_server_that_ran_before_and_does_not_answer_is_not_stopped(clock: Clock) -> None:
+def test_a_server_that_ran_before_and_does_not_answer_is_not_stopped(clock: FakeClock) -> None:
     """The task asks for a start, because a hub then notices a server that has died. This one goes on running."""
     hub = hub_with(READY)
     hub.answering = False
@@ -638,7 +640,7 @@ def test_a_stop_waits_for_a_start_that_the_hub_cannot_cancel(becomes: Model | No
     assert hub.writes == ([STOP, STOP] if becomes else [STOP])
 
 
-def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: Clock) -> None:
+def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: FakeClock) -> None:
     hub = hub_with(PENDING)
     show_after_write(hub, None)
     error, item = failure(hub, wait_timeout=10.0)
@@ -647,7 +649,7 @@ def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: Clock) -> 
     assert error.message.endswith("It was left as it is.")
 
 
-def test_a_late_server_that_cannot_be_stopped_is_in_the_message(clock: Clock) -> None:
+def test_a_late_server_that_cannot_be_stopped_is_in_the_message(clock: FakeClock) -> None:
     hub = hub_with(None)
 
     def refuses(method: str, *_request: Any) -> None:
@@ -686,7 +688,7 @@ def test_a_stop_of_a_server_that_others_have_removed() -> None:
     assert perform(hub, "stopped", name="gpu")["servers"][0]["state"] == "stopped"
 
 
-def test_a_server_that_does_not_stop_in_time(clock: Clock) -> None:
+def test_a_server_that_does_not_stop_in_time(clock: FakeClock) -> None:
     hub = hub_with(READY)
     show_after_write(hub, STOPPING)
     error, item = failure(hub, "stopped", wait_timeout=15.0)
@@ -720,7 +722,7 @@ def test_a_server_that_is_stopping_gets_no_second_request() -> None:
 # A hub that was restarted and checks whether its servers have survived that
 
 
-def checking_hub(found: Model | None, looks: int = 3) -> StandInHub:
+def checking_hub(found: Model | None, looks: int = 3) -> FakeHubClient:
     """A hub that checks its servers. At the read of this number it has finished, and shows ``found``."""
     hub = hub_with({**READY, "ready": False, "pending": "check"})
 
@@ -762,7 +764,7 @@ def test_a_stop_that_the_hub_refuses_during_a_check_is_asked_for_again() -> None
 # Two tasks that start or restart the same server at the same time
 
 
-def hub_with_start_by_others(options: Model, status: int = 202) -> StandInHub:
+def hub_with_start_by_others(options: Model, status: int = 202) -> FakeHubClient:
     """A hub that has begun somebody else's start when the task's request arrives, and accepts that one, too."""
     hub = hub_with(None)
 
@@ -919,7 +921,7 @@ def test_a_spawn_that_somebody_cancels_is_not_asked_for_again() -> None:
 @pytest.mark.parametrize("ran_before", [True, False])
 @pytest.mark.parametrize("wait_timeout", [LONG, 10.0])
 def test_a_ready_server_whose_address_leads_to_the_hub_is_left_alone(
-    ran_before: bool, wait_timeout: float, clock: Clock
+    ran_before: bool, wait_timeout: float, clock: FakeClock
 ) -> None:
     """For example because hub_url is the hub's own port, behind its proxy."""
     hub = hub_with(READY if ran_before else None)

@@ -35,7 +35,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model im
     unlisted_server,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import MOST_LOSSES
-from support.fakes.scripted_hub import PENDING, READY, STOPPING, Clock, Model, StandInHub, hub_with
+from support.fakes.fake_clock import FakeClock
+from support.fakes.fake_hub_client import PENDING, READY, STOPPING, FakeHubClient, Model, hub_with
 
 STOPPED: Model = {"ready": False, "pending": None, "stopped": True, "url": "/jhub/user/alice/lab/"}
 A, B = {"profile": "a"}, {"profile": "b"}
@@ -49,7 +50,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 
-def perform(hub: StandInHub, *wanted: ServerSpec, check_mode: bool = False, lines: list[str] | None = None) -> Model:
+def perform(hub: FakeHubClient, *wanted: ServerSpec, check_mode: bool = False, lines: list[str] | None = None) -> Model:
     report = (lambda line: None) if lines is None else lines.append
     return run(server_batch(hub, wanted, report, concurrency=4), check_mode=check_mode)  # type: ignore[arg-type]
 
@@ -208,7 +209,7 @@ def test_absent_without_a_wait_is_one_request() -> None:
     assert result["servers"][0]["state"] == "pending"
 
 
-def test_a_server_that_is_not_removed_in_time(clock: Clock) -> None:
+def test_a_server_that_is_not_removed_in_time(clock: FakeClock) -> None:
     hub = hub_with(STOPPED, "lab")
     result = perform(hub, lab_spec("absent", wait_timeout=10.0))
     assert (result["failure"]["code"], result["servers"][0]["state"]) == ("timeout", "pending")
@@ -218,7 +219,7 @@ def test_a_server_that_is_not_removed_in_time(clock: Clock) -> None:
 # Many servers
 
 
-def give_two_servers(hub: StandInHub) -> StandInHub:
+def give_two_servers(hub: FakeHubClient) -> FakeHubClient:
     """Give the hub two servers of Alice's: one is ready, two is stopped."""
     assert hub.model is not None
     hub.model["servers"] = {"one": READY, "two": STOPPED}
@@ -337,7 +338,9 @@ def test_a_hub_that_says_when_to_come_back_is_asked_again_then() -> None:
     assert "server of user 'alice': the hub has no room, and asks to come back in 0.1 s" in lines
 
 
-def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.1)
     hub = hub_with()
 
@@ -474,7 +477,7 @@ def test_a_503_of_a_spawner_is_not_that_of_a_proxy() -> None:
     assert result["servers"][0]["reason"] == "HTTP 503: quota used up"
 
 
-def test_a_hub_that_stays_away_is_in_the_message(clock: Clock) -> None:
+def test_a_hub_that_stays_away_is_in_the_message(clock: FakeClock) -> None:
     hub = hub_with(PENDING)
 
     def look() -> None:
@@ -502,7 +505,7 @@ def test_a_stop_outlasts_a_hub_that_is_away() -> None:
     assert (result["servers"][0]["state"], len(hub.writes)) == ("stopped", 1)
 
 
-def test_a_hub_that_stays_away_during_a_stop_is_the_failure(clock: Clock) -> None:
+def test_a_hub_that_stays_away_during_a_stop_is_the_failure(clock: FakeClock) -> None:
     hub = hub_with(READY)
 
     def look() -> None:
@@ -572,7 +575,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=["403", "404", "429"])
 @pytest.mark.parametrize("state", ["started", "stopped"])
-def test_a_refused_read_does_not_undo_the_request(refusal: Exception, state: str, clock: Clock) -> None:
+def test_a_refused_read_does_not_undo_the_request(refusal: Exception, state: str, clock: FakeClock) -> None:
     hub = hub_with(READY if state == "stopped" else None)
     hub.on_write = lambda *_request: hub.set_server(PENDING if state == "started" else STOPPING)
 

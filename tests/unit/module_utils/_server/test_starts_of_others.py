@@ -19,7 +19,9 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import s
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.verdict import NO_REASON, STOPPED
-from support.fakes.scripted_hub import HUB, PENDING, READY, Clock, Model, StandInHub, hub_with
+from support.fakes.fake_clock import FakeClock
+from support.fakes.fake_hub_client import PENDING, READY, FakeHubClient, Model, hub_with
+from support.fakes.scripted_hub import HUB
 
 OURS, THEIRS = {"profile": "cpu"}, {"profile": "gpu"}
 CHECKED: Model = {**READY, "ready": False, "pending": "check"}
@@ -36,7 +38,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_claim, "_ANSWER_GRACE", 0.05)
 
 
-def perform(hub: StandInHub, state: str = "started", **more: Any) -> tuple[Model, str | None]:
+def perform(hub: FakeHubClient, state: str = "started", **more: Any) -> tuple[Model, str | None]:
     """Run the task. Return its answer for its one server, and the code of its failure."""
     wanted = ServerSpec("alice", "", state, **{"wait_timeout": 120.0, **more})
     flow = server_batch(hub, [wanted], lambda line: None, concurrency=1)  # type: ignore[arg-type]
@@ -44,7 +46,7 @@ def perform(hub: StandInHub, state: str = "started", **more: Any) -> tuple[Model
     return item, (item["failure"] or {}).get("code")
 
 
-def methods(hub: StandInHub) -> list[str]:
+def methods(hub: FakeHubClient) -> list[str]:
     return [method for method, *_more in hub.writes]
 
 
@@ -64,7 +66,7 @@ def failed(message: str) -> Model:
     return {"progress": 100, "failed": True, "message": message}
 
 
-def show(hub: StandInHub, *servers: Model | None) -> Callable[[], None]:
+def show(hub: FakeHubClient, *servers: Model | None) -> Callable[[], None]:
     """Have the hub show these servers, one at each read, and the last one from then on."""
     left = list(servers)
 
@@ -75,7 +77,9 @@ def show(hub: StandInHub, *servers: Model | None) -> Callable[[], None]:
     return look
 
 
-def answer_starts(hub: StandInHub, *servers: Model | None, status: int = 202, error: Exception | None = None) -> None:
+def answer_starts(
+    hub: FakeHubClient, *servers: Model | None, status: int = 202, error: Exception | None = None
+) -> None:
     """Have the hub answer a start so, and show these servers from then on. A DELETE stops the server."""
     hub.status = status
 
@@ -90,7 +94,7 @@ def answer_starts(hub: StandInHub, *servers: Model | None, status: int = 202, er
     hub.on_write = written
 
 
-def hold_starts(hub: StandInHub, *servers: Model) -> None:
+def hold_starts(hub: FakeHubClient, *servers: Model) -> None:
     """Have the hub keep a request to start waiting until two reads have shown the first server, and accept it then."""
     hub.status = 202
 
@@ -219,7 +223,7 @@ def test_a_500_while_another_start_is_pending_is_no_change() -> None:
     assert (code, item["changed"], item["state"]) == (None, False, "ready")
 
 
-def test_a_500_while_another_start_is_pending_leaves_that_start_alone(clock: Clock) -> None:
+def test_a_500_while_another_start_is_pending_leaves_that_start_alone(clock: FakeClock) -> None:
     hub = hub_with()
     answer_starts(hub, starting_since(1, OURS), error=UNHANDLED)
     item, code = perform(hub, user_options=OURS, wait_timeout=10.0)
@@ -367,7 +371,7 @@ def test_a_stop_that_is_refused_for_another_reason_fails() -> None:
 # The hub checks the server, because the hub was restarted
 
 
-def test_a_server_that_is_checked_for_too_long_is_left_alone(clock: Clock) -> None:
+def test_a_server_that_is_checked_for_too_long_is_left_alone(clock: FakeClock) -> None:
     hub, began = hub_with(CHECKED), clock.now
     item, code = perform(hub, wait_timeout=5.0)
     assert (code, item["changed"], item["state"], hub.writes) == ("timeout", False, "pending", [])
@@ -384,7 +388,7 @@ def test_a_server_that_the_hub_s_check_finds_dead_is_started() -> None:
 
 
 @pytest.mark.parametrize("state", ["stopped", "restarted"])
-def test_a_stop_ends_in_time_while_the_hub_checks(state: str, clock: Clock) -> None:
+def test_a_stop_ends_in_time_while_the_hub_checks(state: str, clock: FakeClock) -> None:
     hub, began = hub_with(READY), clock.now
 
     def written(*_request: Any) -> None:

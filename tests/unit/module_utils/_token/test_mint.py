@@ -31,7 +31,8 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan impor
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.flow import token_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token.model import RenewBefore, TokenSpec
-from support.fakes.scripted_hub import HUB, TOKEN, Model, StandInHub
+from support.fakes.fake_hub_client import FakeHubClient, Model
+from support.fakes.scripted_hub import HUB, TOKEN
 
 NOTE = "nightly"
 SCOPES = ("read:users!user",)
@@ -46,7 +47,7 @@ def token(number: int, note: str | None = None) -> Model:
     return {"id": f"a{number}", "note": note, "scopes": EXPANDED, "created": BORN.format(number), "expires_at": None}
 
 
-class HubOfTokens(StandInHub):
+class HubOfTokens(FakeHubClient):
     """Mints and revokes what it is asked to; ``works`` says of each secret which token it belongs to."""
 
     connection = Connection(HUB, TOKEN)  # type: ignore[assignment]
@@ -110,7 +111,7 @@ class HubOfTokens(StandInHub):
         self.on_write = write
 
 
-def perform(hub: StandInHub, *wanted: TokenSpec, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+def perform(hub: FakeHubClient, *wanted: TokenSpec, check_mode: bool = False, **more: Any) -> dict[str, Any]:
     """The flow for these tokens, or for the one of alice with these options."""
     single = not wanted
     tokens = wanted or (TokenSpec(**{"user": "alice", "note": NOTE, "scopes": SCOPES, **more}),)
@@ -118,7 +119,7 @@ def perform(hub: StandInHub, *wanted: TokenSpec, check_mode: bool = False, **mor
     return run(flow, check_mode=check_mode)
 
 
-def done(hub: StandInHub, *wanted: TokenSpec, **more: Any) -> dict[str, Any]:
+def done(hub: FakeHubClient, *wanted: TokenSpec, **more: Any) -> dict[str, Any]:
     result = perform(hub, *wanted, **more)
     assert "failed" not in result, result["msg"]
     return result

@@ -19,7 +19,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Timeout as TimedOut
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._user.flow import UserFlow, UserSpec
-from support.fakes.scripted_hub import READY, STOPPING, Model, StandInHub
+from support.fakes.fake_hub_client import READY, STOPPING, FakeHubClient, Model
 
 ALICE: Model = {
     "name": "alice",
@@ -34,13 +34,13 @@ POWERFUL = ("groups", "admin:groups", "read:groups:name")
 BUSY = {**ALICE, "servers": {"": READY, "gpu": READY}}
 
 
-def perform(hub: StandInHub, state: str = "present", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+def perform(hub: FakeHubClient, state: str = "present", *, check_mode: bool = False, **more: Any) -> dict[str, Any]:
     lines: list[str] = more.pop("lines", [])
     flow = UserFlow(hub, UserSpec("alice", state, **more), lines.append)  # type: ignore[arg-type]
     return run(flow, check_mode=check_mode)
 
 
-class HubOfUsers(StandInHub):
+class HubOfUsers(FakeHubClient):
     """A hub that carries out each request."""
 
     def __init__(self, model: Model | None, groups: Sequence[str] = ("g",), held: Sequence[str] = POWERFUL) -> None:
@@ -169,7 +169,7 @@ def test_a_user_whose_server_does_not_stop_is_not_deleted(monkeypatch: pytest.Mo
     ("found", "state", "outcome"), [(None, "present", "does not exist"), (ALICE, "absent", "still exists")]
 )
 def test_a_hub_that_accepts_a_change_and_does_nothing(found: Model | None, state: str, outcome: str) -> None:
-    hub = StandInHub(found)
+    hub = FakeHubClient(found)
     with pytest.raises(Conflict, match=f"user 'alice' {outcome}"):
         perform(hub, state)
 
