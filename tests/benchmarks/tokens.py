@@ -105,11 +105,11 @@ def hub_time(log: str) -> tuple[float, int]:
     The log has the end of each request and how long it took. The hub works on one request at a time, so the time in
     which a request waits for another one counts only once.
     """
-    total = until = 0.0
+    total = wait_until = 0.0
     ends = [(datetime.fromisoformat(stamp).timestamp(), float(took) / 1000) for stamp, took in REQUEST.findall(log)]
     for begin, end in sorted((end - took, end) for end, took in ends):
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
+        total += max(0.0, end - max(begin, wait_until))
+        wait_until = max(wait_until, end)
     return total, len(ends)
 
 

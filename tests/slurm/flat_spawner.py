@@ -103,8 +103,8 @@ class FlatSlurmSpawner(SlurmSpawner):
 
     async def _get_batch_script(self, **variables: Any) -> str:
         # batchspawner replaces every variable with the user option of its name, unchecked: also the command itself.
-        own = {**variables, **self.get_req_subvars(), "cmd": self.cmd_formatted_for_batch()}
-        return await super()._get_batch_script(**own)
+        owned = {**variables, **self.get_req_subvars(), "cmd": self.cmd_formatted_for_batch()}
+        return await super()._get_batch_script(**owned)
 
 
 def configure(c: Any, slurm_config: str, homes: str, jupyter: str, tiny_server: str, polling_file: str) -> None:

@@ -30,7 +30,6 @@ NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user")
 SHARED = {
     # What several flows use of a noun that has a flow of its own.
     "_server": ("model", "stop"),
-    "_token": ("model",),
 }
 LIBRARIES = {"requests": "_hub", "urllib3": "_hub", "websocket": "_exec"}
 LONGEST = 400

@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 
 from .connection import build_api_path, is_address, join_url, list_likely_hub_urls
 from .errors import HubError, MissingScope, Timeout, Unauthorized, UnexpectedAnswer, quoted
-from .models import Group, Owner, User
+from .models import Group, Owner, Token, User
 from .responses import (
     check_schema,
     describe_request,
@@ -32,7 +32,7 @@ from .responses import (
     request_failed,
     unexpected_answer,
 )
-from .schemas import GROUP, OBJECT, OWNER, USER, VERSION, ListOf, Schema
+from .schemas import GROUP, OBJECT, OWNER, TOKEN, TOKENS, USER, VERSION, ListOf, Schema
 from .scopes import expand_self, find_missing, split_scope
 from .server_client import ServerClient
 from .threads import iterate_until
@@ -179,6 +179,20 @@ class HubClient(Transport):
             "users", scope="list:users", what="list of users", schema=USER, page_size=page_size, **filters
         ):
             yield User.from_model(model, self.resolve)
+
+    def list_tokens(self, user: str) -> list[Token]:
+        """Return the user's tokens. The hub removes expired tokens when it is asked for the list.
+
+        Raises `NotFound` if there is no such user, or if the token may not see its tokens.
+        """
+        what = f"user {quoted(user)}"
+        found = self.get("users", user, "tokens", scope="read:tokens", what=what, schema=TOKENS)
+        return [Token.from_model(model) for model in found["api_tokens"]]
+
+    def read_token(self, user: str, token_id: str) -> Token:
+        """Return one token of the user. Raises `NotFound` if the user has no such token."""
+        path = ("users", user, "tokens", token_id)
+        return Token.from_model(self.get(*path, scope="read:tokens", what="the token", schema=TOKEN))
 
     def read_group(self, name: str, *, scope: str) -> Group:
         """Return a group. Raises `NotFound` if there is no such group, or if the token may not see it."""

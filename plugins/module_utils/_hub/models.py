@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .times import parse_time
+
 Model = Mapping[str, Any]
 """An object of the hub as its API returns it."""
 
@@ -114,6 +116,41 @@ class User:
                 for name, server in servers.items()
             },
         )
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token, without its secret."""
+
+    id: str
+    note: str | None
+    scopes: tuple[str, ...] | None
+    """What it may do, sorted. The hub has expanded scopes that include others."""
+    created: str | None
+    expires_at: str | None
+    last_activity: str | None = None
+
+    @staticmethod
+    def from_model(model: Model) -> Token:
+        scopes = model.get("scopes")
+        return Token(
+            model["id"],
+            model.get("note"),
+            None if scopes is None else tuple(sorted(scopes)),
+            model.get("created"),
+            model.get("expires_at"),
+            model.get("last_activity"),
+        )
+
+    @property
+    def created_at(self) -> float:
+        """When it was minted, in seconds since 1970, or 0 if the hub does not show it."""
+        return parse_time(self.created) or 0.0
+
+    @property
+    def last_used(self) -> float:
+        """When it was last used, in seconds since 1970, or 0 if it was never used."""
+        return parse_time(self.last_activity) or 0.0
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,11 @@ from .._hub.errors import (
     MissingScope,
     NotFound,
 )
-from .._hub.models import Owner, User
-from .._hub.schemas import TOKEN
+from .._hub.models import Owner, Token, User
 from .._hub.scopes import READ_SERVERS, split_scope
 from .._hub.times import parse_time
 from .._path.plan import Flow, Plan, Report, Result
 from .._path.workers import map_concurrently
-from .._token.model import list_tokens
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
 _LIST_USERS, _READ_TOKENS = "list:users", "read:tokens"
@@ -121,27 +119,25 @@ class InfoFlow(Flow):
             "admin": owner.admin,
             "scopes": list(hub.held_scopes),
             "id": owner.token_id,
-            "note": token.get("note"),
-            "created": token.get("created"),
-            "expires_at": token.get("expires_at"),
-            "expiry_known": bool(token),
+            "note": token.note if token else None,
+            "created": token.created if token else None,
+            "expires_at": token.expires_at if token else None,
+            "expiry_known": token is not None,
         }
 
-    def _read_own_token(self, owner: Owner) -> dict[str, Any]:
-        """Return what the hub lists of the token itself, or an empty mapping if the hub does not show it.
+    def _read_own_token(self, owner: Owner) -> Token | None:
+        """Return the token itself as the hub lists it, or None if the hub does not show it.
 
         The hub shows no service's token, no token before JupyterHub 5.0, and no token that may not read the tokens of
         its owner.
         """
         if owner.kind != "user" or not owner.token_id:
-            return {}
+            return None
         try:
-            return self._hub.get(
-                "users", owner.name, "tokens", owner.token_id, scope=_READ_TOKENS, what="the token", schema=TOKEN
-            )
+            return self._hub.read_token(owner.name, owner.token_id)
         except HubError as error:
             if error.code in _HIDDEN_CODES:
-                return {}
+                return None
             raise
 
     def _read_users(self) -> list[User]:
@@ -172,14 +168,14 @@ class InfoFlow(Flow):
         now = time.time()
         found = map_concurrently(self._read_tokens_of, unique, _CONCURRENCY)
         return [
-            _describe_token(user, model, now) for user, models in zip(unique, found, strict=True) for model in models
+            _describe_token(user, token, now) for user, tokens in zip(unique, found, strict=True) for token in tokens
         ]
 
-    def _read_tokens_of(self, user: str) -> list[dict[str, Any]]:
-        """Return the hub's models of a user's tokens. Raises `NotFound` for a user whom the task names."""
+    def _read_tokens_of(self, user: str) -> list[Token]:
+        """Return a user's tokens. Raises `NotFound` for a user whom the task names."""
         what = f"user '{user}'"
         try:
-            return list_tokens(self._hub, user)
+            return self._hub.list_tokens(user)
         except NotFound:
             # The hub answers the same for users whose tokens this token may not see.
             if not {_READ_TOKENS, f"{_READ_TOKENS}!user={user}"} & set(self._hub.held_scopes):
@@ -212,21 +208,19 @@ def _describe_class(model: Any) -> dict[str, Any] | None:
     return {"class": model.get("class"), "version": None if version == "unknown" else version}
 
 
-def _describe_token(user: str, model: dict[str, Any], now: float) -> dict[str, Any]:
+def _describe_token(user: str, token: Token, now: float) -> dict[str, Any]:
     """Return a token of the user as the result shows it. ``now`` is in seconds since 1970."""
-    created, expires, used = (model.get(key) for key in ("created", "expires_at", "last_activity"))
-    scopes = model.get("scopes")
     return {
         "user": user,
-        "token_id": model.get("id"),
-        "note": model.get("note"),
-        "scopes": sorted(map(str, scopes)) if isinstance(scopes, list) else None,
-        "created": created,
-        "age_seconds": _whole_seconds(parse_time(created), now),
-        "expires_at": expires,
-        "expires_in_seconds": _whole_seconds(now, parse_time(expires)),
-        "last_activity": used,
-        "idle_seconds": _whole_seconds(parse_time(used), now),
+        "token_id": token.id,
+        "note": token.note,
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "created": token.created,
+        "age_seconds": _whole_seconds(parse_time(token.created), now),
+        "expires_at": token.expires_at,
+        "expires_in_seconds": _whole_seconds(now, parse_time(token.expires_at)),
+        "last_activity": token.last_activity,
+        "idle_seconds": _whole_seconds(parse_time(token.last_activity), now),
     }
 
 

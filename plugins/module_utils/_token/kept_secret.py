@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from .._hub.client import HubClient
 from .._hub.connection import can_be_token
 from .._hub.errors import HubError, Unauthorized
-from .._hub.models import Owner
+from .._hub.models import Owner, Token
 from .._hub.scopes import META_SCOPES
 from . import secret_file
-from .model import Token, TokenSpec, reason_to_replace
+from .model import TokenSpec, find_digest, reason_to_replace
 from .secret_format import Damaged
 
 
@@ -68,7 +68,7 @@ class KeptSecret:
         """If nobody says where the secret is kept, the hub's list is the only proof."""
         flaw = "the hub does not have it"
         for token in reversed(present):
-            if token.digest is not None:
+            if find_digest(token) is not None:
                 flaw = reason_to_replace(token, self._wanted, now)
                 if not flaw:
                     return KeptToken(token, "")
@@ -110,12 +110,9 @@ class KeptSecret:
         if self._hub.dialect.has_token_id:
             return [token for token in present if token.id == owner.token_id]
         # Only its scopes tell it from the user's other tokens.
+        minted_here = [token for token in present if find_digest(token) is not None]
         scopes = owner.scopes
-        return [
-            token
-            for token in present
-            if token.digest is not None and set(token.scopes) == set(token.scopes if scopes is None else scopes)
-        ]
+        return [token for token in minted_here if scopes is None or set(token.scopes or ()) == set(scopes)]
 
     def find_left_over(self, present: list[Token]) -> Token | None:
         """The token whose secret a run that was killed left beside the file. Nobody else has this secret."""

@@ -27,6 +27,7 @@ from .._hub.errors import (
     UnexpectedAnswer,
     quoted,
 )
+from .._hub.models import Token
 from .._hub.schemas import TOKEN
 from .._hub.times import format_time
 from .._hub.versions import find_missing_mint_scope
@@ -34,7 +35,16 @@ from .._path.batch import Item
 from .._path.plan import Action, Plan, Result
 from . import secret_file
 from .kept_secret import KeptSecret, KeptToken
-from .model import LOST, REPLACED, Token, TokenSpec, list_tokens, select_revocations, select_used_elsewhere
+from .model import (
+    LOST,
+    REPLACED,
+    TokenSpec,
+    describe_use,
+    find_digest,
+    find_plain_note,
+    select_revocations,
+    select_used_elsewhere,
+)
 from .secret_format import Damaged
 
 _ATTEMPTS = 3
@@ -84,8 +94,8 @@ class TokenFlow(Item):
     def _list_tokens(self) -> list[Token]:
         """The tokens of this identity, the oldest first."""
         wanted = self._wanted
-        tokens = map(Token.from_model, list_tokens(self._hub, wanted.user))
-        return sorted((each for each in tokens if each.plain_note == wanted.note), key=lambda token: token.created_at)
+        tokens = [each for each in self._hub.list_tokens(wanted.user) if find_plain_note(each) == wanted.note]
+        return sorted(tokens, key=lambda token: token.created_at)
 
     def _plan_absent(self, present: list[Token]) -> Plan:
         path = self._wanted.path
@@ -154,7 +164,7 @@ class TokenFlow(Item):
         here = kept.flaw if kept.token is None else f"here an older one, {kept.token.id}, is kept"
         raise Conflict(
             f"The {self.name} may be kept at another place: {here}, and the hub has token {token.id}, minted at "
-            f"{format_time(token.created_at)}; {token.describe_use()}.",
+            f"{format_time(token.created_at)}; {describe_use(token)}.",
             "Give path or secret of the place that keeps it, or run this only there. To replace it anyway, set "
             "rotate: true or on_lost: replace. To have a separate token here, choose another note.",
         )
@@ -251,7 +261,7 @@ class TokenFlow(Item):
         Each place lists the tokens after it has minted its own, so the place that minted later sees the other token.
         """
         for token in self._list_tokens():
-            if token.digest is not None and token.id not in known and _mint_order(token) < _mint_order(minted):
+            if find_digest(token) is not None and token.id not in known and _mint_order(token) < _mint_order(minted):
                 raise Conflict(
                     f"Another run has minted token {token.id} at {format_time(token.created_at)}, at the same time, "
                     f"and keeps the {self.name} at another place.",
@@ -307,13 +317,13 @@ class TokenFlow(Item):
                 "The hub minted a token, and says that it is another one.", "Look into the hub's log, and try again."
             )
 
-    def _revoke_lost(self, note: str) -> bool:
+    def _revoke_lost(self, note: str | None) -> bool:
         """Revoke the token with this note, if the attempt to mint it has succeeded. Returns whether none is left.
 
         If one is left, the next run recognizes it.
         """
         try:
-            for token in map(Token.from_model, list_tokens(self._hub, self._wanted.user)):
+            for token in self._hub.list_tokens(self._wanted.user):
                 if token.note == note:
                     self._revoke(token, LOST)
         except HubError:
@@ -357,7 +367,7 @@ class TokenFlow(Item):
             "user": self._wanted.user,
             "note": self._wanted.note,
             "state": self._wanted.state,
-            "scopes": list(token.scopes) if token else [],
+            "scopes": list(token.scopes or ()) if token else [],
             "created": token.created if token else None,
             "expires_at": token.expires_at if token else None,
             "minted": minted,

@@ -17,12 +17,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .._hub.client import HubClient
 from .._hub.connection import parse_duration
-from .._hub.errors import Invalid, quoted
-from .._hub.schemas import TOKENS
+from .._hub.errors import Invalid
+from .._hub.models import Token
 from .._hub.scopes import expand_self
 from .._hub.times import format_time, parse_time
 from .secret_format import PLAIN, SecretFormat
@@ -130,51 +128,20 @@ class TokenSpec:
         return f"{self.note} [hubops {self.digest}-{secrets.token_hex(4)}]"
 
 
-@dataclass(frozen=True)
-class Token:
-    """A token as the hub lists it, without its secret."""
+def find_digest(token: Token) -> str | None:
+    """The digest of what was declared when the token was minted; None if this module did not mint it."""
+    mark = _MARK.search(token.note or "")
+    return mark[1] if mark else None
 
-    id: str
-    note: str
-    scopes: tuple[str, ...]
-    created: str | None
-    expires_at: str | None
-    last_activity: str | None = None
 
-    @staticmethod
-    def from_model(model: dict[str, Any]) -> Token:
-        """The token in a row of the hub's list."""
-        return Token(
-            id=str(model.get("id") or ""),
-            note=str(model.get("note") or ""),
-            scopes=tuple(sorted(model.get("scopes") or ())),
-            created=model.get("created"),
-            expires_at=model.get("expires_at"),
-            last_activity=model.get("last_activity"),
-        )
+def find_plain_note(token: Token) -> str:
+    """The declared note, without the mark that this module appends."""
+    return _MARK.sub("", token.note or "")
 
-    @property
-    def plain_note(self) -> str:
-        return _MARK.sub("", self.note)
 
-    @property
-    def digest(self) -> str | None:
-        """The digest of what was declared when it was minted; None if this module did not mint it."""
-        mark = _MARK.search(self.note)
-        return mark[1] if mark else None
-
-    @property
-    def created_at(self) -> float:
-        """When it was minted, in seconds since 1970."""
-        return parse_time(self.created) or 0.0
-
-    @property
-    def last_used(self) -> float:
-        """When it was last used, in seconds since 1970; 0 if it was never used."""
-        return parse_time(self.last_activity) or 0.0
-
-    def describe_use(self) -> str:
-        return f"it was used last at {format_time(self.last_used)}" if self.last_used else "it was never used"
+def describe_use(token: Token) -> str:
+    """When the token was used last, for a sentence."""
+    return f"it was used last at {format_time(token.last_used)}" if token.last_used else "it was never used"
 
 
 def reason_to_replace(token: Token, wanted: TokenSpec, now: float) -> str:
@@ -184,9 +151,9 @@ def reason_to_replace(token: Token, wanted: TokenSpec, now: float) -> str:
     """
     if wanted.rotate:
         return "a new one is asked for"
-    if token.digest is None:
+    if find_digest(token) is None:
         return "it was not minted by this module"
-    if token.digest != wanted.digest:
+    if find_digest(token) != wanted.digest:
         return "it was declared otherwise"
     if wanted.renew_before.is_due(token, now):
         if wanted.renew_before.exceeds_lifetime(token):
@@ -223,7 +190,7 @@ def select_revocations(
         is_older = kept is not None and token.created_at <= kept.created_at
         is_in_use = bool(token.last_used) and token is not left_over
         replaced_at = kept.created_at if kept is not None and is_older else now
-        if token.digest is None:  # somebody else chose the same note
+        if find_digest(token) is None:  # somebody else chose the same note
             if wanted.prune:
                 found.append((token, "it has the same note, and is to be pruned"))
         elif kept is not None and not is_older and not is_in_use:
@@ -242,15 +209,6 @@ def select_used_elsewhere(others: Sequence[Token], kept: Token | None) -> list[T
     has minted the younger tokens, and somebody has kept them if they were used: this collection first uses a token when
     its secret is kept.
     """
-    used = [token for token in others if token.digest is not None and token.last_used]
+    used = [token for token in others if find_digest(token) is not None and token.last_used]
     found = [token for token in used if kept is None or token.created_at > kept.created_at]
     return sorted(found, key=lambda token: token.last_used, reverse=True)
-
-
-def list_tokens(hub: HubClient, user: str) -> list[dict[str, Any]]:
-    """The user's API tokens as the hub lists them. The hub removes expired tokens when it is asked for the list."""
-    what = f"user {quoted(user)}"
-    found: list[dict[str, Any]] = hub.get("users", user, "tokens", scope="read:tokens", what=what, schema=TOKENS)[
-        "api_tokens"
-    ]
-    return found

@@ -48,8 +48,8 @@ def test_users(runner: Runner) -> None:
     assert [(result["changed"], result["user"]["name"]) for result in made] == [(True, name) for name in NAMES]
     start_check_and_stop(runner, *({"user": name} for name in NAMES))
     assert set(NAMES) <= {user["name"] for user in runner("hub_info", gather=["users"])["users"]}
-    gone = runner.run([runner.task("hub_user", user=name, state="absent") for name in NAMES]).results
-    assert [result["changed"] for result in gone] == [True] * len(NAMES)
+    removed = runner.run([runner.task("hub_user", user=name, state="absent") for name in NAMES]).results
+    assert [result["changed"] for result in removed] == [True] * len(NAMES)
 
 
 def test_progress(any_version: Runner) -> None:
@@ -152,13 +152,13 @@ def test_least_scopes(runner: Runner) -> None:
     start = "start:servers" if runner.hub.version.startswith("6") else "servers"
     for name in (f"{ALL_CHARACTERS}?", "a=b!user=c"):
         runner("hub_user", user=name)
-        own = runner.mint(quote(name), "read:servers!user", f"{start}!user", "delete:servers!user")
+        owned = runner.mint(quote(name), "read:servers!user", f"{start}!user", "delete:servers!user")
         blind = runner.mint(quote(name), "read:servers!user", "read:users:name!user")
         refused, ready, stopped = runner.run(
             [
                 runner.with_token(blind).task("hub_server", user=name),
-                runner.with_token(own).task("hub_server", user=name),
-                runner.with_token(own).task("hub_server", user=name, state="stopped"),
+                runner.with_token(owned).task("hub_server", user=name),
+                runner.with_token(owned).task("hub_server", user=name, state="stopped"),
             ]
         ).results
         assert_failed(refused, "missing_scope", f"'{start}'")

@@ -291,7 +291,7 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     user = runner.new_user()
     # With a token that may do it, not the one from the environment.
     held = runner.mint(user, "start:servers!user", "delete:servers!user", "read:servers!user", "access:servers!user")
-    by, wrong = stage.secret(held), stage.secret(unknown)
+    held_token, wrong = stage.secret(held), stage.secret(unknown)
     modules: dict[str, dict[str, Any]] = {
         "hub_info": {"gather": ["users", "tokens"]},
         "hub_user": {"user": user, "groups": ["leaky"], "create_groups": True},
@@ -301,14 +301,16 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     }
     tasks = [task(module, module, **options) for module, options in modules.items()]
     tasks += [
-        task("hub_info", "held_info", api_token=by),
-        task("hub_server", "held_start", api_token=by, user=user),
-        task("hub_exec", "FAILS_exec", api_token=by, user=user, code="raise ValueError('of the test')"),
-        task("hub_exec", "held_exec", api_token=by, user=user, code="6 * 7"),
+        task("hub_info", "held_info", api_token=held_token),
+        task("hub_server", "held_start", api_token=held_token, user=user),
+        task("hub_exec", "FAILS_exec", api_token=held_token, user=user, code="raise ValueError('of the test')"),
+        task("hub_exec", "held_exec", api_token=held_token, user=user, code="6 * 7"),
     ]
     tasks += [task(module, f"FAILS_{module}", api_token=wrong, **options) for module, options in modules.items()]
-    tasks.append(task("hub_info", "FAILS_nowhere", api_token=by, hub_url="http://127.0.0.1:9/", request_timeout="1s"))
-    tasks.append(task("hub_server", "held_stop", api_token=by, user=user, state="stopped"))
+    tasks.append(
+        task("hub_info", "FAILS_nowhere", api_token=held_token, hub_url="http://127.0.0.1:9/", request_timeout="1s")
+    )
+    tasks.append(task("hub_server", "held_stop", api_token=held_token, user=user, state="stopped"))
     evidence = stage.play(real_hub, tasks)
     check_failures(evidence)
     assert_recorded(evidence, tasks, stage.door)

@@ -34,9 +34,9 @@ def run_in_parallel(
     """Run this task several times at once, each with some options of its own. Returns the results."""
     begin = Barrier(number, timeout=120)
 
-    def one(own: dict[str, Any]) -> dict[str, Any]:
+    def one(owned: dict[str, Any]) -> dict[str, Any]:
         begin.wait()
-        return runner(module, **options, **own)
+        return runner(module, **options, **owned)
 
     with ThreadPoolExecutor(number) as threads:
         return list(threads.map(one, each or [{}] * number))
@@ -56,8 +56,8 @@ def test_users(runner: Runner) -> None:
     assert_all_succeed(there)
     assert count_changed(there) >= 1
     assert runner.api_request("GET", f"users/{user}").json()["groups"] == [group]
-    gone = run_in_parallel(runner, "hub_user", user=user, state="absent")
-    assert_all_succeed(gone)
+    removed = run_in_parallel(runner, "hub_user", user=user, state="absent")
+    assert_all_succeed(removed)
     assert runner.api_request("GET", f"users/{user}").status_code == 404
 
 
@@ -137,13 +137,13 @@ def test_a_second_task_does_not_stop_the_start_of_the_first(runner: Runner, gate
         first = thread.submit(runner, "hub_server", user=user, user_options=mine, wait_timeout="10m")
         wait_until(lambda: runner.servers(user).get("", {}).get("started"))
         other = runner("hub_server", user=user, user_options={**mine, "size": 2}, wait_timeout="5m")
-        late = runner("hub_server", user=user, wait_timeout=1)
+        delayed = runner("hub_server", user=user, wait_timeout=1)
         assert runner.servers(user)[""]["pending"] == "spawn"
         gate.touch()
         assert first.result()["changed"] is True
     assert_failed(other, "conflict", "another start came first", "They differ in size.")
-    assert_failed(late, "timeout", "It was left as it is.")
-    assert (other["changed"], late["changed"]) == (False, False)
+    assert_failed(delayed, "timeout", "It was left as it is.")
+    assert (other["changed"], delayed["changed"]) == (False, False)
 
 
 def test_one_restart_that_fails_is_one_start(runner: Runner) -> None:

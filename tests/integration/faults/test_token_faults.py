@@ -267,13 +267,13 @@ def test_each_fault_at_each_point_of_a_rotation(hub_61: Hub, tmp_path: Path, kee
 def test_a_late_answer(hub: Hub, tmp_path: Path) -> None:
     """Nobody waits for the new token's secret any more: the next run revokes the token, if this one cannot."""
     identity = new_identity(hub, tmp_path, random.Random(0), "path")
-    late = fault_for("POST", "/tokens", Fault("answer_late", seconds=math.inf), times=9)
+    delayed = fault_for("POST", "/tokens", Fault("answer_late", seconds=math.inf), times=9)
 
     def and_then_gone(exchange: Exchange) -> Fault:
         after = any(each.method == "POST" for each in proxy.exchanges)
-        return Fault("request_lost") if after and exchange.method == "GET" else late(exchange)
+        return Fault("request_lost") if after and exchange.method == "GET" else delayed(exchange)
 
-    with cutting_proxy(hub.url, late) as proxy:
+    with cutting_proxy(hub.url, delayed) as proxy:
         result = one_run(hub, proxy.url, [identity], timeout=BRIEF)
         assert (result["failed"], result["failure"]["code"]) == (True, "timeout")
         proxy.wait_until_idle()

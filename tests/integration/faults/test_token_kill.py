@@ -102,15 +102,15 @@ class Mortal:
         assert self.process.stdout
         self.process.stdin.write(json.dumps({"options": options, "folder": str(folder), "step": step}) + "\n")
         self.process.stdin.flush()
-        told: dict[str, Any] = {}
-        while "ended" not in told:
-            told |= json.loads(self.process.stdout.readline())
-            if "pid" in told and began:
-                self.pid = told["pid"]
+        reported: dict[str, Any] = {}
+        while "ended" not in reported:
+            reported |= json.loads(self.process.stdout.readline())
+            if "pid" in reported and began:
+                self.pid = reported["pid"]
                 began.set()
         # One that is killed after its last answer may have told its result before.
-        assert told["ended"] == -signal.SIGKILL or (told["ended"] == 0 and "result" in told), told
-        return told if "result" in told else None
+        assert reported["ended"] == -signal.SIGKILL or (reported["ended"] == 0 and "result" in reported), reported
+        return reported if "result" in reported else None
 
 
 @pytest.fixture(scope="module")

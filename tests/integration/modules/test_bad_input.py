@@ -195,9 +195,9 @@ def test_names_are_not_changed(light: Runner) -> None:
     names = [name + light.door for name in ("ä", "a b", "a@b.c", "a%2Fb", "q?r", "q#r", "a+b", "A;B")]
     tasks = [light.task("hub_user", user=name, state=state) for name in names for state in ("present", "absent")]
     results = light.run(tasks).results
-    for name, created, gone in zip(names, results[::2], results[1::2], strict=True):
+    for name, created, removed in zip(names, results[::2], results[1::2], strict=True):
         assert (created["changed"], created["user"]["name"]) == (True, name), created
-        assert (gone["changed"], gone["actions"][0]["object"]) == (True, f"user '{name}'")
+        assert (removed["changed"], removed["actions"][0]["object"]) == (True, f"user '{name}'")
 
 
 def hub_with_version(behave: fakes.Behaviour) -> contextlib.AbstractContextManager[MisbehavingHub]:

@@ -42,14 +42,14 @@ def test_each_door_runs_its_own_code(light: Runner) -> None:
 def test_the_same_results(hub_61: Hub) -> None:
     runner = Runner("controller", hub_61)
     user, weak = runner.new_user(), runner.with_token(runner.mint(runner.new_user(), "read:users:name!user"))
-    gone = {"user": f"of-both-{user}", "state": "absent"}
+    removed = {"user": f"of-both-{user}", "state": "absent"}
     tasks = [
         runner.task("hub_info", gather=["services", "groups"], require_scopes=["list:users"]),
         runner.task("hub_info", api_token=""),
-        runner.task("hub_user", user=gone["user"]),
-        runner.task("hub_user", {"diff": True}, user=gone["user"], admin="yes"),
-        runner.task("hub_user", {"check_mode": True}, **gone),
-        runner.task("hub_user", **gone),
+        runner.task("hub_user", user=removed["user"]),
+        runner.task("hub_user", {"diff": True}, user=removed["user"], admin="yes"),
+        runner.task("hub_user", {"check_mode": True}, **removed),
+        runner.task("hub_user", **removed),
         runner.task("hub_token", user=user, note="of both doors", scopes="read:users:name!user"),
         runner.task("hub_token", user=user, note="of both doors", state="absent", expires_in=5),
         runner.task("hub_server", user=user, server_name="lab", user_options={"a": [1, {"b": None}]}),

@@ -177,16 +177,16 @@ def log(runner: Runner, position: int) -> str:
 
 
 def test_a_server_that_is_used_after_the_list_was_read_is_kept(runner: Runner, tmp_path: Path) -> None:
-    slow, used, gone = runner.new_user(), runner.new_user(), runner.new_user()
+    slow, used, removed = runner.new_user(), runner.new_user(), runner.new_user()
     start(runner, slow, stop_gate=str(tmp_path / "go"))
     start(runner, used)
-    start(runner, gone)
+    start(runner, removed)
     let_time_pass(runner.hub, 2 * HOUR)
 
     def meanwhile() -> None:
         # The first server is stopping, so the list has been read.
         use(runner, used)
-        runner.api_request("DELETE", f"users/{gone}/server")
+        runner.api_request("DELETE", f"users/{removed}/server")
 
     thread = stop_in_background(runner, slow, tmp_path / "go", meanwhile)
     done = runner("hub_cull", idle_timeout="1h", concurrency=1)
@@ -349,7 +349,7 @@ c.JupyterHub.hub_bind_url = c.JupyterHub.hub_bind_url.replace("http:", "https:")
         let_time_pass(hub, 2 * HOUR)
         trusting = {"hub_url": inner, "ca_path": str(certificates / "hub-ca" / "hub-ca.crt"), "idle_timeout": "1h"}
         assert_failed(runner("hub_cull", **trusting), "tls")
-        own = certificates / "hub-internal"
-        certified = {"client_cert": str(own / "hub-internal.crt"), "client_key": str(own / "hub-internal.key")}
+        owned = certificates / "hub-internal"
+        certified = {"client_cert": str(owned / "hub-internal.crt"), "client_key": str(owned / "hub-internal.key")}
         assert names(runner("hub_cull", **trusting, **certified)["culled"]) == [f"{user}/"]
         assert running(runner) == set()

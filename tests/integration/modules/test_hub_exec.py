@@ -41,7 +41,7 @@ def execute(runner: Runner, *codes: str, **options: Any) -> list[dict[str, Any]]
 
 @pytest.mark.doors
 def test_output_of_code(coder: Runner) -> None:
-    plain, silent, unicode, late = execute(
+    plain, silent, unicode, delayed = execute(
         coder,
         "import sys; print('out'); print('more'); print('err', file=sys.stderr)\n6 * 7",
         "x = 1",
@@ -55,7 +55,7 @@ def test_output_of_code(coder: Runner) -> None:
     assert plain["seconds"] > 0
     assert (silent["stdout"], silent["stderr"], silent["result"]) == ("", "", None)
     assert (unicode["stdout"], unicode["result"]) == ("ä€😀\n", "'naïve'")
-    assert late["stdout_lines"] == ["0", "1", "2"]
+    assert delayed["stdout_lines"] == ["0", "1", "2"]
 
 
 @pytest.mark.doors
@@ -140,9 +140,9 @@ def test_no_running_server(coder: Runner) -> None:
 def test_scopes(coder: Runner) -> None:
     least = coder.with_token(coder.mint(USER, "read:servers!user", "access:servers!user"))
     without_access = coder.with_token(coder.mint(USER, "read:servers!user", "start:servers!user"))
-    elsewhere = coder.new_user(admin=True)
+    other_user = coder.new_user(admin=True)
     filtered = coder.with_token(
-        coder.mint(elsewhere, "read:servers", f"access:servers!user={elsewhere}", "read:users:name")
+        coder.mint(other_user, "read:servers", f"access:servers!user={other_user}", "read:users:name")
     )
     enough, lacking, other = coder.run(
         [each.task("hub_exec", user=USER, code="1 + 1") for each in (least, without_access, filtered)]

@@ -234,7 +234,7 @@ def test_the_tokens_of_all_users(light: Runner) -> None:
 @pytest.mark.doors
 def test_the_scopes_that_tokens_need(light: Runner) -> None:
     admin, user = light.new_user(admin=True), light.new_user()
-    without, lists, reads, own = (
+    without, lists, reads, owned = (
         light.with_token(light.mint(admin, *scopes))
         for scopes in (["read:users:name"], ["list:users"], ["read:tokens"], ["read:tokens!user", "list:users"])
     )
@@ -244,8 +244,8 @@ def test_the_scopes_that_tokens_need(light: Runner) -> None:
             lists.task("hub_info", gather=["tokens"], users=[user]),
             reads.task("hub_info", gather=["tokens"]),
             reads.task("hub_info", gather=["tokens"], users=[user]),
-            own.task("hub_info", gather=["tokens"]),
-            own.task("hub_info", gather=["tokens"], users=[admin]),
+            owned.task("hub_info", gather=["tokens"]),
+            owned.task("hub_info", gather=["tokens"], users=[admin]),
         ]
     ).results
     assert_failed(neither, "missing_scope", "read:tokens, list:users")

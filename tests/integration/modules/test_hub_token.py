@@ -65,8 +65,8 @@ def test_mint_and_revoke(any_version: Runner) -> None:
     runner.mint(user, *SCOPES, note="ci")
     runner.mint(user, *SCOPES, note="another")
     both = {token["id"] for token in runner.tokens(user) if token["note"].startswith("ci")}
-    gone, again = runner.run([runner.task("hub_token", user=user, note="ci", state="absent")] * 2).results
-    assert (gone["changed"], set(gone["revoked"]), len(both)) == (True, both, 2)
+    removed, again = runner.run([runner.task("hub_token", user=user, note="ci", state="absent")] * 2).results
+    assert (removed["changed"], set(removed["revoked"]), len(both)) == (True, both, 2)
     assert (again["changed"], again["revoked"]) == (False, [])
     assert [token["note"] for token in runner.tokens(user)] == ["another"]
     assert owner(runner, first["token"]) is None
@@ -319,10 +319,10 @@ def test_prune(hub_61: Hub, tmp_path: Path) -> None:
 
 def test_absent_with_one_of_the_tokens_that_go(any_version: Runner) -> None:
     runner, user = any_version, any_version.new_user()
-    own = runner.with_token(runner.mint(user, "tokens!user", note="ci"))
+    owned = runner.with_token(runner.mint(user, "tokens!user", note="ci"))
     for _each in range(3):
         runner.mint(user, *SCOPES, note="ci")
-    assert len(own("hub_token", user=user, note="ci", state="absent")["revoked"]) == 4
+    assert len(owned("hub_token", user=user, note="ci", state="absent")["revoked"]) == 4
     assert ids(runner, user) == []
 
 
@@ -590,8 +590,8 @@ def test_many_in_one_call(light: Runner, tmp_path: Path) -> None:
     assert [item["failure"] is None for item in bad["tokens"]] == [False, True, True, True]
     assert bad["changed"] is True
 
-    gone = light("hub_token", tokens=items, state="absent", note="ci")
-    assert [len(ids(light, user)) for user in users] == [0, 0, 0], gone
+    removed = light("hub_token", tokens=items, state="absent", note="ci")
+    assert [len(ids(light, user)) for user in users] == [0, 0, 0], removed
     assert not list(tmp_path.iterdir())
     assert light("hub_token", tokens=[])["changed"] is False
 
@@ -683,10 +683,10 @@ def test_an_account_that_renews_its_own_token(light: Runner, tmp_path: Path) -> 
     """With the very secret that is replaced: its token goes last."""
     kept = Kept(light, tmp_path, scopes=["tokens!user"])
     kept.run()
-    own = light.with_token(kept.secret)
-    result = own("hub_token", **kept.options, rotate=True)
+    owned = light.with_token(kept.secret)
+    result = owned("hub_token", **kept.options, rotate=True)
     assert (result["minted"], len(result["revoked"])) == (True, 1)
-    assert (owner(light, str(own.token)), owner(light, kept.secret)) == (None, kept.user)
+    assert (owner(light, str(owned.token)), owner(light, kept.secret)) == (None, kept.user)
 
 
 @pytest.mark.doors

@@ -62,7 +62,7 @@ def test_absent_with_running_servers(any_version: Runner) -> None:
     user = any_version.new_user()
     for path in ("server", "servers/lab"):
         assert any_version.api_request("POST", f"users/{user}/{path}").status_code in (201, 202)
-    gone, again, back, usable = any_version.run(
+    removed, again, back, usable = any_version.run(
         [
             any_version.task("hub_user", user=user, state="absent"),
             any_version.task("hub_user", user=user, state="absent"),
@@ -70,8 +70,8 @@ def test_absent_with_running_servers(any_version: Runner) -> None:
             any_version.task("hub_server", user=user),
         ]
     ).results
-    assert verbs(gone) == ["stop", "stop", "delete"]
-    assert (gone["changed"], gone["user"]["state"]) == (True, "absent")
+    assert verbs(removed) == ["stop", "stop", "delete"]
+    assert (removed["changed"], removed["user"]["state"]) == (True, "absent")
     assert (again["changed"], again["actions"]) == (False, [])
     assert verbs(back) == ["create"]
     assert usable["servers"][0]["state"] == "ready"

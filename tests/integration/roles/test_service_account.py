@@ -376,18 +376,18 @@ def test_a_group_that_is_not_there_is_a_failure_unless_it_may_be_created(site: S
 
 @pytest.mark.parametrize("check", [False, True])
 def test_the_admin_s_rights_go_last_even_those_of_the_role_s_own_token(site: Site, check: bool) -> None:
-    own, other, user = (f"{name}{next(_numbers)}" for name in ("own", "other", "account"))
-    for admin in (own, other):
+    owned, other, user = (f"{name}{next(_numbers)}" for name in ("own", "other", "account"))
+    for admin in (owned, other):
         api_request(site.hub, "POST", f"users/{admin}", {"admin": True})
-    token = mint(site.hub, own, ["inherit"])
-    arguments = {"service_account_user": user, "service_account_demote": [own, other]}
+    token = mint(site.hub, owned, ["inherit"])
+    arguments = {"service_account_user": user, "service_account_demote": [owned, other]}
     if check:
         position = logged(site.hub)
         passed(site.run("service_account", "--check", token=token, **arguments))
         assert not writes(site.hub, position)
         return
     passed(site.run("service_account", token=token, **arguments), changed=3)
-    assert [api_request(site.hub, "GET", f"users/{admin}")["admin"] for admin in (own, other)] == [False, False]
+    assert [api_request(site.hub, "GET", f"users/{admin}")["admin"] for admin in (owned, other)] == [False, False]
     assert whose(site.hub, (site.folder / f"localhost-{user}.token").read_text().strip()) == user
     # With rights of its own, it finds that nothing is left to do.
     passed(site.run("service_account", **arguments), changed=0)

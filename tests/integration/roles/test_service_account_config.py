@@ -66,9 +66,9 @@ class Configured:
             "POST", f"users/{quote(user, safe='')}/tokens", {"scopes": sorted(scopes), "note": "of a test"}
         )
         assert answer.status_code == 201, answer.text
-        own = self.ask("GET", "user", token=answer.json()["token"]).json()
-        assert own["name"] == user
-        return set(own["scopes"])
+        owned = self.ask("GET", "user", token=answer.json()["token"]).json()
+        assert owned["name"] == user
+        return set(owned["scopes"])
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class FakeHubClient:
             else:
                 yield event
 
-    read_user, read_group = HubClient.read_user, HubClient.read_group
+    read_user, read_group, list_tokens = HubClient.read_user, HubClient.read_group, HubClient.list_tokens
     list_users, read_version, held_scopes = HubClient.list_users, HubClient.read_version, HubClient.held_scopes
 
     def missing_scopes(self, needed: Any) -> list[str]:

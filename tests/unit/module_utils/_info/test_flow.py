@@ -40,10 +40,10 @@ def listed(what: str, *items: Any) -> Exchange:
 
 
 def test_the_hub_and_whose_token_it_is() -> None:
-    own = Exchange(
+    owned = Exchange(
         "GET", API + "users/alice/tokens/a1", {"id": "a1", "note": "n", "created": "then", "expires_at": "soon"}
     )
-    result = perform(version("6.1.1"), user("tokens", "access:servers", token_id="a1", admin=True), own)
+    result = perform(version("6.1.1"), user("tokens", "access:servers", token_id="a1", admin=True), owned)
     assert result["hub"] == {
         "url": HUB, "version": "6.1.1", "authenticator": None, "spawner": None, "scope_names": {},
     }  # fmt: skip

@@ -680,11 +680,11 @@ def test_a_stop_is_over_when_the_server_has_stopped(name: str, path: str) -> Non
 def test_a_stop_of_a_server_that_others_have_removed() -> None:
     hub = hub_with(READY, "gpu")
 
-    def gone(*_request: Any) -> None:
+    def removed(*_request: Any) -> None:
         hub.set_server(None)
         raise NotFound("The hub has no such server.", "x", status=404)
 
-    hub.on_write = gone
+    hub.on_write = removed
     assert perform(hub, "stopped", name="gpu")["servers"][0]["state"] == "stopped"
 
 

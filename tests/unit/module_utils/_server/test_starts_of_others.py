@@ -335,10 +335,10 @@ def test_a_start_that_exceeds_the_hub_s_timeout_is_not_asked_for_again(state: st
     hub = hub_with(ready_since(1) if state == "restarted" else None)
     answer_starts(hub, starting_since(2), starting_since(2), None)
 
-    def told() -> None:
+    def reported() -> None:
         hub.proxy_answers += missed
 
-    hub.last_stream = [told, failed("Spawn failed: ")]
+    hub.last_stream = [reported, failed("Spawn failed: ")]
     item, code = perform(hub, state)
     assert (code, item["reason"], methods(hub).count("POST")) == ("spawn_failed", NO_REASON, 1)
 

@@ -191,10 +191,10 @@ def test_absent_revokes_all_of_that_note_and_no_other() -> None:
 class HubAskedBy(HubOfTokens):
     """Once the token that asks is revoked, it refuses everything."""
 
-    def __init__(self, asker: str, *tokens: Model, told: bool = True) -> None:
+    def __init__(self, asker: str, *tokens: Model, reported: bool = True) -> None:
         super().__init__(*tokens)
         self.asker = asker
-        self.owner = Owner("user", "alice", token_id=asker if told else None)
+        self.owner = Owner("user", "alice", token_id=asker if reported else None)
 
     def _write(self, method: str, path: str, body: Model | None) -> Model | None:
         if f"revoke {self.asker}" in self.log:
@@ -209,13 +209,13 @@ def test_the_token_that_asks_is_revoked_last() -> None:
 
 def test_the_token_that_was_used_last_is_revoked_last_where_a_hub_does_not_say_which_one_asks() -> None:
     used = [{**token(number), "last_activity": BORN.format(50 - number)} for number in (1, 2, 3)]
-    hub = HubAskedBy("a1", *used, told=False)
+    hub = HubAskedBy("a1", *used, reported=False)
     assert done(hub, state="absent")["revoked"] == ["a3", "a2", "a1"]
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_of_many_the_one_that_asks_is_replaced_last(told: bool, tmp_path: Path) -> None:
-    hub = HubAskedBy("a1", token(1), told=told)
+@pytest.mark.parametrize("reported", [True, False])
+def test_of_many_the_one_that_asks_is_replaced_last(reported: bool, tmp_path: Path) -> None:
+    hub = HubAskedBy("a1", token(1), reported=reported)
     secret_file.write(str(tmp_path / "own"), "secret-of-a1")
     expand_self = TokenSpec("alice", NOTE, scopes=SCOPES, path=str(tmp_path / "own"), rotate=True)
     others = [TokenSpec("alice", str(number), scopes=SCOPES, path=str(tmp_path / str(number))) for number in range(9)]
@@ -242,10 +242,10 @@ def test_two_runs_that_keep_a_secret_in_one_place_come_one_after_the_other(path:
 def test_a_token_that_went_meanwhile_is_revoked_all_the_same() -> None:
     hub = HubOfTokens(token(1))
 
-    def gone(*_request: Any) -> None:
+    def removed(*_request: Any) -> None:
         raise NotFound("The hub has no such token.", "x", status=404)
 
-    hub.on_write = gone
+    hub.on_write = removed
     assert done(hub, state="absent")["revoked"] == ["a1"]
 
 

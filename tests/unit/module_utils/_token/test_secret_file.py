@@ -292,7 +292,7 @@ def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "reported"),
     [
         (["/usr/bin/python3", "/usr/bin/ansible-playbook", "-e", "password=s3cr3t"], "python3 ansible-playbook"),
         (["python3.12", "-c", "s3cr3t"], "python3.12"),
@@ -304,8 +304,8 @@ def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
         ([""], ""),
     ],
 )  # fmt: skip
-def test_of_a_stranger_s_command_only_the_program_is_told(command: list[str], told: str) -> None:
-    assert secret_file._program_name(command) == told
+def test_of_a_stranger_s_command_only_the_program_is_told(command: list[str], reported: str) -> None:
+    assert secret_file._program_name(command) == reported
 
 
 @pytest.mark.parametrize("place", ["alice.token", "folder/alice.token"])

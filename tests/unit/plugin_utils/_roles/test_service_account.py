@@ -344,8 +344,8 @@ def test_the_files_of_tasks_must_be_there(tmp_path: Path) -> None:
 
 
 def test_an_account_for_itself_needs_no_role() -> None:
-    own = ["self", "inherit", "read:tokens!user", "read:tokens!user=bot", "access:servers!server=bot/x"]
-    assert config({"user": "bot"}, {"user": "bot", "note": "other", "scopes": own}) == {
+    owned = ["self", "inherit", "read:tokens!user", "read:tokens!user=bot", "access:servers!server=bot/x"]
+    assert config({"user": "bot"}, {"user": "bot", "note": "other", "scopes": owned}) == {
         "names": ["bot"],
         "sections": ["OAuthenticator"],
         "roles": [],

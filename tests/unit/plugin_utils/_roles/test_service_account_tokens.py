@@ -112,10 +112,10 @@ def test_what_tasks_keep() -> None:
     assert (token["user"], token["minted"], token["changed"], token["token"]) == ("by-tasks", True, True, None)
     assert token["revoked"] == ["a1"]
     assert found["report"][0] == "by-tasks (a note): minted, kept by /run/from/t.yml, valid until it is revoked"
-    late = progress(ACCOUNTS, {"by_tasks": [{**by_tasks[0], "problem": "It does not work."}]})
-    assert (late["tokens"], late["failures"]) == ([], ["by-tasks (a note): It does not work."])
+    delayed = progress(ACCOUNTS, {"by_tasks": [{**by_tasks[0], "problem": "It does not work."}]})
+    assert (delayed["tokens"], delayed["failures"]) == ([], ["by-tasks (a note): It does not work."])
     # What was revoked before it failed is told all the same.
-    assert [each["token_id"] for each in late["revocations"]] == ["a1"]
+    assert [each["token_id"] for each in delayed["revocations"]] == ["a1"]
 
 
 def test_a_file_that_another_host_has_overwritten() -> None:
@@ -146,8 +146,8 @@ def test_a_name_that_ansible_has_masked_in_a_result_is_the_account_s() -> None:
 
 
 def test_no_line_of_the_report_is_forged() -> None:
-    gone = dict.fromkeys(GONE, FORGED)
-    found = progress(ACCOUNTS[:1], {"minted": {"tokens": [item(expires_at=FORGED, revocations=[gone])]}})
+    removed = dict.fromkeys(GONE, FORGED)
+    found = progress(ACCOUNTS[:1], {"minted": {"tokens": [item(expires_at=FORGED, revocations=[removed])]}})
     assert len(found["report"]) == 2
     for line in found["report"]:
         assert line.isprintable()
