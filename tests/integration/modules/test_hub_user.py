@@ -245,7 +245,7 @@ def test_names_that_no_group_has(light: Runner) -> None:
         light.task("hub_user", user=f"new-{user}", groups=[f"good-{user}", name], create_groups=True) for name in names
     ]
     for result, name in zip(light.run(tasks).results, names, strict=True):
-        assert_failed(result, "invalid", f"'{name}' is no name")
+        assert_failed(result, "invalid", f"'{name}' is not a valid name")
     # Nothing is half done either.
     assert light.api_request("GET", f"users/new-{user}").status_code == 404
     assert members(light, f"good-{user}") is None
