@@ -185,6 +185,29 @@ def test_no_file_is_long(path: Path) -> None:
     assert lines_of_code(path.read_text(encoding="utf-8")) <= LONGEST
 
 
+RIDDLES = {
+    "alone", "by", "desk", "early", "elsewhere", "fate", "flaw_of", "gone", "glass", "holding", "late", "of_server",
+    "own", "saying", "see_gone", "tell", "told", "until",
+}  # fmt: skip
+"""Names that say nothing to a reader who has not seen the file. They were there once."""
+
+
+def names_in(path: Path) -> set[str]:
+    """The names of functions, classes, parameters, variables and attributes in a file, without leading underscores."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for field in ("name", "asname", "arg", "id", "attr"):
+            name = getattr(node, field, None)
+            found |= {name.strip("_").lower()} if isinstance(name, str) else set()
+    return found
+
+
+def test_no_name_is_a_riddle() -> None:
+    """In plugins, and in tests."""
+    files = [*FILES, *(PLUGINS.parent / "tests").rglob("*.py")]
+    assert {path.name: found for path in files if (found := names_in(path) & RIDDLES)} == {}
+
+
 @pytest.mark.parametrize("path", ids(FILES))
 def test_a_file_carries_its_licence(path: Path) -> None:
     assert "SPDX-License-Identifier: GPL-3.0-or-later" in path.read_text(encoding="utf-8")[:400]

@@ -32,7 +32,7 @@ NARROW, WIDE = ["read:users:name!user"], ["read:users:name!user", "read:servers!
 PATIENT = "120s"  # longer than any sound request takes
 IMPATIENT = "0.4s"  # where it does not matter that a sound request may take longer, too
 BRIEF = "1s"  # of the requests that this is too short for, none comes through; others are tried again
-LATE = 0.8  # seconds: later than the impatient wait
+DELAYED = 0.8  # seconds: later than the impatient wait
 CODES = {kind.code for kind in (*HubError.__subclasses__(), *BY_STATUS.values())}
 
 _numbers = itertools.count(1)
@@ -192,7 +192,7 @@ def one_round(hub: Hub, folder: Path, seed: int) -> None:
         wanted["overlap"] = "1h"
     careful = chance.random() < 0.5  # takes what a run has minted that failed for others
     # What reaches the hub late may be older than what is kept then, and so have the predecessors' time of overlap.
-    delay = LATE if chance.random() < 0.3 and wish != "overlapping" else 0.0
+    delay = DELAYED if chance.random() < 0.3 and wish != "overlapping" else 0.0
     with cutting_proxy(hub.url, random_faults(seed, share=chance.choice([0.2, 0.35, 0.5]), seconds=delay)) as proxy:
         try:
             for _each in range(2):

@@ -62,9 +62,9 @@ def test_alive(runner: Runner) -> None:
 
 def test_cull_idle(runner: Runner) -> None:
     users = start_users(runner, 3)
-    early, delayed = runner.run([runner.task("hub_cull", idle_timeout=timeout) for timeout in ("1h", "5m")]).results
+    first, delayed = runner.run([runner.task("hub_cull", idle_timeout=timeout) for timeout in ("1h", "5m")]).results
     # All servers were still there for the second pass.
-    assert (early["changed"], early["culled"], early["kept_count"]["active"]) == (False, [], 3)
+    assert (first["changed"], first["culled"], first["kept_count"]["active"]) == (False, [], 3)
     assert delayed["changed"] is True
     assert {(item["user"], item["server_name"]) for item in delayed["culled"]} == {(user, "") for user in users}
     assert active(runner) == set()

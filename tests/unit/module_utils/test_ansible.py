@@ -87,7 +87,7 @@ def test_what_others_wrote_is_one_line_and_no_command_to_the_terminal() -> None:
 def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> None:
     secret = "minted-0123456789"
 
-    class Holding(FlowThat):
+    class TakingToken(FlowThat):
         def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
             hub.with_token(secret)
             hub.with_token("short")
@@ -96,7 +96,7 @@ def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> No
 
     lines: list[str] = []
     echo = SpawnFailed(f"echo of {secret}, short", f"see {secret}", reason=secret, result={"reason": secret})
-    result = perform(Holding(echo), lines=lines)
+    result = perform(TakingToken(echo), lines=lines)
     assert secret not in str(result) + "".join(lines)
     assert "short" in result["msg"]
 
@@ -105,7 +105,7 @@ def test_a_secret_that_the_flow_comes_to_hold_is_in_nothing_that_is_told() -> No
 def test_no_piece_of_it_is_left_where_a_text_is_cut(before: int) -> None:
     secret = "minted-0123456789"
 
-    class Holding(FlowThat):
+    class TakingToken(FlowThat):
         def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
             hub.with_token(secret)
             report("x" * before + secret + "y" * 5000)
@@ -115,7 +115,7 @@ def test_no_piece_of_it_is_left_where_a_text_is_cut(before: int) -> None:
     cut = printable("x" * (before - 20) + secret + "y" * 9000)
     servers = [{"reason": cut}]
     echo = SpawnFailed(f"{cut} and {'x' * before}{secret}", "x" * before + secret, result={"servers": servers})
-    text = str(perform(Holding(echo), lines=lines)) + "".join(lines)
+    text = str(perform(TakingToken(echo), lines=lines)) + "".join(lines)
     assert "xxx" in text
     assert secret[:5] not in text
 

@@ -173,16 +173,16 @@ def test_other_options_of_a_pending_start_are_a_conflict_at_once(asks: bool) -> 
 
 def test_the_options_that_the_hub_shows_early_in_a_start_are_not_compared() -> None:
     hub = hub_with(stopped(THEIRS))
-    early = {**PENDING, "started": None, "user_options": THEIRS}
-    answer_starts(hub, early, early, starting_since(1, OURS), ready_since(1, OURS))
+    first = {**PENDING, "started": None, "user_options": THEIRS}
+    answer_starts(hub, first, first, starting_since(1, OURS), ready_since(1, OURS))
     item, code = perform(hub, user_options=OURS)
     assert (code, item["changed"]) == (None, True)
 
 
 def test_without_a_wait_the_options_early_in_a_start_are_not_compared_either() -> None:
     hub = hub_with(stopped(THEIRS))
-    early = {**PENDING, "started": None, "user_options": THEIRS}
-    answer_starts(hub, early, starting_since(1, OURS))
+    first = {**PENDING, "started": None, "user_options": THEIRS}
+    answer_starts(hub, first, starting_since(1, OURS))
     item, code = perform(hub, user_options=OURS, wait=False)
     assert (code, item["state"], item["user_options"]) == (None, "pending", OURS)
 

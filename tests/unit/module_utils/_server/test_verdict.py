@@ -121,7 +121,7 @@ def test_the_meaning_of_a_failed_answer(error: HubError, fails: bool) -> None:
 # What a task does about a server that does not run
 
 NO_GPU, CANCELLED = "Spawn failed: no GPU is free", "Spawn cancelled"
-LOST, LATE = Unreachable("No answer.", "x"), Timeout("It did not answer POST within 30 s.", "x")
+LOST, DELAYED = Unreachable("No answer.", "x"), Timeout("It did not answer POST within 30 s.", "x")
 EXHAUSTED = MOST_LOSSES
 
 
@@ -192,9 +192,9 @@ def spawner_failed(status: int, kind: type[HubError] = HubFailure) -> HubError:
         ({"was_starting": True}, LOST, {}, Verdict.FAIL_BY_STREAM),
         ({"was_starting": True}, LOST, {"wait": False}, Verdict.FAIL_BY_STREAM),
         # The hub's slow_spawn_timeout is longer than the task waits for an answer.
-        ({}, LATE, {"seconds_left": 0.0}, Verdict.FAIL_BY_STREAM),
-        ({}, LATE, {"seconds_left": 0.0, "wait": False}, Verdict.REPORT_STATE),
-        ({"losses": EXHAUSTED - 1}, LATE, {"seconds_left": 0.0}, Verdict.RAISE_ANSWER),
+        ({}, DELAYED, {"seconds_left": 0.0}, Verdict.FAIL_BY_STREAM),
+        ({}, DELAYED, {"seconds_left": 0.0, "wait": False}, Verdict.REPORT_STATE),
+        ({"losses": EXHAUSTED - 1}, DELAYED, {"seconds_left": 0.0}, Verdict.RAISE_ANSWER),
         # The spawner answers with a status of its own.
         ({}, spawner_failed(503), {}, Verdict.READ_STREAM),
         ({}, spawner_failed(503), {"is_stream_read": True}, Verdict.ASK_AFTER_LOSS),

@@ -123,7 +123,7 @@ def test_absent_needs_no_scopes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "early"),
+    ("text", "first"),
     [
         (None, RenewBefore()),
         ("1h", RenewBefore(seconds=3600)),
@@ -132,8 +132,8 @@ def test_absent_needs_no_scopes() -> None:
         (" 2.5 % ", RenewBefore(share=0.025)),
     ],
 )
-def test_how_early(text: str | None, early: RenewBefore) -> None:
-    assert RenewBefore.parse(text) == early
+def test_how_early(text: str | None, first: RenewBefore) -> None:
+    assert RenewBefore.parse(text) == first
 
 
 @pytest.mark.parametrize("text", ["", "soon", "100%", "-5%", "-1h", "0", "%"])
@@ -143,7 +143,7 @@ def test_how_early_never(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("early", "left", "due"),
+    ("first", "left", "due"),
     [
         (RenewBefore(), 1, False),
         (RenewBefore(), -1, True),
@@ -154,8 +154,8 @@ def test_how_early_never(text: str) -> None:
         (RenewBefore(60, share=0.9), None, False),
     ],
 )
-def test_due(early: RenewBefore, left: float | None, due: bool) -> None:
-    assert early.is_due(token(age=300, left=left), NOW) is due
+def test_due(first: RenewBefore, left: float | None, due: bool) -> None:
+    assert first.is_due(token(age=300, left=left), NOW) is due
 
 
 @pytest.mark.parametrize(

@@ -357,7 +357,7 @@ def be_late_for(hub: HubOfUsers, method: str, error: Exception, model: Model | N
 
 
 THERE = Conflict("User alice already exists.", "", status=409, method="POST")
-GONE = NotFound("The hub has no user 'alice'.", "", status=404, method="DELETE")
+DELETED = NotFound("The hub has no user 'alice'.", "", status=404, method="DELETE")
 
 
 def test_a_user_that_others_create_first() -> None:
@@ -377,7 +377,7 @@ def test_a_user_that_others_create_first_with_another_right() -> None:
     assert [request[0] for request in hub.writes] == ["POST", "PATCH"]
 
 
-@pytest.mark.parametrize("error", [GONE, HubFailure("The hub failed with 500.", "", status=500, method="DELETE")])
+@pytest.mark.parametrize("error", [DELETED, HubFailure("The hub failed with 500.", "", status=500, method="DELETE")])
 def test_a_user_that_others_delete_first(error: Exception) -> None:
     result = perform(be_late_for(HubOfUsers(ALICE), "DELETE", error, None), "absent")
     assert (result["changed"], result["actions"], result["user"]["state"]) == (False, [], "absent")

@@ -13,7 +13,7 @@ from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.service_a
 from .test_service_account import SETTINGS
 
 FORGED = "a\n\x1b[2J\x9b2Jfatal: [localhost]: FAILED!\u202e\x7f\u2028" + "x" * 5000
-GONE = {"token_id": "a1", "created": "then", "last_activity": None, "why": "its successor is kept and works"}
+REVOKED = {"token_id": "a1", "created": "then", "last_activity": None, "why": "its successor is kept and works"}
 DECLARED: list[dict[str, Any]] = [
     {"user": "by-file"},
     {"user": "by-vault", "keep": "vault", "vault_path": "v.yml", "vault_variable": "v"},
@@ -63,7 +63,8 @@ def test_a_secret_is_applied_and_only_then_its_predecessor_revoked() -> None:
     [revoke] = second["revoke"]
     assert (revoke["user"], revoke["revoke_replaced"], revoke["renew_before"]) == ("by-manifest", True, None)
     third = progress(
-        ACCOUNTS, {**applied, "revoked": {"tokens": [item("a3", changed=True, revoked=["a1"], revocations=[GONE])]}}
+        ACCOUNTS,
+        {**applied, "revoked": {"tokens": [item("a3", changed=True, revoked=["a1"], revocations=[REVOKED])]}},
     )
     token = third["tokens"][-1]
     assert (token["user"], token["token_id"], token["minted"], token["revoked"]) == ("by-manifest", "a3", True, ["a1"])
@@ -105,7 +106,7 @@ def test_a_task_that_says_nothing_of_its_tokens_fails_as_a_whole() -> None:
 
 
 def test_what_tasks_keep() -> None:
-    both = [MINTED, item("a3", changed=True, revoked=["a1"], revocations=[GONE])]
+    both = [MINTED, item("a3", changed=True, revoked=["a1"], revocations=[REVOKED])]
     by_tasks = [{"number": TASKS, "problem": "", "results": both}]
     found = progress(ACCOUNTS, {"by_tasks": by_tasks})
     [token] = found["tokens"]
@@ -146,7 +147,7 @@ def test_a_name_that_ansible_has_masked_in_a_result_is_the_account_s() -> None:
 
 
 def test_no_line_of_the_report_is_forged() -> None:
-    removed = dict.fromkeys(GONE, FORGED)
+    removed = dict.fromkeys(REVOKED, FORGED)
     found = progress(ACCOUNTS[:1], {"minted": {"tokens": [item(expires_at=FORGED, revocations=[removed])]}})
     assert len(found["report"]) == 2
     for line in found["report"]:
