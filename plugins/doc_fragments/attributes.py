@@ -20,7 +20,7 @@ attributes:
   check_mode:
     description: Can run in check mode and return what it would change, without changing it.
   diff_mode:
-    description: Returns what it changed, or what it would change in check mode, when diff mode is on.
+    description: In diff mode, returns what it changed, or what it would change in check mode.
   idempotent:
-    description: Changes nothing when it runs a second time with the same options, outside of check mode.
+    description: Changes nothing if it runs a second time with the same options. This does not apply to check mode.
 """

@@ -55,7 +55,8 @@ options:
   request_timeout:
     description:
       - How long a single request may take, in seconds or with a unit, for example V(90s) or V(2m).
-      - It does not limit how long a module waits for a server. The modules that wait have another option for that.
+      - This option does not limit how long a module waits for a server. The modules that wait have another option for
+        that.
       - If not set, the module uses the environment variable E(JUPYTERHUB_REQUEST_TIMEOUT).
     type: str
     default: 30s
@@ -67,7 +68,7 @@ notes:
     connections are C(connection=local), C(delegate_to=localhost) and the implicit localhost.
   - On any other connection, and with C(async) or C(become), the task runs as a module on the host. Options, results and
     failures are the same.
-  - Works with JupyterHub 4.1 to 6.
+  - The module works with JupyterHub 4.1 to 6.
   - RV(ignore:actions) lists what the task did, or what it would do in check mode. Each item is a dictionary with the
     keys C(verb), C(object) and C(why).
   - A failed task returns RV(ignore:msg) for people and RV(ignore:failure) for playbooks. RV(ignore:failure) is a

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role service_account decides, as filters for its tasks and templates.
+"""The decisions of the role service_account, as filters for its tasks and templates.
 
-Two underscores keep the file out of the lists of ansible-doc and of the plugin index; one marks each filter as private.
+The two underscores in the file's name keep it out of the lists of ansible-doc and of the plugin index. The underscore
+in a filter's name marks the filter as private.
 """
 
 from __future__ import annotations

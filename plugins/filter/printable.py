@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: printable
-short_description: Show text that somebody else wrote
+short_description: Make text from another source safe to print
 version_added: 1.0.0
 description:
-  - Replaces control characters and line ends with escapes, and shortens a long text.
-  - A user of the hub chooses the names of servers, and a spawner the reason of a failure. After this filter such a text
-    cannot begin a new line of the output or send commands to the terminal.
+  - Replaces control characters and line ends with escape sequences, and shortens a long text.
+  - A user of the hub chooses the names of servers. A spawner writes the reason of a failure. After this filter, such a
+    text cannot begin a new line of the output and cannot send commands to the terminal.
 author:
   - hubops.jupyterhub contributors (@hubops)
 positional: longest
@@ -23,7 +23,8 @@ options:
     required: true
   longest:
     description:
-      - How many characters the filter keeps.
+      - The number of characters that the filter keeps. If the text is longer, the filter adds C(...) and the length of
+        the text.
     type: int
     default: 2000
 """
@@ -41,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The text, in one line.
+  description: The text in one line.
   type: str
 """
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the flows meet Ansible: the connection options, the definition of a module, and the one way to run it.
+"""Connects the flows with Ansible: the connection options, the definition of a module, and the way to run a module.
 
 Both entry points use it: the module on any host (`run_module`), and the action plugin on the controller
 (``plugin_utils/_action.py``).
@@ -44,13 +44,13 @@ def find_hub_url() -> str:
     for name in ("JUPYTERHUB_URL", "JUPYTERHUB_PUBLIC_HUB_URL", _INTERNAL_URL_VARIABLE):
         value = os.environ.get(name)
         if value:
-            # The hub's "public URL" ends in /hub/ (``Hub.public_url`` in its objects.py). hub_url does not.
+            # The hub's "public URL" ends in /hub/ (``Hub.public_url`` in its objects.py). The option hub_url does not.
             return value.removesuffix("/").removesuffix("/hub") + "/" if "PUBLIC" in name else value
     raise AnsibleFallbackNotFound
 
 
 def is_internal_url(url: str) -> bool:
-    """Return whether this is the hub's internal address, from the environment of a service or server of the hub.
+    """Return whether ``url`` is the internal address that the hub sets in the environment of its services and servers.
 
     A hub listens on port 8081 behind its proxy, unless it is configured otherwise (``hub_port`` in its app.py).
     """
@@ -60,8 +60,7 @@ def is_internal_url(url: str) -> bool:
 
 
 _MIN_PIECE = 4
-"""Number of characters. A piece of a secret that is this long or longer is masked. Shorter ones are part of many words.
-"""
+"""Characters. `mask` masks a piece of a secret that has at least this length. A shorter piece occurs in many words."""
 
 CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "hub_url": {"type": "str", "fallback": (find_hub_url, [])},
@@ -111,8 +110,8 @@ class HubModule:
         ``cipher`` is Ansible's vault (`Cipher` in ``_token/secret_format.py``), or None if only the controller has it.
         """
         secrets = set() if secrets is None else secrets
-        given = {"cipher": cipher} if self.takes_cipher else {}
-        result = self._run(options, secrets, given, check_mode=check_mode, verbosity=verbosity, report=report)
+        extra = {"cipher": cipher} if self.takes_cipher else {}
+        result = self._run(options, secrets, extra, check_mode=check_mode, verbosity=verbosity, report=report)
         masked: dict[str, Any] = mask(result, exclude_shown_secrets(secrets, result))
         return masked
 
@@ -120,7 +119,7 @@ class HubModule:
         self,
         options: dict[str, Any],
         secrets: set[str],
-        given: dict[str, Any],
+        extra: dict[str, Any],
         *,
         check_mode: bool,
         verbosity: int,
@@ -144,7 +143,7 @@ class HubModule:
                 def report_line(line: str) -> None:
                     report(printable(mask(f"{name}: {line}", set(secrets))))  # a copy: other threads add to the set
 
-                flow = self.flow(hub, options, report_line, **given)
+                flow = self.flow(hub, options, report_line, **extra)
                 return run(flow, check_mode=check_mode)
         except HubError as error:
             return {"changed": False, **error.as_result()}
@@ -177,9 +176,10 @@ def inherit_options(item: dict[str, Any], options: dict[str, Any], shared: Itera
 
 
 def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
-    """Return the values to mask in the result: all of them, except those that are part of a token that it returns.
+    """Return the values to mask in the result: all ``no_log_values`` but those that are part of a token in the result.
 
-    Ansible masks each text that contains such a value, however short the value is.
+    Ansible masks each text that contains such a value, however short the value is. So it would mask a new token that
+    the result is meant to show.
     """
     items = [result, *(result.get("tokens") or ())]
     shown = [item["token"] for item in items if isinstance(item, dict) and isinstance(item.get("token"), str)]
@@ -188,9 +188,10 @@ def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) 
 
 
 def mask(value: Any, secrets: set[str]) -> Any:
-    """Return the value with the secrets masked, also a piece of a secret that is left where a text was cut.
+    """Return the value with the secrets masked.
 
-    `printable` cuts texts and writes ``...`` there.
+    `printable` may cut a text in the middle of a secret, and writes ``...`` there. The piece of the secret before the
+    ``...`` is masked, too.
     """
     return _mask_pieces(remove_values(value, secrets), secrets)
 
@@ -218,7 +219,7 @@ def _count_overlap(text: str, secret: str) -> int:
 class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
     """Masks the parts of ``hub_url`` that may be secret, in the log and in the result.
 
-    Both contain the invocation, also if the options of the task are invalid.
+    Both contain the invocation, even if the options of the task are invalid.
     """
 
     def _log_invocation(self) -> None:
@@ -234,7 +235,7 @@ class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
 
 
 def run_module(module: HubModule) -> None:
-    """The entry point on any host: a module's ``main()``."""
+    """Run a module on any host. A module's ``main()`` calls this."""
     ansible = _AnsibleModule(argument_spec=module.argument_spec, supports_check_mode=True, **module.rules)
     result = module.run(
         ansible.params,

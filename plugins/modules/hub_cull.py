@@ -20,7 +20,7 @@ options:
   idle_timeout:
     description:
       - How long a server may be idle, in seconds or with a unit, for example V(90s), V(30m), V(1h) or V(1d). The module
-        stops a server that has had no activity for this long. V(never) means that there is no limit.
+        stops a server that has had no activity for this time. V(never) means that there is no limit.
       - If O(cull_users=true), the limit also applies to users.
       - If the hub has recorded no activity, the time counts from the start of the server or from the creation of the
         user.
@@ -28,10 +28,10 @@ options:
     default: 10m
   max_age:
     description:
-      - How long a server may run. The module stops a server that was started this long ago, even if the server is
-        active. V(never) or V(0) means that there is no limit.
-      - If O(cull_users=true), the module also deletes a user who was created this long ago. It needs the scope
-        C(read:users) to see when a user was created. If the token may not see it, the limit does not apply to the user.
+      - How long a server may run. The module stops a server that has run for this time, even if the server is active.
+        V(never) or V(0) means that there is no limit.
+      - If O(cull_users=true), the module also deletes a user who has existed for this time. The token needs the scope
+        C(read:users) to read when a user was created. Without this scope, the limit does not apply to users.
     type: str
     default: never
   cull_default_servers:
@@ -119,9 +119,9 @@ options:
         type: bool
         default: false
   recheck:
-    description: Whether to look at each server and each user again right before stopping or deleting it. A server or
-      user that has been used since the pass began then stays. This takes one more request for each server and user that
-      would go.
+    description: Whether to check each server and each user again right before the module stops or deletes it. A server
+      or user that has been used since the pass began then stays. This takes one more request for each server and user
+      that would go.
     type: bool
     default: true
   max_culls:
@@ -131,11 +131,11 @@ options:
       - If the policy would stop or delete more, the module changes nothing and the task fails. Typical causes are a
         wrong clock and a hub that has lost its record of activity.
       - The module counts servers and users separately. For users, the percentage is of all users.
-      - If only one server runs and it is idle, that is V(100%) of the servers.
+      - If only one server runs and this server is idle, it is V(100%) of the servers.
     type: str
   stop_timeout:
-    description: How long a server may take to stop, in seconds or with a unit, for example V(90s) or V(10m). A server
-      that takes longer has failed.
+    description: How long a server may take to stop, in seconds or with a unit, for example V(90s) or V(10m). If a
+      server takes longer, the module reports it in RV(failures).
     type: str
     default: 2m
   concurrency:
@@ -147,8 +147,9 @@ options:
     type: int
     default: 200
 notes:
-  - Needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers). To delete users, also
-    needs C(delete:users).
+  - The token needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers). To delete
+    users, it also needs C(delete:users). With O(cull_users=true) and O(cull_admin_users=false), or for a rule with
+    O(rules[].admins), it also needs C(read:users).
   - The role P(hubops.jupyterhub.service_account#role) mints tokens with these scopes if C(purpose=cull) or
     C(purpose=cull-users).
   - The module does not stop a server that is starting, that is stopping, or that is not ready for another reason.
@@ -160,24 +161,24 @@ notes:
     everything that it did.
   - On a local connection, the module prints one line every few seconds, for example V(37/200 culled, 2 failed, 10
     pending).
-  - The options have the same names as in jupyterhub-idle-culler, with these exceptions. O(idle_timeout) is
-    C(--timeout), and O(page_size) is C(--api-page-size). O(rules) takes the place of C(cull_arbiter_hook), and the
-    schedule of the task takes the place of C(--cull-every).
+  - Most options have the same names as in jupyterhub-idle-culler. The exceptions are O(idle_timeout), which is
+    C(--timeout) there, and O(page_size), which is C(--api-page-size). O(rules) replaces C(cull_arbiter_hook), and the
+    schedule of the task replaces C(--cull-every).
   - For C(--ssl-enabled) of jupyterhub-idle-culler, set O(client_cert) to C(hub-internal/hub-internal.crt),
     O(client_key) to C(hub-internal/hub-internal.key) and O(ca_path) to C(hub-ca/hub-ca.crt). These files are in the
-    folder of its C(--internal-certs-location).
+    folder that its option C(--internal-certs-location) names.
   - The next notes list what version 2.0.0 of jupyterhub-idle-culler does differently.
-  - jupyterhub-idle-culler does not quote the name of a user whom it deletes. For C(q?r) or C(q#r) it deletes the user
-    C(q), and for C(%41) it deletes the user C(A). It fails for a name with a space or with letters beyond ASCII. It
-    also does not quote slashes in these names and in the addresses of servers. This module quotes all names as the hub
-    does. It rejects only a name such as C(alice/server), which is itself an address of the hub's API.
-  - In jupyterhub-idle-culler, C(--max-age) also stops servers of a kind that is switched off, and it deletes admins
-    even if C(--cull-admin-users) is off. In this module, O(cull_default_servers), O(cull_named_servers) and
+  - jupyterhub-idle-culler does not quote the name of a user that it deletes. For C(q?r) or C(q#r) it deletes the user
+    C(q), and for C(%41) it deletes the user C(A). It fails for a name with a space or with letters that are not ASCII.
+    It also does not quote slashes in these names and in the addresses of servers. This module quotes all names as the
+    hub does. It rejects only a name such as C(alice/server), which is itself an address of the hub's API.
+  - In jupyterhub-idle-culler, C(--max-age) also stops servers of a kind that is switched off. It also deletes admins if
+    C(--cull-admin-users) is off. In this module, O(cull_default_servers), O(cull_named_servers) and
     O(cull_admin_users) apply to both limits.
   - If neither the activity nor the start of a server is known, jupyterhub-idle-culler stops its work on that user with
     an error. This module keeps the server and counts it as C(unknown).
-  - jupyterhub-idle-culler works on one user after another, whatever its C(--concurrency) is. In this module,
-    O(concurrency) counts servers, and it does not matter which user owns them.
+  - jupyterhub-idle-culler always works on one user after another, even with a high C(--concurrency). In this module,
+    O(concurrency) counts the servers of all users together.
   - jupyterhub-idle-culler tries to delete the user who owns its token, and the hub rejects this. This module keeps that
     user.
   - If a server is slow to stop, jupyterhub-idle-culler leaves its user to a later pass. This module waits for the
@@ -288,8 +289,8 @@ kept_count:
     - C(rule) - a rule keeps the server.
     - C(switched_off) - O(cull_default_servers) or O(cull_named_servers) is V(false) for this kind of server.
     - C(unknown) - the hub does not say when the server was active or started.
-    - C(used) - the server was about to go, but it has been used since the module listed it.
-    - C(gone) - the server was about to go, but somebody else has stopped it.
+    - C(used) - the server should go, but it has been used since the module listed it.
+    - C(gone) - the server should go, but somebody else has stopped it.
     - C(hidden) - the token may not read the servers of the user.
     - C(admin) - admins are not deleted. This reason applies only to users.
     - C(own) - the user owns the token. This reason applies only to users.
@@ -305,7 +306,7 @@ users_kept_count:
   type: dict
 failures:
   description: The servers and users that the task could not stop or delete. Each item has the keys of RV(culled), and
-    C(failure), whose keys the notes describe. For a user, C(server_name) is V(null).
+    the key C(failure). The notes describe the keys of C(failure). For a user, C(server_name) is V(null).
   returned: if the module could read the hub
   type: list
   elements: dict

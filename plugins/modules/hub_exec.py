@@ -13,8 +13,8 @@ description:
   - Starts a kernel in the server, runs the code in the kernel, and always deletes the kernel at the end.
   - The execution ends when the kernel has replied and is idle.
   - The task fails if the code raises an exception or if the kernel dies.
-  - If the kernels of the server do not work, the task fails with the code V(kernel_failed). The message names the
-    command that the kernel spec starts.
+  - If the kernels of the server do not work, the task fails with the code V(kernel_failed). If the process of the
+    kernel does not start, the message names the command that the kernel spec starts.
   - The module uses the default kernel of the server.
 author:
   - hubops.jupyterhub contributors (@hubops)
@@ -43,8 +43,9 @@ options:
 requirements:
   - websocket-client
 notes:
-  - Needs the scope C(read:servers) for the user. If the token has it only for the server, the hub hides the user.
-  - Also needs the scope C(access:servers) for the server. No other scope includes C(access:servers).
+  - The token needs the scope C(read:servers) for the user. If the token has this scope only for the server, the hub
+    hides the user.
+  - The token also needs the scope C(access:servers) for the server. No other scope includes C(access:servers).
   - The code cannot read input. C(input()) raises an exception.
   - In check mode, the module starts no kernel and runs no code.
   - A Jupyter server drops output that arrives too fast. The code continues and the task does not fail, but
@@ -105,8 +106,9 @@ stderr_lines:
   elements: str
 result:
   description:
-    - The value of the last expression of the code as plain text (C(text/plain)). V(null) if there is none.
-    - If the kernel does not return this value, the result is what the code displayed last.
+    - The value of the last expression of the code as plain text (C(text/plain)).
+    - If the kernel does not return this value, the result is the text that the code displayed last. V(null) if there is
+      neither.
   returned: always
   type: str
 error:
@@ -151,7 +153,7 @@ failure:
     status: null
     method: null
     url: null
-    hint: "Fix the code, or what it needs on the server; error.traceback tells where it happened."
+    hint: "Fix the code, or what it needs on the server; error.traceback says where it happened."
 """
 
 from typing import Any

@@ -38,8 +38,8 @@ options:
     default: started
   user_options:
     description:
-      - The options for the spawner, as the spawner's form or the hub's API would pass them. They differ from deployment
-        to deployment.
+      - The options for the spawner, in the form in which the hub's API or the spawner's form passes them. They differ
+        between deployments.
       - If not set, the module sends no options, and the hub reuses the options of the server's last start.
       - If it is an empty dictionary, the server starts without any options.
       - Each of these two values has the same effect on every version of JupyterHub.
@@ -63,7 +63,7 @@ options:
       - V(ignore) leaves a running server as it is. V(restart) stops the server and starts it with the new options.
         V(fail) fails and leaves the server as it is.
       - If somebody else starts the server with other options at the same time, the task fails with the code
-        V(conflict). It also fails if it has stopped the server for a restart and such a start comes first.
+        V(conflict). This also applies to a start between the two steps of a restart.
       - The module compares the options in the form in which the hub keeps them, which depends on O(options_format). If
         the spawner changes the options that it receives, V(restart) restarts the server at every run.
     type: str
@@ -74,28 +74,28 @@ options:
       - Whether to wait until the server is ready, stopped or removed.
       - If V(false), the task ends as soon as the hub has accepted the request. It returns RV(servers[].state=pending)
         for a server that is still starting or stopping. A later task with O(wait=true) waits for the same spawn.
-      - A restart waits until the server is stopped even if V(false).
+      - If V(false), a restart still waits until the server is stopped.
       - If V(false) and the hub has no capacity for another start, the task fails at once.
-      - If V(false), and the task has to stop or remove a server that is starting, it fails with the code V(conflict) on
-        JupyterHub 4. JupyterHub 4 cannot cancel a start.
+      - JupyterHub 4 cannot cancel a start. If V(false), a task that must stop or remove a starting server fails on
+        JupyterHub 4 with the code V(conflict).
     type: bool
     default: true
   wait_timeout:
     description:
       - How long the whole work on a server may take, in seconds or with a unit, for example V(90s) or V(10m).
       - If O(servers) is set, the time of each server begins when the work on that server begins.
-      - It also limits how long the module waits for a single answer, even if O(request_timeout) is longer. Only the
-        last look at a server may take up to a second more.
+      - This time also limits how long the module waits for a single answer, even if O(request_timeout) is longer. The
+        last request to read a server may take up to a second more.
     type: str
     default: 5m
   on_timeout:
     description:
       - What to do with a server that is not ready after O(wait_timeout).
-      - V(stop) stops the server, so that the task leaves nothing behind. This takes up to a minute more. V(leave)
-        leaves the server as it is.
-      - The module stops only a server that this task has started. It never stops a server that ran before the task and
-        does not answer, a server that the hub is checking after the hub's own restart, or a server that somebody else
-        has started.
+      - V(stop) stops the server, so that the task leaves nothing behind. This takes up to a minute more.
+      - V(leave) leaves the server as it is.
+      - The module stops only a server that this task has started. It never stops a server that somebody else has
+        started, a server that ran before the task and does not answer, or a server that the hub is checking after the
+        hub's own restart.
     type: str
     choices: [stop, leave]
     default: stop
@@ -147,9 +147,10 @@ options:
     type: int
     default: 10
 notes:
-  - Needs the scope C(read:servers) for the user. If the token has it only for the server, the hub hides the user.
-  - Also needs the scopes C(start:servers) and C(delete:servers) for the server. Before JupyterHub 6, C(start:servers)
-    is called C(servers).
+  - The token needs the scope C(read:servers) for the user. If the token has this scope only for the server, the hub
+    hides the user.
+  - The token also needs the scopes C(start:servers) and C(delete:servers) for the server. Before JupyterHub 6,
+    C(start:servers) is called C(servers).
   - On a local connection, the module prints each message of the spawner to the standard error stream as soon as it
     arrives. For many servers, it prints one line every few seconds instead, for example V(37/200 ready, 2 failed, 61
     pending).
@@ -316,7 +317,7 @@ failure:
     status: null
     method: null
     url: null
-    hint: "Fix what the reason names, or look into the hub's log and the server's own; then start it again."
+    hint: "Fix what the reason names, or check the hub's log and the server's own. Then start it again."
 """
 
 from typing import Any

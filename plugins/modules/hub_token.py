@@ -10,94 +10,110 @@ module: hub_token
 short_description: Mint, keep, prove, renew and revoke API tokens of a JupyterHub's users
 version_added: 1.0.0
 description:
-  - Makes sure that users have the declared API tokens, or that they no longer have them. Run it every hour. It mints a
-    token only if the token is missing, was declared otherwise, no longer works or is about to expire.
-  - A hub shows a token's secret once, when it mints the token. With O(path), the module writes the secret to a file and
-    does not return it. The file can be plain, encrypted by ansible-vault, or the manifest of a Kubernetes Secret, see
-    O(format). With O(secret), the module returns the secret, and the caller keeps it and passes it to the next run. In
-    both cases each run asks the hub with the kept secret and so proves that it works.
-  - If a run ends in the middle, the old secret still works, or the new one is kept. If a token's secret got lost before
-    it was kept, the next attempt or the next run recognizes the token by its note and revokes it.
+  - Makes sure that users have the declared API tokens, or that they no longer have them.
+  - A task with this module can run every hour. The module mints a token only if the token is missing, no longer works
+    or is about to expire, or if its declaration has changed.
+  - A hub shows a token's secret only once, when it mints the token. With O(path), the module writes the secret to a
+    file and does not return it. The option O(format) describes the forms of the file. With O(secret), the module
+    returns the secret. The caller keeps the secret and passes it to the next run.
+  - With O(path) or O(secret), each run proves that the kept secret works. It sends a request to the hub with this
+    secret.
+  - If a run ends in the middle, either the old secret still works, or the new secret is kept. If the secret of a new
+    token is lost before it is kept, the next attempt or the next run recognizes the token by its note and revokes it.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
   user:
     description:
-      - The user whom the token belongs to. A hub cannot mint tokens for its services. A service account is a user.
+      - The name of the user who owns the token. Exactly one of O(user) and O(tokens) is required.
+      - A hub cannot mint tokens for its services. A service account is a user.
     type: str
   note:
     description:
-      - What the token is for. O(user) and O(note) together identify the token. Choose a note that nobody else uses for
-        this user, and a different note for each place that keeps a secret.
-      - On the hub, the module appends a mark to the note, C( [hubops DIGEST-ATTEMPT]). The notes below describe it.
+      - What the token is for. It is required with O(user).
+      - O(user) and O(note) together identify the token. Choose a note that nobody else uses for this user. Choose a
+        different note for each place that keeps a secret.
+      - On the hub, the module appends the mark C( [hubops DIGEST-ATTEMPT]) to the note. The notes describe the mark.
     type: str
   state:
     description:
-      - V(present) mints the token if it is not there as it is declared.
-      - V(absent) revokes every token with this user and note, whoever minted it, and removes the file at O(path). The
-        task fails if the hub does not find the user, because the hub answers the same if the token that asks has no
-        access to the user.
+      - The desired state of the token.
+      - V(present) mints the token if the hub does not have it as declared.
+      - V(absent) revokes every token with this user and note, even if this module did not mint it. It also removes the
+        file at O(path).
+      - If the hub does not find the user, a task with V(absent) fails. The hub gives the same answer if O(api_token)
+        has no access to the user.
     type: str
     choices: [present, absent]
     default: present
   scopes:
     description:
-      - What the token may do. O(state=present) requires exactly one of O(scopes), O(roles) and O(inherit).
-      - The user must hold these scopes. C(!user) stands for the user. A token with an empty list can only tell who it
-        is.
-      - Write scopes as JupyterHub 6 names them. On a hub that does not have V(start:servers) yet, the module asks for
-        C(servers), which includes it.
+      - The scopes of the token. O(state=present) requires exactly one of O(scopes), O(roles) and O(inherit).
+      - The user must hold these scopes. The filter C(!user) without a name stands for the user.
+      - If the list is empty, the token can only ask the hub who its owner is.
+      - Use the scope names of JupyterHub 6. On older hubs, which do not have V(start:servers), the module asks for
+        C(servers) instead. C(servers) includes the same rights.
     type: list
     elements: str
   roles:
     description:
-      - What the token may do, as names of the hub's roles. The hub turns the roles into scopes when it mints the token.
+      - The names of roles of the hub. The token gets the scopes of these roles. The hub turns the roles into scopes
+        when it mints the token.
     type: list
     elements: str
   inherit:
     description:
-      - Whether the token may do everything that its user may do, now and later. Hubs mint such a token if they are
-        asked for neither scopes nor roles.
+      - Whether the token may do everything that its user may do, now and later. A hub mints such a token if a request
+        names neither scopes nor roles.
     type: bool
   expires_in:
     description:
-      - How long a new token is valid, in seconds or as V(12h), V(30d). Without it, the token is valid until it is
-        revoked, or as long as the hub permits (C(token_expires_in_max_seconds) in the hub's configuration).
+      - How long a new token is valid, in seconds or with a unit, for example V(12h) or V(30d).
+      - If not set, the token is valid until it is revoked, or as long as the hub permits. The limit of the hub is
+        C(token_expires_in_max_seconds) in its configuration.
     type: str
   renew_before:
     description:
-      - The module mints a successor when the token is valid for no longer than this, as a duration (V(7d)) or as a
-        share of the token's lifetime (V(25%)). Without it, the module replaces a token after it has expired.
+      - How long before the token expires the module mints its successor. It is a duration such as V(7d), or a share of
+        the token's lifetime such as V(25%).
+      - If not set, the module replaces a token only after it has expired.
     type: str
   secret:
     description:
-      - The secret that the caller has kept. Pass an empty text if there is none yet. If O(path) holds no secret that
-        works, the module tries this one, and writes it to O(path) if it works.
-      - Without O(path), the module returns a new secret. The old token keeps working until a later run passes the new
-        secret, which proves that it was kept. JupyterHub 4 does not say which token asks, so there the module revokes
-        the old token at once.
+      - The secret that the caller has kept. Pass an empty text if there is none yet.
+      - If O(path) is set and holds no secret that works, the module tries O(secret). If O(secret) works, the module
+        writes it to O(path).
+      - If O(path) is not set, the module returns the secret of a new token. The old token keeps working until a later
+        run passes the new secret, which proves that the caller has kept it.
+      - JupyterHub 4 does not say which token a secret belongs to. On such a hub, the module revokes the old token at
+        once.
     type: str
   path:
     description:
-      - A file that keeps the secret, with mode 0600, on the host where the task runs. Give an absolute path, because
-        where a relative path begins depends on how Ansible runs. The module creates a missing folder with mode 0700.
-      - Give each token a file of its own. With O(format=plain), the module overwrites what else the file holds, unless
-        that has more than 1,000 characters, and O(state=absent) removes the file only if it holds a single word. With
-        the other formats, the module leaves a file alone that it did not write, and the task fails.
-      - If the path is a symbolic link, the module replaces the link by a file. Otherwise a person who can create links
-        in the folder could choose which file is overwritten.
+      - The path of the file that keeps the secret. The file is on the host where the task runs, and has mode 0600.
+      - Use an absolute path. The folder in which a relative path begins depends on how Ansible runs. If the folder of
+        the file does not exist, the module creates it with mode 0700.
+      - Use a separate file for each token.
+      - If O(format=plain), the module overwrites other content of the file. It does not overwrite a text of 1,024 or
+        more characters, or a file that is encrypted by ansible-vault. The task then fails. O(state=absent) removes the
+        file only if it holds a single word.
+      - With the other values of O(format), the module does not overwrite or remove a file that it did not write. The
+        task then fails.
+      - If the path is a symbolic link, the module replaces the link with a file. Otherwise, a person who can create
+        links in the folder could choose which file the module overwrites.
       - Runs that keep secrets in the same folder wait for each other.
     type: path
   format:
     description:
-      - What the file at O(path) looks like.
-      - V(plain) is the secret in a line.
-      - V(vault) is a file of variables that ansible-vault encrypts with O(vault_password). The secret is its only
-        variable, O(vault_variable). Ansible can encrypt on the controller only, so the task needs a local connection,
-        without C(become) and C(async). The controller needs the Python library cryptography.
-      - V(kubernetes) is the manifest of a Secret, for C(kubernetes.core.k8s) or C(kubectl apply). Its value is encoded
-        and not encrypted. It needs O(kubernetes_namespace) and O(kubernetes_name).
-      - The module replaces a vault or a manifest that is cut off or damaged, and the token that was in it.
+      - The format of the file at O(path).
+      - V(plain) is a text file with the secret in one line.
+      - V(vault) is a file of variables that ansible-vault encrypts with O(vault_password). The secret is the value of
+        its only variable, O(vault_variable). Ansible can encrypt only on the controller. The task therefore needs a
+        local connection, without C(become) and C(async). The controller needs the Python library cryptography.
+      - V(kubernetes) is the manifest of a Secret, for C(kubernetes.core.k8s) or C(kubectl apply). The secret in it is
+        encoded and not encrypted. It needs O(kubernetes_namespace) and O(kubernetes_name).
+      - The module replaces a vault or a manifest that is cut off, a manifest whose secret is damaged, and a file that a
+        power failure has filled with zeros. It also replaces the token whose secret was in the file.
     type: str
     choices: [plain, vault, kubernetes]
     default: plain
@@ -119,47 +135,53 @@ options:
     default: token
   rotate:
     description:
-      - Whether to mint a new token now, even if the kept one is good. Such a task changes something in every run.
+      - Whether to mint a new token now, even if the kept token is valid. A task with V(true) mints a token in every
+        run.
     type: bool
     default: false
   overlap:
     description:
-      - How long old tokens stay valid after their successor was minted, such as V(1h), for programs that read the
-        secret only now and then. A run after that time revokes them. Without it, the module revokes them as soon as
-        the successor is kept and has worked. If no secret is kept any more, it revokes them as soon as it has minted a
-        new one. Needs JupyterHub 5.
+      - How long old tokens stay valid after their successor was minted, for example V(1h). Use it for programs that
+        read the secret only from time to time.
+      - The first run after that time revokes the old tokens.
+      - If not set, the module revokes the old tokens as soon as the successor is kept and has worked.
+      - If no secret is kept, the module revokes the tokens that were never used as soon as it has minted a new
+        one.
+      - This option needs JupyterHub 5 or later.
     type: str
   revoke_replaced:
     description:
-      - Whether this task revokes the tokens that were replaced. Set it to V(false) if something must happen with the
-        file first, for example if a manifest must be applied to a cluster, and run the task again with V(true)
-        afterwards.
-      - JupyterHub 4 does not say which token asks, so there the module revokes them at once in any case.
+      - Whether this task revokes the tokens that were replaced. Set it to V(false) if another step must come first, for
+        example if the manifest must be applied to a cluster. Run the task again with V(true) after that step.
+      - JupyterHub 4 does not say which token a secret belongs to. On such a hub, the module always revokes the replaced
+        tokens at once.
     type: bool
     default: true
   prune:
     description:
-      - Whether to revoke the tokens, too, whose note is exactly O(note), without the mark. This module did not mint
-        them.
+      - Whether to also revoke the tokens whose note is exactly O(note), without the mark. This module did not mint
+        these tokens.
     type: bool
     default: false
   on_lost:
     description:
-      - What to do if no secret that works is kept at O(path) or in O(secret), and the hub has a token with this user
-        and note that was used since it was minted. Another machine, folder or job may keep that token.
-      - V(fail) ends the task with the code C(conflict). The message names the token. The module changes nothing.
-      - V(replace) mints a new token and revokes the others, at once or when O(overlap) has passed.
-      - The module revokes a token that was never used in any case, because nobody keeps it. O(rotate) replaces all
-        tokens, too.
+      - What to do if another machine, folder or job may keep a token with this user and note.
+      - The module assumes this if the hub has such a token that has been used, and neither O(path) nor O(secret) has a
+        secret that works. It also assumes this if such a token is newer than the kept one.
+      - V(fail) fails with the code V(conflict). The message names the token. The module changes nothing.
+      - V(replace) mints a new token and revokes the others. It revokes them at once, or when O(overlap) has passed.
+        O(rotate=true) has the same effect.
+      - A token that was never used is no reason to fail, because nobody keeps it. The module revokes such a token.
     type: str
     choices: [fail, replace]
     default: fail
   tokens:
     description:
-      - Many tokens in one task. The module works on them concurrently. An item takes what it leaves out from the task's
-        option of the same name, except O(secret) and O(path).
-      - If one token fails, the module still works on the others. The task then fails at its end, and RV(tokens) says
-        what happened to each token.
+      - A list of tokens. The module works on them concurrently.
+      - If an item does not set an option, the module uses the task's option with the same name. O(secret) and O(path)
+        are exceptions. They cannot be set together with O(tokens).
+      - If one token fails, the module continues with the others. The task then fails at its end, and RV(tokens)
+        contains the result of each token.
     type: list
     elements: dict
     suboptions:
@@ -175,7 +197,8 @@ options:
         type: str
         choices: [present, absent]
       scopes:
-        description: See O(scopes). An item that has one of scopes, roles and inherit takes none of them from the task.
+        description: See O(scopes). If an item sets one of O(tokens[].scopes), O(tokens[].roles) and
+          O(tokens[].inherit), the module uses none of the task's options O(scopes), O(roles) and O(inherit) for it.
         type: list
         elements: str
       roles:
@@ -237,21 +260,23 @@ options:
     type: int
     default: 10
 notes:
-  - Needs the scopes C(read:tokens) and C(tokens) for O(user). To mint tokens for another user, that is
-    C(tokens!user=NAME).
-  - A hub never shows a secret again, accepts the same note any number of times, and lists scopes expanded. So the
-    module writes what was declared into the note, as C(NOTE [hubops DIGEST-ATTEMPT]). DIGEST is the first twelve hex
-    digits of a SHA-256 of the scopes or roles (in any order) and O(expires_in). ATTEMPT is eight random hex digits,
-    and each request that mints has another one. If the digest differs, another token was declared.
-  - This module minted the tokens with the mark. If such a token is younger than the kept one and was never used, its
-    secret got lost, and the module revokes it. Older ones were replaced by the kept one, and the module revokes them
-    when O(overlap) has passed.
-  - Without O(path) and O(secret), a token counts as present if the hub lists it, because nobody can prove that its
-    secret is kept. If the module mints another one, it revokes the old ones at once.
-  - If the user has lost a declared scope, the module replaces the token. Minting fails until the user has the scope
-    again.
-  - If the token that the task asks with must be revoked, too, the module revokes it last.
-  - On a hub before JupyterHub 5, the module replaces several tokens with the same user and note by a new one.
+  - O(api_token) needs the scopes C(read:tokens) and C(tokens) for O(user). To mint tokens for another user, it needs
+    C(tokens!user=NAME), which includes C(read:tokens!user=NAME).
+  - A hub never shows a secret again. It accepts the same note any number of times, and it lists scopes in expanded
+    form. The module therefore writes a digest of the declaration into the note, as C(NOTE [hubops DIGEST-ATTEMPT]).
+  - In this mark, C(DIGEST) is the first twelve hex digits of a SHA-256 of O(expires_in) and of the scopes or roles, in
+    any order. C(ATTEMPT) is eight random hex digits that differ for each request to mint a token. If the digest
+    differs, the declaration has changed.
+  - A token has the mark only if this module minted it. If such a token is newer than the kept one and was never used,
+    its secret is lost, and the module revokes it. If such a token is older, the kept one has replaced it, and the
+    module revokes it when O(overlap) has passed.
+  - If neither O(path) nor O(secret) is set, a token counts as present if the hub lists it, because nobody can prove
+    that its secret is kept. If the module mints another token, it revokes the old ones at once.
+  - If the user has lost a declared scope, the module replaces the token. The module cannot mint a new token until the
+    user has the scope again.
+  - If the module must revoke the token in O(api_token), it revokes this token last.
+  - Before JupyterHub 5, if several tokens have the same user, note and scopes, the module replaces them with a new
+    one.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -314,7 +339,7 @@ EXAMPLES = r"""
     kubernetes_name: hub-token
 
 # Run these when there is a reason to.
-- name: Mint a new token now, and revoke the old one and all that were minted by hand under the same note
+- name: Mint a new token now, and revoke the old token and all tokens that were minted by hand with the same note
   hubops.jupyterhub.hub_token:
     user: bob
     note: reports
@@ -334,25 +359,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tokens:
-  description: What happened to each token, in the order of the declaration. A single token is here, too.
+  description: One item for each token, in the order of the task's options. If O(user) is set, it is the only item. A
+    failed task returns this list, too.
   returned: if the options are valid
   type: list
   elements: dict
   contains:
-    user: {description: The user whom the token belongs to., type: str}
-    note: {description: The declared note., type: str}
+    user: {description: The name of the user who owns the token., type: str}
+    note: {description: "The note as declared, without the mark.", type: str}
     state: {description: The declared state., type: str}
-    changed: {description: "Whether the module changed something, or would change something in check mode.", type: bool}
+    changed: {description: "Whether the task changed something, or would change something in check mode.", type: bool}
     token:
       description:
         - The secret, if this task minted the token and no O(path) keeps the secret. V(null) otherwise.
       type: str
     token_id:
       description:
-        - The hub's id of the token. V(null) if there is no token, and in check mode if one would be minted.
+        - The id of the token. V(null) if there is no token. In check mode, also V(null) if the task would mint one.
       type: str
     scopes:
-      description: What the token may do. The hub expands scopes that include other scopes.
+      description: The scopes of the token. The hub expands a scope that includes other scopes.
       type: list
       elements: str
     created: {description: When the token was minted., type: str}
@@ -363,22 +389,22 @@ tokens:
       type: list
       elements: str
     revocations:
-      description: Details on the tokens that this task revoked.
+      description: Details of the tokens that this task revoked.
       type: list
       elements: dict
       contains:
-        token_id: {description: The hub's id of the token., type: str}
+        token_id: {description: The id of the token., type: str}
         created: {description: When the token was minted., type: str}
         last_activity: {description: "When the token was last used. V(null) if it was never used.", type: str}
         why: {description: Why the module revoked the token., type: str}
     failure:
-      description: Why the token failed. V(null) if it did not fail. The module's notes describe it.
+      description: Why the token failed. V(null) if it did not fail. The notes describe its keys.
       type: dict
 token:
   description:
     - The secret, if this task minted the token and no O(path) keeps the secret. V(null) otherwise.
-    - This value and the following ones describe a single token. With O(tokens) they are V(null), except RV(minted),
-      RV(revoked) and RV(revocations), which then describe all tokens.
+    - This value and the following ones describe the token of O(user). If O(tokens) is set, they are V(null), and
+      RV(scopes) is an empty list. RV(minted), RV(revoked) and RV(revocations) then describe all tokens.
   returned: success
   type: str
 token_id: {description: "See RV(tokens[].token_id).", returned: success, type: str, sample: a12}
@@ -391,18 +417,19 @@ expires_at: {description: "See RV(tokens[].expires_at).", returned: success, typ
 minted: {description: Whether this task minted any token., returned: success, type: bool}
 revoked: {description: The ids of all tokens that this task revoked., returned: success, type: list, elements: str}
 revocations:
-  description: Details on all tokens that this task revoked, see RV(tokens[].revocations).
+  description: Details of all tokens that this task revoked. See RV(tokens[].revocations).
   returned: success
   type: list
   elements: dict
 actions:
-  description: What the module did, or would do in check mode. The module's notes describe it.
+  description: What the task did, or what it would do in check mode. The notes describe the items.
   returned: success
   type: list
   elements: dict
   sample: [{verb: mint, object: "token 'nightly check' of user 'alice'", why: no secret is kept}]
 failure:
-  description: Why the task failed. V(null) if it did not fail. The module's notes describe it.
+  description: Why the task failed. V(null) if it did not fail. If several tokens failed, it describes the first one.
+    The notes describe its keys.
   returned: always
   type: dict
   sample:

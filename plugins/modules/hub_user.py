@@ -12,7 +12,7 @@ version_added: 1.0.0
 description:
   - Creates, changes or deletes a user. It can also make the user an admin and add the user to groups.
   - The module stops the user's servers before it deletes the user. A hub cannot delete a user with an active named
-    server. It answers with status 500, and has then deleted only a part of the user.
+    server. It answers with the status 500, and deletes only a part of the user.
 author:
   - hubops.jupyterhub contributors (@hubops)
 options:
@@ -61,11 +61,11 @@ options:
     type: str
     default: 2m
 notes:
-  - Needs the scopes C(read:users) and C(admin:users). For O(state=absent), also needs C(delete:users), C(read:servers)
-    and C(delete:servers).
-  - The option O(groups) also needs the scope C(groups), either for all groups or as C(groups!group=NAME) for each
-    group. To create a group, the token also needs C(admin:groups) for that group. Groups that the user is already a
-    member of need neither of them.
+  - The token needs the scopes C(read:users) and C(admin:users). For O(state=absent), it also needs C(delete:users),
+    C(read:servers) and C(delete:servers).
+  - For the option O(groups), the token also needs the scope C(groups), either for all groups or as
+    C(groups!group=NAME) for each group. To create a group, it also needs C(admin:groups) for that group. It needs
+    neither of them for a group that the user is already a member of.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

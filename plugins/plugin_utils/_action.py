@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The entry point on the controller: runs a module's flow in Ansible's own process, if the task's connection is local.
 
-A module starts a new Python process for each task. Here a task costs its requests only, and shows its progress while it
-runs. Everything else is as in the module: validation, masking, check mode and failures.
+A module starts a new Python process for each task. Here a task takes only the time of its requests, and shows its
+progress while it runs. Validation, masking, check mode and failures are the same as in the module.
 """
 
 from __future__ import annotations
@@ -28,27 +28,31 @@ _display = Display()
 
 
 class VaultCipher:
-    """Ansible's vault, for a flow that keeps something in one. Raises ValueError, without the text or the password."""
+    """Ansible's vault, for a flow that keeps a secret in one. Raises ValueError, without the text or the password."""
 
     def encrypt(self, text: str, password: str) -> str:
-        """As ``ansible-vault encrypt`` does it without a vault id."""
+        """Return the encrypted text, as ``ansible-vault encrypt`` writes it without a vault id."""
         try:
             return str(VaultLib().encrypt(text, VaultSecret(password.encode())).decode())
         except Exception as error:
             raise ValueError(type(error).__name__) from None
 
     def decrypt(self, text: str, password: str) -> str:
-        """The password decides, whatever the vault id of the text, and whether Ansible compares vault ids."""
+        """Return the decrypted text.
+
+        The password decides. The vault id of the text does not matter, even if Ansible is configured to compare vault
+        ids.
+        """
         vault_id = (text.partition("\n")[0].split(";")[3:4] or ["default"])[0].strip()
         try:
             return str(VaultLib([(vault_id, VaultSecret(password.encode()))]).decrypt(text).decode())
         except Exception as error:
-            # Besides its own errors, those of a text with a valid head that holds no text.
+            # The library raises errors of its own, and others for a valid vault that does not hold text.
             raise ValueError(type(error).__name__) from None
 
 
 class HubAction(ActionBase):
-    """Base class of the action plugins. Each of them only names the ``MODULE`` of its module."""
+    """Base class of the action plugins. Each of them only sets ``module``, the definition of its module."""
 
     module: ClassVar[HubModule]
     _supports_async = True
@@ -62,8 +66,8 @@ class HubAction(ActionBase):
         else:
             wrap_async = task.async_val and not self._connection.has_native_async
             result |= self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
-        ours = role is not None and role._role_collection == "hubops.jupyterhub"
-        return named_in(role._role_name, result) if ours and result.get("failed") else result
+        is_ours = role is not None and role._role_collection == "hubops.jupyterhub"
+        return named_in(role._role_name, result) if is_ours and result.get("failed") else result
 
     def _becomes(self) -> bool:
         return bool(self._task.become or self._connection.become)
@@ -72,7 +76,7 @@ class HubAction(ActionBase):
     def _environment(self) -> Iterator[None]:
         """Set the task's ``environment:`` within the block, for the fallbacks of options, for proxies and CA bundles.
 
-        It is removed afterwards, because the same worker process runs the next item of a loop.
+        The environment is restored afterwards, because the same worker process runs the next item of a loop.
         """
         variables: dict[str, Any] = {}
         self._compute_environment_string(variables)
@@ -93,8 +97,9 @@ class HubAction(ActionBase):
 
         def report(line: str) -> None:
             if not task.no_log:
-                # A worker's display writes while its task runs. Lines on stdout would wait in a buffer if stdout is not
-                # a terminal, and would break the document of a callback that writes JSON. Lines on stderr do neither.
+                # The display of a worker process writes while its task runs. On stdout, the lines would wait in a
+                # buffer if stdout is no terminal, and would break the output of a callback that writes JSON. So use
+                # stderr.
                 _display.display(line, stderr=True)
 
         result: dict[str, Any]
@@ -113,7 +118,7 @@ class HubAction(ActionBase):
         return {**result, "invocation": invocation}
 
     def _describe_error(self, errors: Any) -> str:
-        """Return the first error, in the words of a module."""
+        """Return the first error, as a module would word it."""
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {errors.msg}"
         return str(errors.msg)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_cull`: one pass over a hub's servers and users that stops and deletes what its policy calls idle."""
+"""The flow of `hub_cull`: one pass over a hub that stops and deletes the servers and users that are idle."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Decisions:
-    """What the plan of a pass has decided."""
+    """The decisions that the plan of a pass has made."""
 
     servers: Sequence[Decision]
     users: Sequence[Decision]
 
 
 class CullFlow(Flow):
-    """One pass: reads who has servers, decides, looks again at each object that has to go, and stops or deletes it."""
+    """One pass: lists servers and users, decides, reads each one to cull again, and stops or deletes it."""
 
     def __init__(self, hub: HubClient, policy: Policy, options: CullOptions, report: Report) -> None:
         self._hub = hub
@@ -83,9 +83,9 @@ class CullFlow(Flow):
         self._report = report
         self._start_time = time.monotonic()
         self._users_stopped: set[str] = set()
-        """Users one of whose servers this pass has told to stop. The hub counts that as an activity of the user."""
+        """Users of whom this pass has stopped a server. The hub counts that as an activity of the user."""
         self._requested: set[tuple[str, str | None]] = set()
-        """Servers and users that the hub has been told to stop or delete."""
+        """Servers and users that this pass has asked the hub to stop or delete."""
         self._active_again: dict[str, Decision] = {}
         """The decisions to keep users who have been active since they were listed, by the users' names."""
 
@@ -116,7 +116,7 @@ class CullFlow(Flow):
     def apply(self, plan: Plan) -> Result:
         decisions: _Decisions = plan.context
         servers = self._cull_all(decisions.servers, self._cull_server, "culled")
-        # If somebody else has ended a server, another look at its user shows whether that was the user's last server.
+        # If somebody else has ended a server, the recheck of its user shows whether the user has another server.
         harmless = ("gone",) if self._options.recheck else ()
         kept = [outcome.decision for outcome in servers if not outcome.is_culled]
         users_with_servers = {decision.user for decision in kept if decision.keep_code not in harmless}
@@ -131,9 +131,10 @@ class CullFlow(Flow):
 
     def _read_users(self) -> list[User]:
         """Return all users who may have something to cull, in as few requests as possible."""
-        # A hub makes pages of `ready` as of `active`, and leaves out the users who have a pending server only.
+        # The state `ready` would not help: the hub makes pages of it as of `active`, and then leaves out the users who
+        # only have a pending server.
         states = ("inactive", "active") if self._options.cull_users else ("active",)
-        # A user who has started a server in between is in both lists, and the later one is right.
+        # A user who starts a server between the two requests is in both lists. The later list is right.
         users = {
             user.name: user
             for state in states
@@ -145,7 +146,7 @@ class CullFlow(Flow):
         return [user for user in found if user is not None]
 
     def _read_owner(self) -> Owner | None:
-        """Return the token's owner, or None if the hub does not show it: a pass does not depend on it."""
+        """Return the token's owner, or None if the hub does not show it. A pass does not depend on it."""
         try:
             return self._hub.read_owner()
         except HubError:
@@ -207,7 +208,7 @@ class CullFlow(Flow):
             return [_outcome(decision, next(results) if decision.has_to_go else decision) for decision in decisions]
 
     def _cull_server(self, decision: Decision) -> Decision:
-        """Stop a server, unless it has been used since it was listed. Returns the decision that holds in the end."""
+        """Stop a server, unless it has been used since it was listed. Return the decision that holds in the end."""
         name = str(decision.server_name)
         title = server_title(decision.user, name)
         if self._options.recheck:
@@ -223,7 +224,7 @@ class CullFlow(Flow):
         except NotFound:
             return _keep_as_gone(decision)
         except HubError as error:
-            # A hub holds its answer back for its slow_stop_timeout, and may go away in that time: look at the server.
+            # A hub holds its answer back for its slow_stop_timeout, and may go away in that time. So read the server.
             if not is_hub_away(error):
                 raise
             status = 202
@@ -237,7 +238,7 @@ class CullFlow(Flow):
         return decision
 
     def _recheck_server(self, decision: Decision, name: str) -> Decision:
-        """Read the server again, and return the decision on it now. Notes a user who is active again."""
+        """Read the server again, and return the decision on it now. Record a user who is active again."""
         user = self._read_user(decision.user)
         if user is None:
             return _keep_as_gone(decision)
@@ -252,7 +253,7 @@ class CullFlow(Flow):
         return _recheck(decision, self._policy.decide_server(user, server, now))
 
     def _delete_user(self, decision: Decision) -> Decision:
-        """Delete a user, unless the user has been active since the list. Returns the decision that holds in the end."""
+        """Delete a user, unless it has been active since it was listed. Return the decision that holds in the end."""
         if decision.user in self._active_again:
             return _recheck(decision, self._active_again[decision.user])
         if self._options.recheck:
@@ -260,7 +261,8 @@ class CullFlow(Flow):
             if user is None:
                 return _keep_as_gone(decision)
             if user.servers:
-                # A hub half-deletes a user whose server runs: its authenticator forgets the user, and it fails then.
+                # A hub deletes only half of a user whose server runs: its authenticator forgets the user, then it
+                # fails.
                 return replace(decision, keep_code="used", reason="the user has started a server meanwhile")
             if decision.user not in self._users_stopped:
                 decision = _recheck(decision, self._policy.decide_user(user, time.time()))
@@ -315,7 +317,7 @@ class CullFlow(Flow):
                 for decision, error in failed
             ],
             "seconds": seconds,
-            "summary": self._summarise(servers, users, would, seconds),
+            "summary": self._summarize(servers, users, would, seconds),
         }
         if failed:
             decision, first = failed[0]
@@ -330,7 +332,7 @@ class CullFlow(Flow):
     def _was_requested(self, decision: Decision) -> bool:
         return decision.has_to_go and (decision.user, decision.server_name) in self._requested
 
-    def _summarise(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, seconds: float) -> str:
+    def _summarize(self, servers: Sequence[Outcome], users: Sequence[Outcome], would: str, seconds: float) -> str:
         parts = [f"{_count_culled(servers)} of {len(servers)} servers {would}culled"]
         if self._options.cull_users:
             parts.append(f"{_count_culled(users)} of {len(users)} users {would}deleted")
@@ -343,14 +345,14 @@ class CullFlow(Flow):
 
 
 def _keep_with_servers(decision: Decision, users_with_servers: set[str]) -> Decision:
-    """Return the decision on a user: a user stays as long as a server of the user stays."""
+    """Return the decision on a user. A user of ``users_with_servers`` stays, because one of its servers stays."""
     if decision.has_to_go and decision.user in users_with_servers:
         return replace(decision, keep_code="has_servers", reason="a server of the user stays")
     return decision
 
 
 def _keep_token_owner(decision: Decision, owner: Owner | None) -> Decision:
-    """Return the decision on a user. A hub lets no user delete itself."""
+    """Return the decision on a user. The token's owner stays, because a hub lets no user delete itself."""
     if decision.has_to_go and owner is not None and (owner.kind, owner.name) == ("user", decision.user):
         return replace(decision, keep_code="own", reason="the token is the user's own")
     return decision
@@ -376,7 +378,7 @@ def _outcome(decision: Decision, result: Decision | HubError) -> Outcome:
 
 
 def _recheck(decision: Decision, second: Decision) -> Decision:
-    """Return the first decision, unless the ``second`` one, after another look, is to keep the server or the user."""
+    """Return the first decision, unless the ``second`` one, which is newer, is to keep the server or the user."""
     if second.has_to_go:
         return decision
     return replace(second, keep_code="used" if second.keep_code == "active" else second.keep_code)
@@ -401,7 +403,7 @@ def _line(decision: Decision) -> str:
 
 
 def _count_kept(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Return how many stay, by `KEEP_CODES`."""
+    """Return how many servers or users stay, for each of the `KEEP_CODES`."""
     tally = Tally(outcome.decision.keep_code for outcome in outcomes)
     return {code: tally[code] for code in KEEP_CODES}
 

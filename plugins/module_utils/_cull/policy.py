@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is idle: a policy, and its decisions on servers and users. Pure: nothing here sends a request.
+"""What is idle: a policy, and its decisions on servers and users. Nothing here sends a request.
 
 The rules are those of jupyterhub-idle-culler 2.0.0 (``handle_server`` and ``handle_user`` in its ``__init__.py``),
 except for what the notes of `hub_cull` list.
@@ -23,7 +23,7 @@ KEEP_CODES = (
     "active", "pending", "not_ready", "excluded", "rule", "switched_off", "admin", "own", "unknown", "has_servers",
     "used", "gone", "hidden",
 )  # fmt: skip
-"""Why something stays, in one word each: the keys of the result's ``kept_count``."""
+"""The reasons for which something stays, in one word each. They are the keys of the result's ``kept_count``."""
 
 _CRITERIA = ("users", "groups", "servers", "admins", "user_options", "properties")
 _SCOPES = {
@@ -37,16 +37,17 @@ _SCOPES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The times after which something goes, in seconds. None means that there is no such limit."""
+    """The times after which a server or a user is culled, in seconds. None means that there is no such limit."""
 
     idle_timeout: float | None
     max_age: float | None = None
 
     @staticmethod
     def from_options(options: Mapping[str, Any], default: Limits | None = None, prefix: str = "") -> Limits:
-        """Return the limits that ``idle_timeout`` and ``max_age`` say, or those of ``default`` where an option is None.
+        """Return the limits from the options ``idle_timeout`` and ``max_age``.
 
-        Raises `Invalid`, whose message has the ``prefix`` before the option's name.
+        An option that is None gets the limit of ``default``. Raises `Invalid`, whose message has the ``prefix`` before
+        the option's name.
         """
 
         def read_limit(option: str, *no_limit: str) -> float | None:
@@ -55,13 +56,13 @@ class Limits:
                 return getattr(default, option, None)
             return None if str(value).strip() in ("never", *no_limit) else parse_duration(value, prefix + option)
 
-        # 0 means no limit for the age in jupyterhub-idle-culler. Its timeout of 0 culls everything.
+        # In jupyterhub-idle-culler an age of 0 means no limit, and a timeout of 0 culls everything.
         return Limits(read_limit("idle_timeout"), read_limit("max_age", "0"))
 
 
 @dataclass(frozen=True)
 class MaxCulls:
-    """The most that one pass may cull: a number, or a percentage of what there is."""
+    """The most that one pass may cull: a number, or a percentage of all servers or users."""
 
     text: str
     number: float
@@ -69,7 +70,7 @@ class MaxCulls:
 
     @staticmethod
     def parse(text: str) -> MaxCulls:
-        """Return what the option ``max_culls`` says. Raises `Invalid` if it is neither like ``20`` nor like ``20%``."""
+        """Return the limit from the option ``max_culls``, such as ``20`` or ``20%``. Raises `Invalid`."""
         digits, is_percentage = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
         is_number = digits.isascii() and digits.replace(".", "", int(is_percentage)).isdigit()
         number = float(digits) if is_number else -1.0
@@ -78,7 +79,7 @@ class MaxCulls:
         return MaxCulls(text.strip(), number, is_percentage)
 
     def allows(self, number: int, total: int) -> bool:
-        """Return whether ``number`` of ``total`` may be culled."""
+        """Return whether a pass may cull ``number`` of ``total``."""
         return number <= (total * self.number / 100 if self.is_percentage else self.number)
 
 
@@ -86,8 +87,8 @@ class MaxCulls:
 class Rule:
     """Limits, or ``keep``, for what matches all criteria. A criterion that is None matches everything.
 
-    Of a criterion's list, one item must match. A rule with criteria for servers (``servers``, ``user_options``) matches
-    no user.
+    If a criterion is a list, one of its items must match. A rule with criteria for servers (``servers``,
+    ``user_options``) matches no user.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Rule:
     def from_options(number: int, options: Mapping[str, Any], default: Limits) -> Rule:
         """Return the task's rule at the position ``number``, from 1. Raises `Invalid` for a rule without effect.
 
-        ``default`` are the task's limits, which the rule has where it names none.
+        ``default`` are the task's limits. The rule has them where it sets none.
         """
         name = options["name"] or str(number)
         has_limits = any(options[option] is not None for option in ("idle_timeout", "max_age"))
@@ -130,7 +131,7 @@ class Rule:
 
     @property
     def criteria(self) -> Sequence[Any]:
-        """The criteria that leave something out, with their names. A rule without any matches everything."""
+        """The criteria that exclude something, with their names. A rule without any matches everything."""
         named = [(criterion, getattr(self, criterion)) for criterion in _CRITERIA]
         return [
             (criterion, wanted)
@@ -141,7 +142,7 @@ class Rule:
     def matches(self, user: User, server: Server | None) -> bool:
         """Return whether the rule matches a server of the user, or the user itself if ``server`` is None.
 
-        Raises `MissingScope` if the rule needs what the token may not read.
+        Raises `MissingScope` if the rule needs a property that the token may not read.
         """
         if self.users is not None and not _matches_glob(user.name, self.users):
             return False
@@ -167,7 +168,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """What is culled, and when. The first of the ``rules`` that matches gives the limits. Else ``limits`` apply."""
+    """What to cull, and when.
+
+    The first of the ``rules`` that matches decides about the limits. If none matches, ``limits`` apply.
+    """
 
     limits: Limits
     rules: Sequence[Rule] = ()
@@ -201,7 +205,7 @@ class Policy:
     def decide_server(self, user: User, server: Server, now: float) -> Decision:
         """Return the decision on a server of the user. ``now`` is in seconds since 1970.
 
-        Raises `MissingScope` if a rule needs what the token may not read.
+        Raises `MissingScope` if a rule needs a property that the token may not read.
         """
         age = _seconds_since(server.started, now)
         idle = _seconds_since(server.last_activity, now)
@@ -220,7 +224,7 @@ class Policy:
     def decide_user(self, user: User, now: float) -> Decision:
         """Return the decision on a user, as if the user had no servers. ``now`` is in seconds since 1970.
 
-        Raises `MissingScope` if it needs what the token may not read.
+        Raises `MissingScope` if the decision needs a property that the token may not read.
         """
         age = _seconds_since(user.created, now)
         idle = _seconds_since(read_property(user, "last_activity", "cull_users"), now)
@@ -323,9 +327,9 @@ class _Measure:
 
 
 def read_property(user: User, name: str, asker: str) -> Any:
-    """Return a property of the user, as the hub's API names it. ``asker`` is the rule or the option that needs it.
+    """Return a property of the user. ``name`` is its name in the hub's API.
 
-    Raises `MissingScope` if the hub does not show the property.
+    ``asker`` is the rule or the option that needs it. Raises `MissingScope` if the hub does not show the property.
     """
     if name not in user.model:
         raise MissingScope(
@@ -344,7 +348,8 @@ def _matches_glob(name: str, patterns: Sequence[str]) -> bool:
 def _matches_value(found: Any, wanted: Any) -> bool:
     """Return whether a value of the hub is the wanted one.
 
-    Of a wanted mapping, each key must match. Of a list, on either side, one item must match. Texts are patterns.
+    If ``wanted`` is a mapping, each of its keys must match. If either value is a list, one of its items must match.
+    Texts are patterns.
     """
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(
@@ -366,7 +371,7 @@ def _as_text(value: Any) -> str:
 
 
 def _seconds_since(stamp: object, now: float) -> float | None:
-    """Return the seconds from a time of the hub to ``now``, or None if it is no time."""
+    """Return the seconds from a time of the hub to ``now``, or None if ``stamp`` is no time."""
     then = parse_time(stamp) if stamp else None
     return None if then is None else now - then
 

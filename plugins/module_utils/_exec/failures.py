@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The failures of a server that has no kernel that runs code, each with its reason as far as the server shows it.
+"""The failures of a server without a kernel that runs code, each with its reason as far as the server shows it.
 
 Nothing here sends a request. ``what`` is the server's name in a sentence, such as "server of user 'alice'".
 """
@@ -26,7 +26,7 @@ _SPEC_FOLDER = "the command jupyter kernelspec list shows where the kernel spec 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server shows of a kernel and of its kernel specs. What it does not show is None, or empty."""
+    """What a server shows about a kernel and its kernel specs. What it does not show is None, or empty."""
 
     kernel: Any = None
     """The kernel as the server's API returns it."""
@@ -46,7 +46,7 @@ class Facts:
 
     @property
     def state(self) -> str:
-        """The kernel's state in the server's word: starting, idle, busy, dead, ..."""
+        """The kernel's state, as the server names it: starting, idle, busy, dead, ..."""
         return self._kernel_text("execution_state")
 
     @property
@@ -78,7 +78,7 @@ class Facts:
 
 
 def died_during_code(what: str, how: str) -> KernelFailed:
-    """Return the failure of a kernel that died while the code ran."""
+    """Return the failure of a kernel that died while the code ran. ``how`` says how it died."""
     return KernelFailed(
         f"The kernel in the {what} died ({how}) before the code ended.",
         "Check whether the code ends its own process, or whether the server has reached its memory limit.",
@@ -86,7 +86,7 @@ def died_during_code(what: str, how: str) -> KernelFailed:
 
 
 def code_timed_out(what: str, timeout: float) -> Timeout:
-    """Return the failure of code that still runs when the time, ``timeout`` seconds, is over."""
+    """Return the failure of code that is still running after ``timeout`` seconds."""
     return Timeout(
         f"The code in the {what} did not end within {timeout:g} s.",
         "Give it longer with timeout, or fix what it waits for. Its kernel was ended.",
@@ -94,7 +94,7 @@ def code_timed_out(what: str, timeout: float) -> Timeout:
 
 
 def died_before_ready(what: str, how: str, facts: Facts) -> KernelFailed:
-    """Return the failure of a kernel that died before it was ready."""
+    """Return the failure of a kernel that died before it was ready. ``how`` says how it died."""
     if facts.state == "dead" and facts.reason:
         return _start_failed(what, facts.reason, facts)
     if "ipykernel" in (facts.command or ""):
@@ -130,7 +130,7 @@ def kernel_timed_out(what: str, timeout: float, facts: Facts) -> KernelFailed:
 
 
 def start_refused(what: str, error: HubError, facts: Facts) -> HubError:
-    """Return what ``error`` means, with which the server has refused to start a kernel."""
+    """Return the failure of a server that has refused to start a kernel. ``error`` is its answer."""
     request: dict[str, Any] = {"status": error.status, "method": error.method, "url": error.url}
     if facts.specs is None:
         return no_jupyter_server(what) if error.status == 404 else error
@@ -151,7 +151,7 @@ def _start_failed(what: str, reason: str, facts: Facts, **request: Any) -> Kerne
 
 
 def no_jupyter_server(what: str) -> UnexpectedAnswer:
-    """Return the failure of a server that is no Jupyter Server."""
+    """Return the failure of a server that is not a Jupyter Server."""
     return UnexpectedAnswer(
         f"The {what} answers, but not as a Jupyter Server does.", "Run code in a server that has kernels."
     )
@@ -162,7 +162,7 @@ def start_timed_out(
 ) -> KernelFailed:
     """Return the failure of a kernel that the server has not started within ``timeout`` seconds.
 
-    ``error`` is what the request for the kernel has failed with. ``has_answered``: the server lists its kernels.
+    ``error`` is the failure of the request for the kernel. ``has_answered`` says whether the server lists its kernels.
     ``kernel_id`` is the id of a kernel that the server may still start, or empty.
     """
     message = f"The {what} has not started a kernel within {timeout:g} s."

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_exec`: runs code in a running server, in a kernel that it starts for this and deletes again.
+"""The flow of `hub_exec`: runs code in a running server, in a kernel that it starts for the code and deletes again.
 
-The server's side is Jupyter Server's REST API and the kernel's messages over a websocket, see "Messaging in Jupyter"
-in the documentation of jupyter_client.
+The server's side is Jupyter Server's REST API and the kernel's messages over a websocket, see "Messaging in Jupyter" in
+the documentation of jupyter_client.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _END_STATES = ("dead", "restarting", "autorestarting")
 
 @dataclass(frozen=True)
 class ExecSpec:
-    """The code to run and the server to run it in. ``timeout`` is in seconds, for all of it."""
+    """The code to run, and the server to run it in. ``timeout`` is the seconds that the whole task may take."""
 
     user: str
     server_name: str
@@ -47,7 +47,8 @@ class Output:
     """The output of an execution so far, and how far the execution is."""
 
     streams: dict[str, list[str]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
-    """The pieces that were written. One text that grows with each piece would be copied for each piece."""
+    """The pieces that the code has written. They are joined in the end, because one growing text would be copied each
+    time."""
     result: str | None = None
     error: dict[str, Any] | None = None
     displayed: str | None = None
@@ -61,7 +62,7 @@ class Output:
 
     @property
     def is_done(self) -> bool:
-        """A kernel is done when it has replied on one channel and gone idle on the other; which comes first varies."""
+        """Whether the kernel has replied on one channel and gone idle on the other. Either can come first."""
         return self.has_reply and self.is_idle
 
     @property
@@ -113,7 +114,7 @@ class Output:
             "stderr_lines": stderr.splitlines(),
             "result": self.displayed if self.result is None else self.result,
             "error": self.error,
-            # Jupyter Server says it in no other way than with these words.
+            # Jupyter Server shows it only by these words.
             "truncated": bool(re.search(r"IOPub (data|message) rate exceeded", stderr)),
         }
 
@@ -136,7 +137,7 @@ def _read_error(content: dict[str, Any]) -> dict[str, Any]:
 
 
 class ExecFlow(Flow):
-    """`hub_exec`: the plan is always the one execution, because nobody knows beforehand what code does."""
+    """Runs the code. The plan is always to run it, because nobody knows beforehand what code does."""
 
     def __init__(self, hub: HubClient, wanted: ExecSpec, report: Report) -> None:
         if not HAS_WEBSOCKET:
@@ -147,7 +148,7 @@ class ExecFlow(Flow):
         self._hub = hub
         self._wanted = wanted
         self._title = servers.server_title(wanted.user, wanted.server_name)
-        # The time is for the whole task, from its first request on.
+        # The timeout is for the whole task, including its first request.
         self._start_time = time.monotonic()
         self._deadline = self._start_time + wanted.timeout
 
@@ -155,7 +156,7 @@ class ExecFlow(Flow):
         self._hub.connection.check_servers()
         server = self._read_server()
         action = Action("execute", f"code in the {self._title}", "a task that runs code runs it every time")
-        # Whether the server runs is not checked yet: in check mode, the task that starts it has not started it.
+        # This does not check whether the server runs: in check mode, an earlier task has only predicted its start.
         before = {"user": self._wanted.user, "server_name": self._wanted.server_name, "state": server.state}
         return Plan((action,), before, before, predicted={**Output().as_result(), "seconds": 0.0})
 
@@ -212,7 +213,7 @@ class ExecFlow(Flow):
             )
 
     def _run_code(self, channel: Channel, output: Output) -> None:
-        """Send the code, and add what the kernel answers to the output, until the kernel is done or has ended."""
+        """Send the code, and add the kernel's messages to the output, until the kernel is done or has ended."""
         channel.wait_for_kernel()
         request = new_execute_request(self._wanted.code)
         channel.send(request)

@@ -51,13 +51,13 @@ _DELETE_TIMEOUT, _PAUSE = 15.0, 0.2
 _CLAIM_TIME = 3.0
 """Seconds within which a client connects to the kernel that it has started."""
 _LOOK_PAUSE = 1.0
-"""Seconds between two looks for a kernel that is to come, or at a kernel that is there."""
+"""Seconds between two requests that wait for a kernel or watch it."""
 _QUERY_TIMEOUT, _LAST_QUERY_TIMEOUT = 5.0, 0.8
-"""Seconds that a server gets to show why it has no kernel: before the deadline, and after it."""
+"""Seconds to wait for a server to show why it has no kernel: before the deadline, and after it."""
 _SEND_TIME = 0.4
-"""Seconds within which a DELETE is on its way. After the deadline, nobody waits for its answer."""
+"""Seconds to wait until a DELETE is sent. After the deadline, nobody waits for its answer."""
 _MAX_RESTARTS = 1
-"""How often a kernel's process may be started again. The first process may have met a port that was taken."""
+"""How often a kernel's process may be started again. The first process may have failed because a port was in use."""
 
 
 class KernelRestarted(Exception):
@@ -65,12 +65,12 @@ class KernelRestarted(Exception):
 
     Jupyter Server asks a kernel once for its information. It opens no websocket before it has the answer, or before its
     ``kernel_info_timeout`` of 60 s is over (``request_kernel_info`` in its services/kernels/connection/channels.py). A
-    process that found one of its ports taken never answers.
+    process that finds one of its ports in use never answers.
     """
 
 
 class KernelClient:
-    """The kernels of the server at ``url``. A kernel is named by its address.
+    """The kernels of the server at ``url``. The methods identify a kernel by its address.
 
     ``what`` is the server's name in a sentence, for failures. The task has ``timeout`` seconds in all, and ends at the
     ``deadline`` (of `time.monotonic`).
@@ -97,7 +97,7 @@ class KernelClient:
     # From a kernel's start to its end
 
     def start(self) -> str:
-        """Start a new kernel and return its address. Raises `KernelFailed`, or what the hub says."""
+        """Start a new kernel and return its address. Raises `KernelFailed`, or the failure that the hub answers."""
         # An older Jupyter Server ignores this id and chooses one.
         kernel_id, hub = str(uuid.uuid4()), self._hub.with_long_request(self._deadline)
         self._restarts = 0
@@ -132,7 +132,7 @@ class KernelClient:
             raise self._explain_refusal(error) from None
 
     def _explain_refusal(self, error: HubError) -> HubError:
-        """Return what it means that the server, and no proxy, answers with this failure."""
+        """Return the failure for an answer with which the server itself, and no proxy, refuses a request."""
         if error.status in (400, 404, 500, 501):
             return failures.start_refused(self._what, error, self._read_facts())
         return error
@@ -142,7 +142,7 @@ class KernelClient:
         while True:
             try:
                 return self._server(hub).request("POST", "api/kernels", body={"kernel_id": kernel_id})
-            except RateLimited as error:  # a server that answers so has started nothing
+            except RateLimited as error:  # a server that answers 429 has started nothing
                 pause = max(error.retry_after or 0.0, _LOOK_PAUSE)
                 if pause > self._seconds_left:
                     raise
@@ -186,7 +186,7 @@ class KernelClient:
     ) -> str:
         """Return the id of the kernel that was requested, or an empty text if it is not among these ``kernels``.
 
-        ``first_seen`` is when this function saw a kernel with another id first. It is updated here.
+        ``first_seen`` has the time at which this function first saw a kernel with another id. This function updates it.
         """
         if kernel_id in kernels:
             return kernel_id
@@ -203,7 +203,7 @@ class KernelClient:
 
     @contextlib.contextmanager
     def connect(self, kernel: str, *, is_last: bool = True) -> Iterator[Channel]:
-        """Connect to a kernel within the block. Raises `KernelRestarted`, unless this try ``is_last``."""
+        """Connect to a kernel within the block. Raises `KernelRestarted`, unless this is the last try (``is_last``)."""
         channel = Channel(self._open_websocket(kernel, is_last=is_last), self._deadline)
         try:
             yield channel
@@ -246,7 +246,7 @@ class KernelClient:
         try:
             while self._seconds_left:
                 began = time.monotonic()
-                # In the background: a handshake that comes byte by byte would have no end.
+                # In the background, because a handshake that arrives byte by byte would never time out.
                 handshake = in_background(partial(self._try_handshake, url, self._seconds_left))
                 while (
                     not wait([handshake, watcher], min(self._seconds_left, _LOOK_PAUSE), FIRST_COMPLETED).done
@@ -274,7 +274,7 @@ class KernelClient:
             stop.set()
 
     def _watch_for_end(self, kernel: str, stop: Event) -> str | None:
-        """Watch the kernel until it is certain that it will never be ready. Return why.
+        """Watch the kernel until it is certain that it will never be ready, and return why.
 
         Returns None when ``stop`` is set, or at the deadline.
         """
@@ -287,10 +287,10 @@ class KernelClient:
         return None
 
     def _count_restarts(self, kernel: str, stop: Event) -> None:
-        """Count how often the server starts the kernel's process again, by its events (Jupyter Server 2 has them).
+        """Count how often the server starts the kernel's process again, from its events (Jupyter Server 2 has them).
 
-        The server's API does not show it: a kernel whose process ends at once is ``starting`` there, as is one that
-        hangs.
+        The server's API does not show restarts: a kernel whose process ends at once is ``starting`` there, like a
+        kernel that hangs.
         """
         if stop.wait(_LOOK_PAUSE):
             return

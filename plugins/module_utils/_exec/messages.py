@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages to and from a kernel, as they travel over a Jupyter Server's websocket.
+"""Messages to and from a kernel, as a Jupyter Server's websocket transports them.
 
 Source: "Messaging in Jupyter" in the documentation of jupyter_client, and "WebSocket kernel wire protocols" in the
-documentation of jupyter_server. A server that knows ``v1.kernel.websocket.jupyter.org`` takes and sends binary frames.
-Other servers take and send JSON.
+documentation of jupyter_server. A server that supports ``v1.kernel.websocket.jupyter.org`` receives and sends binary
+frames. Other servers receive and send JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def new_execute_request(code: str) -> dict[str, Any]:
         "execute_request",
         {
             "code": code, "silent": False, "store_history": False, "user_expressions": {},
-            # Nobody is there to answer a question: input() raises instead of waiting for ever.
+            # Nobody can answer a question, so input() must raise and not wait for ever.
             "allow_stdin": False, "stop_on_error": True,
         },
     )  # fmt: skip
@@ -85,10 +85,10 @@ def unpack(frame: bytes) -> dict[str, Any]:
 
 
 def decode(frame: str | bytes, *, is_binary: bool) -> dict[str, Any] | None:
-    """Return the message in a frame, or None if it holds none. ``is_binary``: the server uses `BINARY_SUBPROTOCOL`.
+    """Return the message in a frame, or None if it holds none.
 
-    If the server does not use it, a binary frame is a message with buffers, of a widget or a picture. Nothing here
-    waits for such a message.
+    ``is_binary`` says whether the server uses `BINARY_SUBPROTOCOL`. If it does not, a binary frame is a message with
+    buffers, for example of a widget or a picture. Nothing here waits for such a message.
     """
     if isinstance(frame, bytes) and not is_binary:
         return None

@@ -47,14 +47,14 @@ class KernelLost(Exception):
 
 
 def open_websocket(hub: HubClient, url: str, timeout: float) -> Any:
-    """Return a websocket at this address, within ``timeout`` seconds.
+    """Open a websocket at this address within ``timeout`` seconds, and return it.
 
-    It uses the token, the CAs, the certificate and the proxy that requests to this address use. Raises what the
-    library raises, `OSError`, and `Invalid` for a proxy that the library cannot use.
+    It uses the token, the CAs, the certificate and the proxy that requests to this address use. Raises what the library
+    raises, `OSError`, and `Invalid` for a proxy that the library cannot use.
     """
     parts, settings = urlsplit(url), hub.connection
     target = urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws"))
-    # Without this, the websocket library chooses other CAs than requests does.
+    # Without these options, the websocket library trusts other CAs than the library requests.
     trusted = hub.trusted_cas(url)
     options: dict[str, Any] = {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
     if trusted:
@@ -64,15 +64,16 @@ def open_websocket(hub: HubClient, url: str, timeout: float) -> Any:
     connection = websocket.create_connection(
         target,
         timeout=timeout,
-        # The library refuses a server that takes none of its ``subprotocols``, and such a server speaks JSON.
+        # With the option ``subprotocols``, the library would refuse a server that supports none of them. Such a server
+        # uses JSON.
         header={**hub.token_header(target), "Sec-WebSocket-Protocol": BINARY_SUBPROTOCOL},
-        # A proxy may give the server another Host than this; there is no browser whose origin would matter.
+        # A proxy may send another Host to the server, which would then refuse the Origin. Only browsers need an Origin.
         suppress_origin=True,
         sslopt=options,
         redirect_limit=0,
         **proxy_options(hub.proxy(url)),
     )
-    # websocket-client before 1.9 takes a redirect that it does not follow for a connection.
+    # websocket-client before 1.9 treats a redirect that it does not follow as a connection.
     response = connection.handshake_response
     if response is None or response.status != 101:
         connection.close(timeout=1)
@@ -84,7 +85,7 @@ def open_websocket(hub: HubClient, url: str, timeout: float) -> Any:
 def proxy_options(proxy: str | None) -> dict[str, Any]:
     """Return the websocket library's options for this proxy. None means no proxy, whatever the environment says."""
     if not proxy:
-        # Without a host, the library asks the environment, by rules of its own.
+        # Without a host, the library would read the environment, by rules of its own.
         return {"http_proxy_host": "none", "http_no_proxy": ["*"]}
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme == "https":
@@ -103,7 +104,7 @@ def proxy_options(proxy: str | None) -> dict[str, Any]:
 
 
 class Channel:
-    """A kernel's websocket. All that it does ends at the ``deadline`` (of `time.monotonic`), with `OutOfTime`."""
+    """A kernel's websocket. Each method raises `OutOfTime` at the ``deadline`` (of `time.monotonic`)."""
 
     def __init__(self, connection: Any, deadline: float) -> None:
         self._connection = connection
@@ -146,8 +147,8 @@ class Channel:
     def wait_for_kernel(self) -> None:
         """Wait until the kernel answers, and its messages arrive here.
 
-        A server may drop what a kernel says before both are connected. So the kernel is asked again until it has
-        answered on both of its channels. Raises `KernelLost` and `OutOfTime`.
+        A server may drop a kernel's messages before the kernel is connected to both channels. So this asks again until
+        the kernel has answered on both. Raises `KernelLost` and `OutOfTime`.
         """
         request_ids, answers = set[str](), set[str]()
         while answers != {"kernel_info_reply", "status"}:
@@ -165,7 +166,7 @@ class Channel:
 
     @contextlib.contextmanager
     def _convert_errors(self) -> Iterator[None]:
-        """Raise `KernelLost` or `OutOfTime` for what the library raises within the block, except for its timeout."""
+        """Raise `KernelLost` or `OutOfTime` for the library's exceptions within the block, except for its timeout."""
         try:
             yield
         except websocket.WebSocketTimeoutException:
@@ -183,6 +184,6 @@ class Channel:
         """Close the connection, which may be closed already."""
         self._alarm.cancel()
         if time.monotonic() >= self._deadline:
-            self._shut_down()  # otherwise closing waits for the server's answer
+            self._shut_down()  # otherwise `close` would wait for the server's answer
         with contextlib.suppress(websocket.WebSocketException, OSError):
             self._connection.close(timeout=1)

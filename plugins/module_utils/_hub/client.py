@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hub's API: requests, pages and event streams in; models or a typed failure out.
+"""The client of a hub's API. It sends requests, reads lists and event streams, and returns models or raises failures.
 
-Knows nothing of Ansible. `versions` has the table of what differs between versions of JupyterHub. `server_client` talks
-to the servers behind a hub.
+Nothing here depends on Ansible. `versions` has the table of the differences between versions of JupyterHub.
+`server_client` sends requests to the servers behind a hub.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .responses import (
     unexpected_answer,
 )
 from .schemas import GROUP, OBJECT, OWNER, TOKEN, TOKENS, USER, VERSION, ListOf, Schema
-from .scopes import expand_self, find_missing, split_scope
+from .scopes import ACCESS, expand_self, find_missing, split_scope
 from .server_client import ServerClient
 from .threads import iterate_until
 from .transport import T, Transport
@@ -47,16 +47,16 @@ except ImportError:
 _PAGES = "application/jupyterhub-pagination+json"
 """Asks for pages. Without it the hub cuts a list at its maximum (200) and does not say so (its apihandlers/base.py)."""
 PAGE_SIZE = 200
-"""Users in a page by default: the most that a hub returns (its ``api_page_max_limit``)."""
+"""The default number of users in a page. It is the most that a hub returns (its ``api_page_max_limit``)."""
 _MOST_PAGES = 20_000
-"""Pages of a list: enough for four million users."""
+"""The most pages of a list that are read: enough for four million users."""
 _MOST_PAGES_WITHOUT_NEWS = 20
-"""Consecutive pages of a list that may hold nothing that an earlier page did not hold."""
+"""How many pages in a row may hold only items that earlier pages held."""
 _FIRST_SILENCE, _NEXT_SILENCE = 2.0, 10.0
-"""Seconds without a line of a stream after which its reader gets None. A hub sends the first event at once, and an
-empty line every 8 s (``keepalive_interval`` of its apihandlers/users.py)."""
+"""Seconds without a line of a stream after which its reader gets None: before the first line, and later. A hub sends
+the first event at once, and an empty line every 8 s (``keepalive_interval`` of its apihandlers/users.py)."""
 _LONGEST_LINE = 1_000_000
-"""Bytes of a stream's event: more than any event has."""
+"""Bytes. No event of a stream is that long."""
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s, so a stream that is silent for longer is dead."""
 
@@ -78,7 +78,7 @@ class HubClient(Transport):
 
     @cached_property
     def version(self) -> str:
-        """The hub's version, which it tells everybody. Raises `UnexpectedAnswer` if no JupyterHub answers."""
+        """The hub's version. The hub shows it without a token. Raises `UnexpectedAnswer` if no JupyterHub answers."""
         url = urljoin(self.url, "hub/api/")
         response = self.send("GET", url, token=False)
         if 300 <= response.status_code < 400 or response.status_code >= 500 or find_base_path(response):
@@ -96,7 +96,7 @@ class HubClient(Transport):
         return str(check_schema(answer, VERSION, response)["version"])
 
     def _request_failed(self, response: requests.Response, what: str) -> HubError:
-        """Return the failure that the answer means, with the hub's address if the hub is at another path."""
+        """Return the failure that the answer means. If the hub is at another path, the failure names its address."""
         failure, other = request_failed(response, what), self._find_hub(response)
         if other is None:
             return failure
@@ -107,7 +107,10 @@ class HubClient(Transport):
         )  # fmt: skip
 
     def _find_hub(self, response: requests.Response) -> str | None:
-        """Return the address of a hub near this answer, if the answer is a redirect or a hub's page. Sends no token."""
+        """Return the address of a hub near the address of this answer, or None. Sends no token.
+
+        Looks for a hub only if the answer is a redirect or a JupyterHub's page.
+        """
         is_redirect = response.status_code < 400
         target = response.headers.get("Location", "") if is_redirect else find_base_path(response)
         location = join_url(str(response.url), target)
@@ -126,8 +129,8 @@ class HubClient(Transport):
         return find_dialect(self.version)
 
     def read_version(self) -> None:
-        """Read the hub's version once, before many threads need it at the same time. Raises what `dialect` raises."""
-        self.dialect  # noqa: B018 - it is kept from now on
+        """Read and cache the hub's version before many threads need it. Raises what `dialect` raises."""
+        self.dialect  # noqa: B018 - reading the property caches its value
 
     @cached_property
     def owner(self) -> Owner:
@@ -149,7 +152,10 @@ class HubClient(Transport):
         return Owner.from_model(check_schema(self.read_json(response, scope="", what="token's owner"), OWNER, response))
 
     def read_owner(self) -> Owner:
-        """Return the token's owner and what the token may do now, in one request, whatever is known of the hub."""
+        """Return the token's owner and what the token may do now.
+
+        Sends one request each time. Unlike `owner`, it reads nothing else and caches nothing.
+        """
         return Owner.from_model(self.get("user", scope="", what="token's owner", schema=OWNER))
 
     @property
@@ -158,7 +164,7 @@ class HubClient(Transport):
         return self.owner.scopes or ()
 
     def missing_scopes(self, needed: Iterable[str]) -> list[str]:
-        """Return the ``needed`` scopes that the token does not hold, in the words of the hub's version."""
+        """Return the ``needed`` scopes that the token does not hold, as the hub's version names them."""
         scopes = [expand_self(self.dialect.translate_scope(scope), self.owner.name) for scope in needed]
         return list(dict.fromkeys(find_missing(scopes, self.held_scopes)))
 
@@ -227,7 +233,8 @@ class HubClient(Transport):
             answer = self.read_json(response, scope=scope, what=what)
             items, following, total = answer, None, None
             if isinstance(answer, dict) and isinstance(answer.get("_pagination"), dict):
-                # The hub filters `ready` after paging and takes `next.url` from the Host header: the offset is true.
+                # The hub filters `ready` after it has cut the list into pages, and it builds `next.url` from the Host
+                # header. So only the offset is reliable.
                 items, following = answer.get("items"), answer["_pagination"].get("next")
                 total = answer["_pagination"].get("total")
             found = check_schema(list(items.values()) if isinstance(items, dict) else items, ListOf(schema), response)
@@ -235,11 +242,11 @@ class HubClient(Transport):
             if not following:
                 return
             next_offset = following.get("offset") if isinstance(following, dict) else None
-            # An item that is created or deleted meanwhile moves others to another page: some may come twice.
+            # An item that is created or deleted meanwhile moves others to another page, so some may occur twice.
             names = {str(item.get("name", item)) for item in found}
             pages_without_news = pages_without_news + 1 if names <= seen else 0
             seen |= names
-            end = total if isinstance(total, int) else math.inf  # no next page of a hub starts there
+            end = total if isinstance(total, int) else math.inf  # a hub's next page starts before this offset
             too_many = pages_without_news > _MOST_PAGES_WITHOUT_NEWS
             if not isinstance(next_offset, int) or not offset < next_offset < end or too_many:
                 raise unexpected_answer(response, "_pagination.next")
@@ -250,24 +257,25 @@ class HubClient(Transport):
         raise unexpected_answer(response, "_pagination.next")
 
     def events(self, *path: str, deadline: float) -> Iterator[dict[str, Any] | None]:
-        """Yield the events of a progress stream as they come, until the ``deadline`` (of `time.monotonic`).
+        """Yield the events of a progress stream as they arrive, until the ``deadline`` (of `time.monotonic`).
 
-        Ends if the stream ends or breaks, or if there is no stream: the caller looks at the server in any case. Yields
-        None each time that nothing comes for a while, for example because a proxy holds the stream back.
+        Ends if the stream ends or breaks, or if there is no stream, because the caller reads the server in any case.
+        Yields None each time that nothing arrives for a while, for example because a proxy holds the stream back.
         """
         stream = self._read_stream(self._api_url(*path), deadline)
         events = iterate_until(deadline, stream, _FIRST_SILENCE, _NEXT_SILENCE)
         return (event for event in events if event is None or event)
 
     def _read_stream(self, url: str, deadline: float = math.inf) -> Iterator[dict[str, Any]]:
-        """Yield the stream's events, and an empty one for each other line, which is a sign of life."""
+        """Yield the stream's events, and an empty event for each other line, which shows that the stream is alive."""
         headers = {"Accept": "text/event-stream"}
         try:
             with self.open("GET", url, stream=True, headers=headers, timeout=_STREAM_SILENCE) as response:
                 if response.status_code != 200:
                     return
                 line = bytearray()
-                # Chunks as the hub sends them. Without chunks byte by byte, or the library would hold events back.
+                # Read chunks as the hub sends them. Read a stream without chunks byte by byte, because otherwise the
+                # library would hold events back.
                 for piece in response.iter_content(_LONGEST_LINE if response.raw.chunked else 1):
                     first, *others = re.split(rb"[\r\n]", piece)
                     line += first
@@ -284,7 +292,11 @@ class HubClient(Transport):
         return urljoin(self.url, "hub/api/" + build_api_path(*path))
 
     def read_json(self, response: requests.Response, *, scope: str, what: str) -> Any:
-        """Return the answer's JSON, None if it has no body. Raises the failure that any status but success means."""
+        """Return the answer's JSON, or None if it has no body.
+
+        Raises the failure that a status means, if the status does not mean success. ``scope`` and ``what`` are those of
+        `get`.
+        """
         status = response.status_code
         if status in (401, 403):
             raise self._forbidden(response, scope, what)
@@ -298,8 +310,11 @@ class HubClient(Transport):
             raise unexpected_answer(response) from None
 
     def _forbidden(self, response: requests.Response, scope: str, what: str) -> HubError:
-        """Return what a 403 means. The token's owner, read again, tells a bad token from one that holds too little."""
-        self.__dict__.pop("owner", None)  # the token may have been good when the hub was asked before
+        """Return the failure that a 401 or a 403 means.
+
+        Reads the token's owner again, which shows whether the token is bad or holds too few scopes.
+        """
+        self.__dict__.pop("owner", None)  # the cached owner may be from before the token was revoked
         try:
             held = self.held_scopes
         except HubError as error:
@@ -312,7 +327,7 @@ class HubClient(Transport):
                 f"The token lacks the scope '{needed}' for {what}; it holds {', '.join(held) or 'none'}.",
                 f"Mint it with {needed}, or have an admin grant that scope to its owner.", **request,
             )  # fmt: skip
-        if scope and name == "access:servers":
+        if scope and name == ACCESS:
             return MissingScope(
                 f"The token's scope '{needed}' does not cover {what}; it holds {', '.join(held)}.",
                 f"Mint it with {needed} for that server.", **request,

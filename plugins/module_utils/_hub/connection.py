@@ -45,11 +45,11 @@ class Connection:
             )
 
     def __post_init__(self) -> None:
-        # A frozen dataclass is written once, here. From then on its values are known to be valid.
+        # This is the only place that sets fields of the frozen dataclass, so the values stay valid.
         object.__setattr__(self, "hub_url", normalize_hub_url(self.hub_url))
         object.__setattr__(self, "api_token", (self.api_token or "").strip())
         if not can_be_token(self.api_token):
-            # The HTTP library refuses them too, with the token in its message.
+            # The HTTP library would refuse the token, too, but its message would contain the token.
             raise Invalid("The API token has characters that no token has.", "Check where api_token comes from.")
         for option in ("ca_path", "client_cert", "client_key"):
             path = getattr(self, option)
@@ -110,7 +110,7 @@ def normalize_hub_url(url: str) -> str:
 
 
 def invalid_hub_url() -> Invalid:
-    """The option ``hub_url`` is not a URL."""
+    """Return the failure of an option ``hub_url`` that is not a URL."""
     hint = "Write it as https://hub.example.org/ with the base path, if the hub has one."
     return Invalid("hub_url is not an http or https URL.", hint)
 
@@ -169,7 +169,7 @@ def find_secrets_in_url(url: str) -> set[str]:
     tail = re.split(r"[?#]", rest, maxsplit=1)[1:]
     with contextlib.suppress(Invalid):
         if "@" not in normalize_hub_url(url):
-            return set()  # the page of a user whose name contains one
+            return set()  # the @ is part of a user's name, in the address of that user's page
     return {part for part in (user, user.partition(":")[2], *tail) if part}
 
 

@@ -46,7 +46,8 @@ class HubError(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        # The one place where text of others becomes text for people. `reason` and `result` are data.
+        # Text of a hub, a proxy or a user becomes printable only here. `reason` and `result` are data, and stay as they
+        # are.
         self.message = printable(message)
         self.hint = printable(hint)
         self.status = status
@@ -72,11 +73,11 @@ class HubError(Exception):
         return self._copy(result=result, actions=tuple(actions))
 
     def with_passing(self: E, is_passing: bool) -> E:
-        """Return the same failure, which a second request may or may not avoid."""
+        """Return the same failure with another ``is_passing``."""
         return self._copy(is_passing=is_passing)
 
     def with_cut_short(self: E, is_cut_short: bool) -> E:
-        """Return the same failure, which the caller's deadline may or may not have caused."""
+        """Return the same failure with another ``is_cut_short``."""
         return self._copy(is_cut_short=is_cut_short)
 
     def _copy(self: E, **changes: Any) -> E:
@@ -122,7 +123,7 @@ class Unauthorized(HubError):
 
 
 class MissingScope(HubError):
-    """The token is valid, and may not do this."""
+    """The token is valid, but may not do this."""
 
     code = "missing_scope"
 
@@ -146,7 +147,7 @@ class Conflict(HubError):
 
 
 class RateLimited(HubError):
-    """The hub asks to come back later."""
+    """The hub asks the client to try again later."""
 
     code = "rate_limited"
 
@@ -158,7 +159,7 @@ class SpawnFailed(HubError):
 
 
 class KernelFailed(HubError):
-    """A server runs, and its kernel does not: there is none, it cannot be started, or it died."""
+    """A server runs, but its kernel does not: there is none, it cannot be started, or it died."""
 
     code = "kernel_failed"
 
@@ -190,8 +191,8 @@ def quoted(name: str) -> str:
 def printable(text: object, longest: int = 2000) -> str:
     """Return text for people in one line: control characters as escapes, and at most ``longest`` characters.
 
-    A hub, a spawner, a proxy or a user may have written parts of the text. A line end in it would start a line that
-    nobody wrote, and an escape sequence would overwrite other lines of a terminal.
+    A hub, a spawner, a proxy or a user may have written parts of the text. A line end in it would begin a new line of
+    the output, and an escape sequence could overwrite other lines of a terminal.
     """
     whole = str(text)
     shown = whole if len(whole) <= longest else f"{whole[:longest]}... ({len(whole)} characters)"
@@ -210,7 +211,7 @@ def is_encodable(text: str) -> bool:
 
 
 def not_understood(error: Exception) -> HubError:
-    """Return the failure for an exception that no code foresees, most likely an answer of an unknown form."""
+    """Return the failure for an unexpected exception. Its cause is most likely an answer of an unknown form."""
     return UnexpectedAnswer(
         f"The hub's answer could not be understood ({type(error).__name__}: {error}).",
         "Run the task with -vvv, check what the traceback shows, and report it.",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a hub has: users, servers, tokens, groups, and the owner of a token.
+"""Models of a hub's objects: users, servers, tokens, groups, and the owner of a token.
 
 A field is None if the hub does not show it, for example because the token may not read it. Source of the models:
 ``APIHandler`` in JupyterHub's apihandlers/base.py. See `schemas` for the check of the hub's answers.
@@ -21,7 +21,7 @@ Model = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Owner:
-    """The owner of a token, and what the token is (the hub's answer to ``GET /user``)."""
+    """The owner of a token, and what the token may do (the hub's answer to ``GET /user``)."""
 
     kind: str
     """``user`` or ``service``."""
@@ -65,7 +65,7 @@ class Server:
     """When its last start began."""
     last_activity: str | None = None
     user_created: str | None = None
-    """When its user was created. It tells the users of one hub from those of another."""
+    """When its user was created. It differs between users of the same name on two hubs."""
 
     @property
     def state(self) -> str:
@@ -90,7 +90,7 @@ class User:
 
     @staticmethod
     def from_model(model: Model, resolve_url: Callable[[str], str]) -> User:
-        """``resolve_url`` makes an absolute address of a server's."""
+        """Return the user. ``resolve_url`` returns a server's absolute address for the ``url`` that the hub shows."""
         groups, servers, created = model.get("groups"), model.get("servers"), model.get("created")
         return User(
             model["name"],

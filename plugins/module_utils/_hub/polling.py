@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looking at a hub again and again, until something is there to see."""
+"""Read something from a hub again and again, until the hub shows what the caller waits for."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from .errors import HubError
 T = TypeVar("T")
 
 PAUSE, LONGEST_PAUSE = 0.1, 1.0
-"""Seconds between two looks: short at first, for fast hubs, and then longer, for slow ones."""
+"""Seconds between two calls: the first pause is short, for fast hubs. Later pauses are longer, for slow hubs."""
 
 
 def poll_until(look: Callable[[], T], deadline: float) -> T:
     """Call ``look`` with growing pauses until it returns something truthy, and return that.
 
-    At the ``deadline`` (of `time.monotonic`) it returns the result of the last look. A hub that does not answer may be
-    back in a moment. If it is not back at the deadline, its last failure is raised. A look that only the deadline has
-    cut short does not count: the look before it does.
+    At the ``deadline`` (of `time.monotonic`) this returns the result of the last call. A hub that does not answer may
+    be back in a moment, so `is_hub_away` failures do not end the wait. If the last call before the deadline failed so,
+    its failure is raised. If only the deadline has cut that call short, the result of an earlier call is returned, if
+    there is one.
     """
     pause, last = PAUSE, list[T]()
     while True:

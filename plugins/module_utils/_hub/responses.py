@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an answer of the hub means, or the lack of an answer: a typed failure that says what to do next.
+"""Turns an answer of the hub, or the lack of an answer, into a typed failure that says what to do next.
 
 The functions that return a `HubError` are named after what has happened, such as `request_failed`.
 """
@@ -41,7 +41,7 @@ except ImportError:
 
 
 _MAX_PAGE_CHARACTERS = 100_000
-"""Number of characters of a page that are searched."""
+"""How many characters of a page are searched."""
 
 NO_ROUTE_HINT = (
     "Set hub_url to the address that a browser shows, not to the hub's internal address behind its proxy. If it is "
@@ -51,7 +51,7 @@ NO_ROUTE_HINT = (
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text. Raises `ValueError` if it is not valid JSON. NaN and infinity are not.
+    """Return the value of a JSON text. Raises `ValueError` if it is not valid JSON. NaN and infinity are not valid.
 
     Half a character (a lone surrogate) cannot be encoded as UTF-8. It becomes U+FFFD.
     """
@@ -59,7 +59,7 @@ def parse_json(text: str | bytes) -> Any:
         text = text.decode("utf-8-sig")  # json.loads would let half characters through
     try:
         found = json.loads(text, parse_constant=_reject_constant, parse_float=_parse_finite_float)
-        return _replace_surrogates(found) if "\\ud" in text.lower() else found  # only an escape can write one
+        return _replace_surrogates(found) if "\\ud" in text.lower() else found  # only an escape can produce one
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -160,7 +160,7 @@ def find_base_path(response: requests.Response) -> str:
 
 
 def no_route_to_server(response: requests.Response, what: str) -> Invalid:
-    """The hub itself has answered at the address of a running server, with a redirect to one of its pages."""
+    """Return the failure if the hub answers at a running server's address, with a redirect to a page of its own."""
     return Invalid(
         f"The hub itself answers at the address of the {what}, so that requests do not reach it.",
         NO_ROUTE_HINT,
@@ -169,7 +169,7 @@ def no_route_to_server(response: requests.Response, what: str) -> Invalid:
 
 
 def server_not_running(response: requests.Response, what: str) -> HubFailure:
-    """The hub has answered in place of a server that does not run."""
+    """Return the failure if the hub answers in place of a server, because the server does not run."""
     return HubFailure(
         f"{_capitalize(what)} does not answer; the hub answers in its place.",
         "Start it with hub_server, and look into the hub's log for why it ended. If the hub says that it runs, set "
@@ -178,7 +178,7 @@ def server_not_running(response: requests.Response, what: str) -> HubFailure:
 
 
 def server_failed(response: requests.Response, what: str) -> HubFailure:
-    """A server itself has failed."""
+    """Return the failure of a server that answers with an error of its own."""
     request = describe_request(response)
     return HubFailure(
         f"{_capitalize(what)} failed with {response.status_code}: {request['reason']}.",
@@ -187,7 +187,7 @@ def server_failed(response: requests.Response, what: str) -> HubFailure:
 
 
 def foreign_host(response: requests.Response, what: str, hub_url: str) -> Invalid:
-    """A server asks for a token, but is at a host to which the token is not sent."""
+    """Return the failure of a server that asks for a token, but is at a host to which the token is not sent."""
     there, home = urlsplit(str(response.url)), urlsplit(hub_url)
     return Invalid(
         f"{_capitalize(what)} is at {there.scheme}://{there.netloc}. The token is sent to hub_url, "
@@ -201,7 +201,7 @@ def _capitalize(what: str) -> str:
 
 
 def is_untrusted_certificate(error: requests.RequestException) -> bool:
-    """Return whether a certificate is not trusted. Unlike a broken connection, that does not pass with time."""
+    """Return whether a certificate is not trusted. Unlike a broken connection, this does not pass with time."""
     return isinstance(_find_root_error(error), ssl.SSLCertVerificationError)
 
 
@@ -235,7 +235,7 @@ def connection_failed(error: requests.RequestException, method: str, url: str, t
 
 
 def request_timed_out(method: str, url: str, timeout: float) -> Timeout:
-    """No complete answer has arrived within ``timeout`` seconds."""
+    """Return the failure of a request that has no complete answer within ``timeout`` seconds."""
     hint = "Check whether the hub is overloaded, or raise request_timeout, or the time limit of the whole task."
     return Timeout(
         f"{urlsplit(url).netloc} did not answer {method} within {round(timeout, 3):g} s.", hint, method=method, url=url
@@ -249,7 +249,7 @@ def _find_root_error(error: BaseException) -> BaseException:
 
 
 def _describe_cause(error: BaseException) -> str:
-    """Return why it failed, without the names of the libraries' classes."""
+    """Return why a request failed, without the names of the libraries' classes."""
     root = _find_root_error(error)
     text = str(getattr(root, "strerror", None) or getattr(root, "reason", None) or root)
     text = re.sub(r"^<[^>]*>: |^\w+\(.*?\): |\[SSL: \w+\] | \(_ssl\.c:\d+\)", "", text)
@@ -283,7 +283,7 @@ def check_schema(answer: Any, schema: Schema, response: requests.Response) -> An
 
 
 def unexpected_answer(response: requests.Response, field: str = "") -> UnexpectedAnswer:
-    """The answer is not one that a JupyterHub gives, as a whole or in this ``field``."""
+    """Return the failure if an answer, or this ``field`` of it, is not one that a JupyterHub gives."""
     request = describe_request(response)
     whole = f"{request['url']} answered {response.status_code} {find_content_type(response)}"
     return UnexpectedAnswer(

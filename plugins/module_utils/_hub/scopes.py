@@ -26,7 +26,10 @@ META_SCOPES = ("inherit", "self")
 
 
 def split_scope(scope: str) -> tuple[str, str, str]:
-    """``read:servers!user=alice`` -> ``("read:servers", "user", "alice")``. Without a filter, two parts are empty."""
+    """Return the name of a scope, and the kind and the value of its filter.
+
+    ``read:servers!user=alice`` gives ``("read:servers", "user", "alice")``. Without a filter, the last two are empty.
+    """
     name, _bang, restriction = scope.partition("!")
     kind, _equals, value = restriction.partition("=")
     return name, kind, value
@@ -40,7 +43,7 @@ def expand_self(scope: str, user: str) -> str:
 def find_missing(needed: Iterable[str], held: Iterable[str]) -> list[str]:
     """Return the ``needed`` scopes that the ``held`` scopes do not cover, in the order of ``needed``.
 
-    ``held`` are the scopes that the hub shows of a token. The hub has expanded them: they list each scope that another
+    ``held`` are the scopes that the hub shows for a token. The hub has expanded them: they list each scope that another
     scope includes. A filter ``!group=`` counts as covering, because only the hub knows who is in the group.
     """
     held = list(held)

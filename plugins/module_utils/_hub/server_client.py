@@ -15,6 +15,7 @@ from .responses import (
     server_failed,
     server_not_running,
 )
+from .scopes import ACCESS
 
 if TYPE_CHECKING:
     from .client import HubClient
@@ -32,9 +33,10 @@ class ServerClient:
         self.url = hub.check_address(url)
 
     def answers(self) -> bool:
-        """Return whether the server itself answers. The hub answers in its place if it does not run.
+        """Return whether the server itself answers. The hub answers in its place if the server does not run.
 
-        Raises `TlsFailure` for a certificate that is not trusted: with subdomains, each server may have another one.
+        Raises `TlsFailure` for a certificate that is not trusted. With subdomains, each server may have another
+        certificate.
         """
         response = self._hub.probe(urljoin(self.url, "api"))
         if response is not None and response.status_code == 404:
@@ -60,8 +62,8 @@ class ServerClient:
             raise no_route_to_server(response, what)
         kind = response.headers.get("Content-Type", "")
         if response.status_code == 424 or (response.status_code in (403, 503) and "json" not in kind):
-            # The hub's answer in place of a server that has gone. It answers 403 to a POST, because of XSRF.
+            # The hub answers in place of a server that has ended. To a POST it answers 403, because of its XSRF check.
             raise server_not_running(response, what)
         if response.status_code >= 500 and "json" in kind:
             raise server_failed(response, what)
-        return hub.read_json(response, scope="access:servers", what=what)
+        return hub.read_json(response, scope=ACCESS, what=what)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads that work beside the caller, who stays in charge of the time."""
+"""Threads that work in the background, so that the caller can stop waiting for them at any time."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 def iterate_until(
     deadline: float, items: Iterator[T], first_silence: float = inf, next_silence: float = inf
 ) -> Iterator[T | None]:
-    """Yield the items as they arrive, and stop at the ``deadline`` (of `time.monotonic`) even while one is awaited.
+    """Yield the items as they arrive. Stop at the ``deadline`` (of `time.monotonic`), even while waiting for an item.
 
-    A socket's own timeout starts again at each byte, and a hub writes to its progress stream every few seconds, so that
-    timeout is no deadline.
+    A socket's own timeout starts again at each byte, and a hub writes to its progress stream every few seconds. So that
+    timeout does not limit the time of the whole stream.
 
-    Yields None each time that no item arrives for ``first_silence`` seconds, or for ``next_silence`` seconds after the
-    first item.
+    Yields None each time that no item arrives for ``first_silence`` seconds, or for ``next_silence`` seconds after an
+    item. After a None, the shorter of the two times counts until the next item arrives.
     """
     arrived: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
     closed = threading.Event()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times and durations: reading the hub's, and writing them for people."""
+"""Parse the times of a hub, and format times and durations for people."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How requests are sent: to one host, with one token, within a deadline, and repeated if that is safe.
+"""Sends requests to one host, with one token and within a deadline, and repeats requests that are safe to repeat.
 
-Knows nothing of a hub's API. All requests of the collection go through here, except the websocket's. The websocket
-takes its address, its token and its CA certificates from here.
+Nothing here depends on a hub's API. All requests of the collection go through here, except the websocket's. The
+websocket takes its address, its token and its CA certificates from here.
 """
 
 from __future__ import annotations
@@ -66,17 +66,18 @@ else:
 _SAFE_METHODS = ("GET", "DELETE")
 """Methods that are safe to repeat: the second request changes nothing."""
 PAUSE, LONGEST_PAUSE = 0.2, 1.0
-"""Seconds before a request is repeated that a proxy has answered in the hub's place: at first, and at most."""
+"""Seconds to wait before repeating a request that a proxy has answered in the hub's place: the first, and the longest
+pause."""
 _EDGE_PATIENCE = 5.0
 """Seconds for which a request is repeated while a proxy answers in the hub's place. A GET with a deadline is repeated
 up to the deadline."""
 _LAST_TIMEOUT = 1.0
-"""Seconds that a request at the deadline may take. The last look at the hub is the one that counts."""
+"""Seconds that a request may take even at the deadline. The last answer decides what the task reports."""
 _BUSY_HUB_TIMEOUT = 5.0
 """Seconds within which a working hub answers, even a busy one. No answer in a shorter time says nothing about the hub.
 """
 _PROBE_TIMEOUT = 10.0
-"""Seconds for the answer to a request that costs the other side nothing."""
+"""Seconds to wait for the answer to a probe, which is a request that costs the other side little."""
 _MAX_ANSWER_BYTES = 256 << 20
 """The largest answer, in bytes: a thousand times the size of a page of a list."""
 _MIN_TOKEN_LENGTH = 8
@@ -111,10 +112,10 @@ class Transport:
         self.proxy_answers = 0
         """How often a request was repeated because a proxy had answered in the hub's place."""
         self._session = _Session()
-        # Several tokens share a session (`with_token`). A cookie would speak for the wrong one.
+        # Several tokens share a session (`with_token`). A cookie of one would be sent with the requests of another.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if not connection.validate_certs:
-            # The user has turned the check off, and needs no warning at each request.
+            # The user has turned the check off, so a warning at each request would not help.
             warnings.simplefilter("ignore", InsecureRequestWarning)
         # The library repeats a request if its method is safe, or if there was no connection to send it over. `send`
         # repeats requests because of their answers.
@@ -126,7 +127,8 @@ class Transport:
             allowed_methods=_SAFE_METHODS,
             respect_retry_after_header=False,
         )
-        # The start of a server takes up to three connections: for its POST, its progress stream, and a look at it.
+        # The start of a server takes up to three connections: for its POST, its progress stream, and a GET of its
+        # state.
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=300)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -147,14 +149,14 @@ class Transport:
         return other
 
     def _remember_secret(self, secret: str) -> None:
-        # A shorter text may be a word, and to mask a word would garble texts.
+        # A shorter text may be a word. To mask a word would make other texts unreadable.
         if len(secret) >= _MIN_TOKEN_LENGTH:
             self._secrets.add(secret)
 
     def with_long_request(self: T, deadline: float) -> T:
         """Return a client of the same hub whose single request may take until the ``deadline`` (of `time.monotonic`).
 
-        For requests that the other side answers when its work is done, such as the start of a kernel.
+        It is for requests that the other side answers only when its work is done, such as the start of a kernel.
         """
         other = self.with_deadline(deadline)
         left = max(deadline - time.monotonic(), _LAST_TIMEOUT)
@@ -240,8 +242,8 @@ class Transport:
         """
         patience = self.connection.request_timeout
         # With a deadline, a GET is repeated up to the deadline: the caller waits for something in any case.
-        over, pause = time.monotonic() + min(_EDGE_PATIENCE, patience), PAUSE
-        over = self.deadline if method == "GET" and self.deadline < math.inf else min(over, self.deadline)
+        end, pause = time.monotonic() + min(_EDGE_PATIENCE, patience), PAUSE
+        end = self.deadline if method == "GET" and self.deadline < math.inf else min(end, self.deadline)
         while True:
             timeout = self._limit_timeout(patience)
             try:
@@ -256,7 +258,7 @@ class Transport:
             if response.status_code != 429:
                 # A proxy only guesses when the hub is back. A request costs the hub nothing while it is away.
                 wait = min(wait, LONGEST_PAUSE)
-            if method not in _SAFE_METHODS or not is_passing(response) or time.monotonic() + wait > over:
+            if method not in _SAFE_METHODS or not is_passing(response) or time.monotonic() + wait > end:
                 return response
             self.proxy_answers += response.status_code != 429  # a 429 means that the hub is there, and busy
             time.sleep(wait)
@@ -268,7 +270,7 @@ class Transport:
         return failure.with_cut_short(isinstance(failure, Timeout) and timeout < patience)
 
     def probe(self, url: str) -> requests.Response | None:
-        """Send a request without the token that costs the other side nothing. Returns None if no answer comes.
+        """Send a GET without the token, at little cost to the other side. Return its answer, or None if none arrives.
 
         Raises `TlsFailure` for a certificate that is not trusted.
         """
@@ -328,8 +330,8 @@ class Transport:
         """Send one request once and return its answer. Raises the HTTP library's exceptions."""
 
         def authorize(request: Any) -> Any:
-            # As `auth`, because otherwise the HTTP library would prefer the entry of ~/.netrc for the host. With the
-            # request's own address, because the library connects to the host in that address.
+            # This is passed as `auth`, because otherwise the HTTP library would prefer the entry of ~/.netrc for the
+            # host. It uses the request's own address, because the library connects to the host in that address.
             if token:
                 request.headers.update(self.token_header(request.url))
             return request

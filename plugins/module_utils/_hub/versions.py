@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between versions of JupyterHub, in one table: `DIALECTS`."""
+"""The differences between versions of JupyterHub, in one table: `DIALECTS`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Dialect:
     has_wrapped_options: bool
     """Whether the body that starts a server is ``{"user_options": {...}}``. For older hubs it is the options alone."""
     scopes: dict[str, str] = field(default_factory=dict)
-    """The names that these hubs have for scopes of the newest hubs, by the newest names."""
+    """The names that these hubs have for scopes, by the names that the newest hubs have for them."""
     has_token_id: bool = True
     """Whether ``GET /user`` returns the id of the token that the request carries."""
     may_cancel_starts: bool = True
@@ -37,7 +37,7 @@ class Dialect:
         """
         if user_options is None:
             return None
-        # Empty options always have the hub's format: JupyterHub 6 takes a bare {} for the options of the last start.
+        # Empty options always have the hub's format. To JupyterHub 6 a bare {} means the options of the last start.
         follows_hub = options_format == "auto" or not user_options
         wraps = self.has_wrapped_options if follows_hub else options_format == "wrapped"
         return {"user_options": user_options} if wraps else user_options
@@ -51,7 +51,7 @@ class Dialect:
         return unwrapped if isinstance(unwrapped, dict) else body
 
     def translate_scope(self, scope: str) -> str:
-        """Return the name that these hubs have for a scope of the newest hubs. A filter (``!user=alice``) stays."""
+        """Return the name that these hubs have for a scope of the newest hubs. Keeps a filter (``!user=alice``)."""
         name, bang, restriction = scope.partition("!")
         return self.scopes.get(name, name) + bang + restriction
 
@@ -72,17 +72,20 @@ DIALECTS = (
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """``17.3.0.dev1`` -> ``(17, 3, 0)``. Empty if the text does not start with a number of at most nine digits."""
+    """Return the numbers at the start of a version: ``17.3.0.dev1`` gives ``(17, 3, 0)``.
+
+    Returns an empty tuple if the text does not start with a number of at most nine digits.
+    """
     match = re.match(r"\d{1,9}(?:\.\d{1,9})*(?!\d)", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def has_service_mint_bug(version: str) -> bool:
-    """Return whether the hub takes the user for whom a service mints a token for a service of that name.
+    """Return whether a hub of this version wrongly asks for a service's scope when a service mints a token for a user.
 
     Before 5.5.3 and 6.1.0 the hub checks the kind of the requester in place of the user's kind
-    (``UserTokenListAPIHandler.post`` in its apihandlers/users.py). On these hubs a service needs the scope
-    ``tokens!service=NAME`` or ``tokens`` to mint a token for the user NAME.
+    (``UserTokenListAPIHandler.post`` in its apihandlers/users.py). So it treats the user NAME as a service NAME. On
+    these hubs a service needs the scope ``tokens!service=NAME`` or ``tokens`` to mint a token for the user NAME.
     """
     number = parse_version(version)
     return number < (5, 5, 3) or (6,) <= number < (6, 1)
@@ -94,7 +97,7 @@ def find_missing_mint_scope(version: str, kind: str, scopes: Iterable[str], user
     ``kind`` is the kind of the token's owner, and ``scopes`` are those that the token holds.
     """
     scope = f"tokens!service={user}"
-    # A filter by group covers users. It does not help here, because the hub takes the user for a service.
+    # A filter by group covers users. It does not help here, because the hub treats the user as a service.
     may = {"tokens", scope} & set(scopes)
     return scope if kind == "service" and has_service_mint_bug(version) and not may else None
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_info`: what a hub is, whose token it is, and what the hub has. It only reads."""
+"""The flow of `hub_info`: reads what a hub is, who owns the token, and what the hub has. It changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from .._path.workers import map_concurrently
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
 _LIST_USERS, _READ_TOKENS = "list:users", "read:tokens"
 _CONCURRENCY = 10
-"""Users whose tokens are read at the same time. A hub works on one request at a time: this only uses its pauses."""
+"""Users whose tokens are read at the same time. A hub works on one request at a time, so this only uses the pauses
+between requests."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class InfoSpec:
 
 
 _HIDDEN_CODES = ("missing_scope", "not_found", "unauthorized")
-"""The codes of failures which mean that the hub does not show something to this token."""
+"""The codes of failures that mean that the hub does not show something to this token."""
 
 
 class InfoFlow(Flow):
-    """`hub_info`: there is nothing to change, so the plan has no actions, and it holds all that was read."""
+    """Reads what the task asks for. Nothing changes, so the plan has no actions and holds all that was read."""
 
     def __init__(self, hub: HubClient, wanted: InfoSpec, report: Report) -> None:
         self._hub = hub
@@ -87,7 +88,7 @@ class InfoFlow(Flow):
         try:
             names = dict(hub.dialect.scopes)
         except Invalid:
-            names = {}  # the collection does not support so old a hub, but its version can be shown
+            names = {}  # the collection does not support a hub that is so old, but it can show the version
         return {
             "url": hub.url,
             "version": hub.version,
@@ -150,7 +151,7 @@ class InfoFlow(Flow):
         return users
 
     def _check_token_scopes(self) -> None:
-        """Raise one `MissingScope` for all scopes that tokens need and that the token does not hold at all."""
+        """Raise one `MissingScope` for all scopes that the list of tokens needs and the token lacks for everybody."""
         held = self._hub.held_scopes
         names = {split_scope(scope)[0] for scope in held}
         needed = (_READ_TOKENS, _LIST_USERS) if self._wanted.users is None else (_READ_TOKENS,)
@@ -185,7 +186,7 @@ class InfoFlow(Flow):
                 ) from None
             if self._wanted.users is not None:
                 raise
-            return []  # deleted since the list was read
+            return []  # somebody has deleted the user since the list was read
 
 
 def _describe_servers(user: User) -> list[dict[str, Any]]:
@@ -198,9 +199,9 @@ def _describe_servers(user: User) -> list[dict[str, Any]]:
 
 
 def _describe_class(model: Any) -> dict[str, Any] | None:
-    """Return a class of the hub's configuration, None if the hub does not show it.
+    """Return a class of the hub's configuration, or None if the hub does not show it.
 
-    The hub's word for a version that it does not know, "unknown", is None here.
+    If the hub does not know the version of the class, it says "unknown". The version is None then.
     """
     if not isinstance(model, dict):
         return None

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many flows as one."""
+"""Runs many flows as one."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Item(Flow):
     """Its name in a sentence, such as "token 'ci' of user 'alice'"."""
 
     def initial_answer(self) -> dict[str, Any]:
-        """Return the answer as long as nothing is known."""
+        """Return the answer of an item about which nothing is known yet."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Batch(Flow):
-    """Works on its items concurrently. An item that fails stops no other item; the task fails at its end.
+    """Works on its items concurrently. An item that fails stops no other item. The task fails at its end.
 
     The result lists the answers of all items under ``noun``. Each answer also has ``changed`` and ``failure``.
     """
@@ -114,6 +114,6 @@ class Batch(Flow):
                 first = first.with_message(
                     f"{len(failures)} of {len(answers)} {self.noun} failed. The first, {name}: {first.message}"
                 )
-            # What the first failure knows of its item stands among the answers.
+            # The answers already contain what the first failure knows about its item.
             together = {**first.with_result({}).as_result(), **together, "failure": first.as_failure()}
         return Result(together, tuple(actions), any(answer["changed"] for answer in answers))

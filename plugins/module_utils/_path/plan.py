@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task is going to do, as data, and the one path that every task takes.
+"""What a task is going to do, as data, and the one sequence of steps that every task follows.
 
 desired (validated options) -> plan: reads and decides -> check mode stops here -> apply: writes and waits -> result
 """
@@ -44,9 +44,9 @@ class Plan:
     before: dict[str, Any]
     after: dict[str, Any]
     predicted: dict[str, Any] = field(default_factory=dict)
-    """The part of the result that holds the task's noun, as far as it is known before the actions."""
+    """The part of the result that describes the objects of the task, as far as it is known before the actions."""
     context: Any = None
-    """What ``apply`` needs of what ``plan`` has read and decided. The result does not show it."""
+    """What ``plan`` has read and decided, for ``apply``. The result does not show it."""
     details: str = ""
     """Lines for a diff that say what happens to each object, if ``before`` and ``after`` only count them."""
 
@@ -71,7 +71,7 @@ class Result:
     answer: dict[str, Any]
     actions: tuple[Action, ...] = ()
     is_changed: bool | None = None
-    """Whether something has changed on the hub. None means: if there are actions."""
+    """Whether something has changed on the hub. None means that it has changed if there are actions."""
 
     @property
     def changed(self) -> bool:
@@ -79,23 +79,23 @@ class Result:
 
 
 class Flow:
-    """The way of one noun from its present state to the desired state. Knows nothing of check mode."""
+    """Takes objects from their present state to their desired state. `run` handles check mode, so a flow does not."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other runs of the flow out from its plan to its end, if they would spoil it."""
+        """Return a context manager that keeps other runs out from the plan to the end, if they would interfere."""
         return nullcontext()
 
     def plan(self) -> Plan:
-        """Read the present state and decide. Raises `HubError`."""
+        """Read the present state, and return what to do. Raises `HubError`."""
         raise NotImplementedError
 
     def apply(self, plan: Plan) -> Result:
-        """Write what the plan says, and wait for its effect. Raises `HubError`."""
+        """Write what the plan says, wait for its effect, and return what was done. Raises `HubError`."""
         raise NotImplementedError
 
 
 def run(flow: Flow, *, check_mode: bool) -> dict[str, Any]:
-    """Take the one path and return the task's result. Raises `HubError`."""
+    """Plan and apply the flow, or only plan it in check mode, and return the task's result. Raises `HubError`."""
     with flow.lock():
         plan = flow.plan()
         result = Result(plan.predicted, plan.actions) if check_mode else flow.apply(plan)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A line every few seconds on how far the work on many items is."""
+"""Reports every few seconds how far the work on many items is."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .plan import Report
 
 
 class Counter:
-    """Counts the items that are done, have failed, or are under way, and reports the numbers while it is entered.
+    """Counts the items that are done, have failed, or are under way, and reports the numbers within a ``with`` block.
 
-    ``word`` stands for an item that is done, such as "ready". ``failed`` is the number of items that failed before the
+    ``word`` describes an item that is done, such as "ready". ``failed`` is the number of items that failed before the
     work started. Without a ``report`` it only counts. ``seconds`` is the time between two lines.
     """
 
@@ -37,7 +37,7 @@ class Counter:
 
     @contextmanager
     def count_one(self) -> Iterator[None]:
-        """Count one item: it is under way within the block, and has failed if the block raises."""
+        """Count one item. It is under way within the block. It has failed if the block raises, otherwise it is done."""
         with self._lock:
             self._pending += 1
         try:

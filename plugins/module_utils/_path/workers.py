@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many items, worked on concurrently."""
+"""Works on many items concurrently."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _MIN_ITEMS_PER_WORKER = 4
 
 
 class _Pace:
-    """Decides when the next item may start: ``spread`` seconds divided by the number of workers after the last one.
+    """Decides when the next item may start: at the earliest ``spread / workers`` seconds after the last start.
 
-    The gap is at most half of the average time of an item, so that no worker waits for its next item.
+    The gap is at most half of the average time of an item, divided by the number of workers, so that no worker waits
+    for its next item.
     """
 
     def __init__(self, workers: int, spread: float) -> None:
@@ -66,8 +67,9 @@ def map_concurrently(work: Callable[[T], R], items: Sequence[T], concurrency: in
     If there are many more items than workers, the workers start within ``spread`` seconds, one after the other.
     Otherwise requests of equal length start and finish together, and the hub alternates between idle and overloaded.
 
-    Raises the first exception of ``work`` again. Items that have started by then are waited for, and no other item
-    starts. An exception that interrupts the wait itself, such as a task's timeout, waits for nothing.
+    Raises the first exception of ``work`` again. After it no further item starts, and this function waits for the items
+    that have started. If an exception interrupts the wait itself, such as a task's timeout, this function waits for
+    nothing.
     """
     if len(items) == 1:
         return [work(items[0])]
@@ -88,7 +90,7 @@ def map_concurrently(work: Callable[[T], R], items: Sequence[T], concurrency: in
                 raise
             pace.record_end(time.monotonic() - start)
 
-    # The library's pools wait for their threads in any case, so they do not serve here.
+    # A pool of `concurrent.futures` always waits for its threads, so this does not use one.
     running = [in_background(work_on) for _number in range(workers)]
     try:
         wait(running)

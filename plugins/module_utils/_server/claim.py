@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the start of a server that the hub shows is the one that a task has asked for. Sends no requests."""
+"""Decides whether the start of a server that the hub shows is the one that a task has requested. Sends no requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._hub.models import Server
 from .verdict import StartedBy, compare_options, find_starter
 
 _ANSWER_GRACE = 0.5
-"""Seconds that the answer to a request gets to arrive after its server is ready."""
+"""Seconds to wait for the answer to a request after its server is ready."""
 
 
 @dataclass
@@ -28,11 +28,11 @@ class SentRequest:
 
 
 class Claim:
-    """A task's claim that it has started its server: its own request, and what the hub has shown since.
+    """A task's claim that it has started its server: the task's own request, and what the hub has shown since.
 
-    ``options`` are those that the task sends, as the hub shows them; None accepts any. ``must_match``: whether the
-    server must have these options in the end. ``ran_before``: whether ``server`` ran before the task, and the task has
-    not stopped it. Such a server is not the task's until somebody starts it.
+    ``options`` are those that the task sends, as the hub shows them. None accepts any options. ``must_match`` says
+    whether the server must have these options in the end. ``ran_before`` says whether ``server`` ran before the task,
+    and the task has not stopped it. The task does not count such a server as its own until a new start is seen.
     """
 
     def __init__(self, options: dict[str, Any] | None, server: Server, *, must_match: bool, ran_before: bool) -> None:
@@ -45,29 +45,29 @@ class Claim:
         self._running_before = server if ran_before else None
         self._before_request = self._last_seen = server
         self._start_time = _pending_start_time(server)
-        """When the start began that was seen since the request."""
+        """The time of the start that was seen since the request."""
         self._matching_start_time: str | None = None
-        """When a start began that was seen with the task's options."""
+        """The time of a start that was seen with the task's options."""
         self._may_have_started_before = False
         """Whether an earlier request of the task may have started the server."""
 
-    # What happens
+    # Recording what happens
 
     def begin_request(self) -> None:
-        """Take note that the task is about to ask for a start, unless somebody else has."""
+        """Record that the task is about to request a start, unless somebody else has started the server."""
         self._drop_request()
         self._must_match = True
         self._before_request, self._start_time = self._last_seen, _pending_start_time(self._last_seen)
 
     def see(self, server: Server, sent: SentRequest | None) -> bool:
-        """Take note of the server as the hub shows it now. Returns whether a new start has begun.
+        """Record the server as the hub shows it now. Return whether a new start has begun.
 
-        ``sent`` is the task's request when the server was read.
+        ``sent`` is the request that the task had sent before it read the server, or None.
         """
         if sent is not None and not sent.answer.done():
             sent.was_kept_waiting = True
         is_new = server.started not in (None, self._before_request.started, self._start_time)
-        if is_new and self._start_time is not None:  # the request has begun one start at most
+        if is_new and self._start_time is not None:  # the request can have begun only one start
             self._drop_request()
             self.is_answer_lost = False
         self._last_seen = server
@@ -75,11 +75,11 @@ class Claim:
         return is_new
 
     def _drop_request(self) -> None:
-        """Take note that the next start that is seen is that of another request."""
+        """Record that the next start that is seen belongs to another request."""
         self._may_have_started_before = self.has_started
         self.sent, self._start_time = None, None
 
-    # What follows from it
+    # Drawing conclusions from the records
 
     @property
     def answer(self) -> Future[int] | None:
@@ -88,12 +88,12 @@ class Claim:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the task waits for no answer."""
+        """Whether no answer to a request of the task is outstanding."""
         return self.sent is None or self.sent.answer.done()
 
     @property
     def has_started(self) -> bool:
-        """Whether this task started the server, as far as it can know."""
+        """Whether this task started the server, as far as the task can know."""
         return self._may_have_started_before or self.find_starter() is not StartedBy.ANOTHER
 
     def find_starter(self) -> StartedBy:
@@ -134,9 +134,10 @@ class Claim:
         return compare_options(self._options, server.user_options, may_have_additions=may_have_additions)
 
     def check_options(self, server: Server, title: str) -> None:
-        """Check that a start with other options than the task has sent is that of the task's own request.
+        """Check that the server has the task's options, or that the task's own request began its start.
 
-        ``title`` is the server's name in a sentence. Raises `Conflict` for somebody else's start.
+        ``title`` is the server's name in a sentence. Raises `Conflict` if somebody else has started it with other
+        options.
         """
         differences = self.compare_options(server)
         if not differences:
@@ -158,7 +159,7 @@ class Claim:
         )
 
     def may_stop(self, server: Server) -> bool:
-        """Return whether the task may stop a server that is not ready in time: only one that the task has started.
+        """Return whether the task may stop a server that is not ready in time. The task must have started the server.
 
         A server that the hub stops or checks was there before.
         """
@@ -169,5 +170,8 @@ class Claim:
 
 
 def _pending_start_time(server: Server) -> str | None:
-    """Return when the start began that is under way. If none is, the hub shows the time of the last one."""
+    """Return the time of the start that is under way, or None.
+
+    If no start is under way, the hub shows the time of the last start.
+    """
     return server.started if server.pending == "spawn" else None

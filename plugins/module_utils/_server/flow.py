@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flow of `hub_server`: take servers to their desired states, many at a time, and report on each."""
+"""The flow of `hub_server`: takes servers to their desired states, many at a time, and reports on each."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from .model import ServerSpec, StartOptions
 from .start import Spawn
 
 _FINAL_STATES = {"started": "ready", "restarted": "ready", "stopped": "stopped", "absent": "absent"}
-"""The state that a server has in the end, by the desired state."""
+"""For each desired state, the state that the server has in the end."""
 
 _REFUSALS = (Conflict, Invalid, MissingScope, NotFound, RateLimited)
-"""Failures that mean that the request has changed nothing."""
+"""Failures of requests that have changed nothing."""
 
 _QUICK_FAILURE = 1.0
 """Seconds. A probe that fails faster is repeated once: the answer may be that of a proxy that is busy."""
@@ -53,7 +53,7 @@ class ServerList:
         self._servers: dict[str, dict[str, Server] | HubError] = {}
 
     def read(self) -> None:
-        """Read them. A user's failure is raised by `servers_of`. Raises `Invalid` if no server can be reached."""
+        """Read the servers. `servers_of` raises the failure of a user. Raises `Invalid` if no server can be reached."""
         if any(spec.is_to_run and spec.wait for spec in self._specs):
             self._hub.connection.check_servers()
         users = list(dict.fromkeys(spec.user for spec in self._specs))
@@ -66,7 +66,7 @@ class ServerList:
             self._servers = dict(zip(users, map_concurrently(read, users, self._concurrency), strict=True))
 
     def servers_of(self, user: str) -> dict[str, Server]:
-        """Return the user's servers by name. Raises `HubError`."""
+        """Return the user's servers by name. Raises the `HubError` with which reading them failed."""
         servers = self._servers[user]
         if isinstance(servers, HubError):
             raise servers
@@ -96,17 +96,17 @@ def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *,
 
 @dataclass(frozen=True)
 class _Context:
-    """What the plan of one server knows, for `ServerFlow.apply`."""
+    """What the plan of one server passes to `ServerFlow.apply`."""
 
     server: Server
     """The server as the plan has found it."""
     options: StartOptions
     seconds: float
-    """How long the plan took. That counts as part of the server's time."""
+    """How long the plan took. This is part of the server's time."""
 
 
 class ServerFlow(Item):
-    """The way of one server to its desired state.
+    """Takes one server to its desired state.
 
     ``servers_of`` returns the servers of a user by name, and raises `HubError`. ``report`` takes the progress, if the
     task shows it for this server.
@@ -133,7 +133,7 @@ class ServerFlow(Item):
         return self._answer(model.unlisted_server(self._wanted.user, self._wanted.name), state="failed")
 
     def plan(self) -> Plan:
-        """Start a server that does not run, and stop one that runs. What is pending already is only waited for."""
+        """Plan to start a server that does not run, or to stop one that runs. What is pending needs no action."""
         wanted, start_time = self._wanted, time.monotonic()
         deadline = start_time + wanted.wait_timeout
         server = model.unlisted_server(wanted.user, wanted.name)
@@ -145,7 +145,7 @@ class ServerFlow(Item):
                 server = model.read(self._hub, wanted.user, wanted.name)
             options = StartOptions.of_spec(wanted, self._hub.dialect)
             must_answer = wanted.state == "started" and server.state == "ready"
-            # The other half of the time is left for the start that follows if the server does not answer.
+            # Half of the time is for the probe, and half for the start that follows if the server does not answer.
             has_answered = not must_answer or self._answers(server.url, (time.monotonic() + deadline) / 2)
             actions = model.plan_actions(
                 wanted,
@@ -180,7 +180,7 @@ class ServerFlow(Item):
             )
             result = {"changed": changed, **answer, **error.result}
             raise error.with_result(result, plan.actions if result["changed"] else ()) from None
-        # The plan's actions are not needed if others were first, or if the hub says that the server already runs.
+        # The task has done nothing if others were first, or if the hub says that the server already runs.
         changed = self._has_started_or_stopped() if is_to_run else plan.changed
         return Result(self._answer(server), plan.actions if changed else (), changed)
 
@@ -195,11 +195,11 @@ class ServerFlow(Item):
         return server.answers()
 
     def _run(self, plan: Plan, context: _Context) -> Server:
-        """Stop and start the server as planned, and return it as it runs. Raises `HubError`."""
+        """Stop and start the server as planned, and return the running server. Raises `HubError`."""
         wanted, before = self._wanted, context.server
         server = self._stop(before) if plan.has("stop") else before
         ran_before = before.state == "ready" and not plan.has("stop")
-        # Somebody else may have begun a start that is pending, with other options. So compare those, too.
+        # Somebody else may have begun a pending start, with other options. So the options must match then, too.
         must_match = plan.has("start") or not ran_before
         claim = Claim(context.options.shown, server, must_match=must_match, ran_before=ran_before)
         self._spawn = Spawn(
@@ -211,7 +211,7 @@ class ServerFlow(Item):
             start_time=self._start_time,
             report=self._report_line,
         )
-        # A restart is done if somebody else has started the server again since.
+        # If somebody else has started the server again meanwhile, the restart is done.
         if plan.has("start") and not stop.is_newer(server, before.started):
             self._spawn.request()
         return self._spawn.wait_until_ready() if wanted.wait else self._spawn.read_result()
@@ -221,7 +221,7 @@ class ServerFlow(Item):
         return self._has_stopped or (self._spawn is not None and self._spawn.has_started)
 
     def _stop_or_remove(self, plan: Plan, server: Server) -> Server:
-        """Stop or remove the server as planned, and return it. If the hub stops it already, only wait."""
+        """Stop or remove the server as planned, and return it. Only wait if the hub already stops it."""
         wanted, hub = self._wanted, self._hub
         if wanted.wait and plan.has("stop"):
             return self._stop(server)
@@ -236,7 +236,7 @@ class ServerFlow(Item):
         return server
 
     def _stop(self, server: Server) -> Server:
-        """Stop the server and return it. If somebody else has restarted it first, return it as it runs."""
+        """Stop the server and return it. If somebody else has restarted it first, return the running server."""
         wanted = self._wanted
         self._report_line("stopping")
         old_start = server.started if wanted.is_to_run else None
@@ -249,12 +249,12 @@ class ServerFlow(Item):
             self._report(f"{self.name}: {text}")
 
     def _state_after(self, error: HubError, before: Server) -> str:
-        """Return the state of a server that has not come to its desired state. ``before`` is the plan's server."""
+        """Return the state of a server that has not reached its desired state. ``before`` is the plan's server."""
         if self._wanted.is_to_run and not _is_refused(error) and self._spawn is not None:
             return "pending" if self._spawn.server.pending else "failed"
         if self._wanted.is_to_run:
             return "failed"
-        # The hub has taken the request to stop, whatever went wrong later, for example a token that expired.
+        # The hub has accepted the request to stop. Something else went wrong later, for example the token expired.
         return before.state if _is_refused(error) else "pending"
 
     def _state(self, server: Server) -> str:
@@ -281,5 +281,5 @@ class ServerFlow(Item):
 
 
 def _is_refused(error: HubError) -> bool:
-    """Return whether the hub refused a write, so that it has changed nothing. A refused GET proves nothing."""
+    """Return whether the hub refused to write, and so has changed nothing. A refused GET does not prove that."""
     return isinstance(error, _REFUSALS) and error.method != "GET"

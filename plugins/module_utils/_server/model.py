@@ -19,14 +19,15 @@ from .._hub.versions import Dialect
 from .._path.plan import Action
 
 BUSY = ("stop", "check")
-"""What may be pending while the hub refuses to start a server. A hub that starts checks all its servers."""
+"""While one of these is pending, the hub refuses to start the server. A hub checks all its servers when it starts."""
 
 
 @dataclass(frozen=True)
 class ServerSpec:
-    """The desired state of one server. ``wait_timeout`` is in seconds. ``user_options`` None leaves them to the hub.
+    """The desired state of one server.
 
-    Raises `Invalid` for a name or for options that no request can carry, and for a default server that is to be absent.
+    ``wait_timeout`` is in seconds. If ``user_options`` is None, the hub chooses the options. Raises `Invalid` for a
+    name or for options that no request can carry, and for a default server whose state is ``absent``.
     """
 
     user: str
@@ -67,7 +68,7 @@ class ServerSpec:
 
 @dataclass(frozen=True)
 class StartOptions:
-    """The desired user_options in the two forms that a hub has for them. None leaves them to the hub."""
+    """The desired user_options in the two forms that a hub has for them. None leaves the options to the hub."""
 
     body: dict[str, Any] | None
     """The body of the request to start the server."""
@@ -76,7 +77,7 @@ class StartOptions:
 
     @staticmethod
     def of_spec(wanted: ServerSpec, dialect: Dialect) -> StartOptions:
-        """``dialect`` is that of the hub's version."""
+        """Return the options of the desired server for hubs of this ``dialect``."""
         return StartOptions(
             dialect.build_start_body(wanted.user_options, wanted.options_format),
             dialect.predict_user_options(wanted.user_options, wanted.options_format),
@@ -109,12 +110,12 @@ def read_all(hub: HubClient, user: str) -> dict[str, Server]:
 
 
 def unlisted_server(user: str, name: str) -> Server:
-    """Return the server as one that the hub does not list: it is stopped."""
+    """Return a server that the hub does not list. Such a server is stopped."""
     return Server(user, name, ready=False, pending=None, url="", exists=False)
 
 
 def read(hub: HubClient, user: str, name: str) -> Server:
-    """Return one server, see `unlisted_server`. Raises what `read_all` raises."""
+    """Return one server. If the hub does not list it, return `unlisted_server`. Raises what `read_all` raises."""
     return read_all(hub, user).get(name) or unlisted_server(user, name)
 
 
@@ -133,10 +134,12 @@ def plan_actions(
 ) -> tuple[Action, ...]:
     """Return the actions that take the server to its desired state.
 
-    ``options`` are the desired user_options as the hub shows them, see `StartOptions`. ``has_answered``: a server that
-    the hub calls ready answers at its own address. ``can_cancel_starts``: the hub can cancel a start. Raises `Conflict`
-    for a server with other options if the task is to fail then, and for a server whose start has to end first if the
-    task does not wait.
+    ``options`` are the desired user_options as the hub shows them, see `StartOptions`. ``has_answered`` says whether a
+    server that the hub calls ready answers at its own address. ``can_cancel_starts`` says whether the hub can cancel a
+    start.
+
+    Raises `Conflict` if the server has other options and ``on_options_change`` is ``fail``. Also raises it if a start
+    must end first and the task does not wait.
     """
 
     def act(verb: str, why: str) -> Action:
@@ -170,7 +173,7 @@ def plan_actions(
         if wanted.on_options_change == "restart":
             return restart(f"it is {server.state} with other user_options")
     if server.state == "ready" and not has_answered:
-        # A hub that is asked to start a server checks first whether the server still runs.
+        # Before a hub starts a server, it checks whether the server still runs.
         return (act("start", "the hub says that it is ready, but it does not answer"),)
     return ()
 
@@ -180,7 +183,7 @@ def predict_server(
 ) -> Server:
     """Return the server as it is after the actions.
 
-    That is in the end, or when the hub has begun the actions if the task does not wait. ``options`` are the desired
+    If the task waits, the actions are complete. Otherwise the hub has only begun them. ``options`` are the desired
     user_options as the hub shows them.
     """
     if any(action.verb == "start" for action in actions):

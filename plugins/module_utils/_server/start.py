@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a server: ask the hub, and follow the start until the server itself answers or the start has failed."""
+"""Starts a server: asks the hub, and follows the start until the server itself answers or the start has failed."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ from .verdict import (
 )
 
 _LONGEST_REDIRECT, _LONGEST_REDIRECT_BEFORE = 15.0, 2.0
-"""Seconds for which the hub may answer at the address of a server that it calls ready. Its proxy may not have the route
-of a server that was just started yet. It has that of a server that ran before."""
+"""Seconds for which the hub may answer at the address of a server that it calls ready: a server that was just started,
+and a server that ran before. The hub's proxy may not have the route of a new server yet."""
 _LOCK_PATIENCE = 5.0
-"""Seconds that other tasks on this machine which start the same server get until the hub has begun their start."""
+"""Seconds to wait for another task on this machine that starts the same server, until the hub has begun that start."""
 _STOP_TIMEOUT = 60.0
-"""Seconds that a start that was not ready in time gets to be cancelled."""
+"""Seconds to wait until the hub has cancelled a start that was not ready in time."""
 _GRACE = 2.0
-"""Seconds that somebody else who has stopped a server gets to start it again, and the hub to show a start's options."""
+"""Seconds to wait for somebody else who has stopped a server to start it again. Also the seconds to wait until the hub
+shows the options of a start."""
 
 
 class EventLog:
@@ -59,7 +60,7 @@ class EventLog:
         self._report = report
 
     def add(self, progress: Any, message: str) -> None:
-        """Keep and report an event, unless it is known: the hub sends all events again on each new stream."""
+        """Keep and report an event, unless it is known already. The hub sends all events again on each new stream."""
         if (progress, message) in self._seen:
             return
         self._seen.add((progress, message))
@@ -69,9 +70,9 @@ class EventLog:
 
 
 class Spawn:
-    """A server that is to run, from the request to start it, if the task sends one, to the server's own answer.
+    """A server that is to run, from the request to start it to the server's own answer. The task may send no request.
 
-    ``server`` is the server as the task has read it last, and ``start_time`` when the task began (`time.monotonic`).
+    ``server`` is the server as the task has read it last. ``start_time`` is when the task began (of `time.monotonic`).
     The server's ``wait_timeout`` counts from then. ``report`` takes one line on the progress.
     """
 
@@ -96,12 +97,12 @@ class Spawn:
         self._log = EventLog(start_time, report)
         self._deadline = start_time + wanted.wait_timeout
         self._reader = hub.with_deadline(self._deadline)
-        """The client for all requests that only look."""
+        """The client for all requests that only read."""
         self._request = StartRequest()
         self._silence_start: float | None = None
-        """Since when the hub calls the server ready, and the server does not answer."""
+        """Since when the hub calls the server ready although the server does not answer."""
         self._hub_failure: HubError | None = None
-        """Why the hub could not be asked the last time, or None."""
+        """Why the hub did not answer the last request, or None if it did."""
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -110,7 +111,7 @@ class Spawn:
 
     @property
     def has_started(self) -> bool:
-        """Whether this task started the server, as far as it can know."""
+        """Whether this task started the server, as far as the task can know."""
         return self._claim.has_started
 
     def request(self, losses: int = 0) -> None:
@@ -125,7 +126,7 @@ class Spawn:
         with hold_lock(f"{self.server.user_created or self._hub.url} {self._wanted.title}", _LOCK_PATIENCE):
             server = self._try_to_read()
             self._claim.begin_request()
-            # The hub checks a server that it calls ready, and that does not answer, when it is asked to start it.
+            # If a server that the hub calls ready does not answer, a request to start it makes the hub check it.
             may_be_dead = server is not None and server.state == "ready" and self._claim.is_running_since_before(server)
             if may_be_dead and self._server_at(self.server.url).is_hub_answering():
                 return  # the hub would do nothing: this machine cannot reach the server
@@ -134,9 +135,10 @@ class Spawn:
 
     def _send_request(self) -> None:
         self._report("asked to start")
-        # The client has a thread of its own for each request, which ends the request in time. This one is for the task:
-        # the hub holds a POST for up to 10 s (its slow_spawn_timeout), while the task reads the server and the stream.
-        # `write` also may send a second request, which reads the token's scopes after a 403.
+        # The hub holds a POST for up to 10 s (its slow_spawn_timeout). In a background thread the POST does not keep
+        # the task from reading the server and the stream. The client's own thread for each request does not help here:
+        # it only limits the time of the request. `write` also may send a second request, which reads the token's scopes
+        # after a 403.
         sent = self._claim.sent = SentRequest(in_background(self._post))
         # Until the hub has begun the start, the stream shows the failure of an earlier one. So do not read it yet.
         stop.wait_for_answer(sent.answer, lambda: self._read().state != "stopped", self._deadline)
@@ -148,7 +150,7 @@ class Spawn:
         return status
 
     def read_result(self) -> Server:
-        """Return what the hub has made of the request by now, for a task that does not wait.
+        """Return the server as it is when the hub has begun the start, for a task that does not wait.
 
         Raises the failure of a request that the hub has refused, and of a start that has failed.
         """
@@ -182,9 +184,9 @@ class Spawn:
     def wait_until_ready(self) -> Server:
         """Wait until the server itself answers, and return it. Raises the failure of a start that has failed.
 
-        Read the server, and follow the progress stream between two reads. Believe nothing but the server itself: the
-        hub may answer 201 while the start is still pending (JupyterHub 6), and a stream that a DELETE ended closes with
-        "ready".
+        Reads the server, and follows the progress stream between two reads. Only an answer of the server itself proves
+        that it is ready: the hub may answer 201 while the start is still pending (JupyterHub 6), and a stream that a
+        DELETE ended closes with "ready".
         """
         pause = 0.0
         while True:
@@ -201,7 +203,8 @@ class Spawn:
                 is_own_start = self._claim.sent is not None
                 verdict = self._decide()
                 may_go_on = verdict is Verdict.FOLLOW or verdict in ASKS_AGAIN
-                # At the deadline, the end of somebody else's start is no failure of this task: it is a timeout.
+                # If somebody else's start ends at the deadline, this task has not failed to start a server. It has
+                # timed out.
                 if may_go_on or is_own_start or self._seconds_left > 0:
                     self._proceed(verdict)
                     continue
@@ -224,7 +227,7 @@ class Spawn:
         return self._reader.server(url, self._wanted.title)
 
     def _check_address(self, server: Server) -> None:
-        """Raise `Invalid` if the hub has answered for long at the address of a server that it calls ready."""
+        """Raise `Invalid` if the hub has answered for too long at the address of a server that it calls ready."""
         self._silence_start = self._silence_start or time.monotonic()
         is_known = self._claim.is_running_since_before(server)
         longest = _LONGEST_REDIRECT_BEFORE if is_known else _LONGEST_REDIRECT
@@ -246,10 +249,10 @@ class Spawn:
             result={"changed": self.has_started, "state": "ready", "reason": message},
         )
 
-    # What to do about a server that does not run
+    # Deciding about a server that does not run
 
     def _decide(self) -> Verdict:
-        """Return what to do now, see `judge`. Reads the stream, and waits for others, if that decides."""
+        """Return what to do now, see `judge`. Reads the stream, and waits for others, if the decision needs that."""
         answer, seconds_left, is_stream_read = self._claim.answer, self._seconds_left, False
         while True:
             verdict = judge(
@@ -273,12 +276,12 @@ class Spawn:
                 return verdict
 
     def _is_started_by_others(self) -> bool:
-        """Return whether somebody else, who has ended this task's start, begins another one."""
+        """Wait a moment, and return whether somebody else who has ended this task's start begins another one."""
         poll_until(lambda: self._read().state != "stopped", min(self._deadline, time.monotonic() + _GRACE))
         return self.server.state != "stopped"
 
     def _proceed(self, verdict: Verdict) -> None:
-        """Do what the verdict says. Raises the failure that it names."""
+        """Carry out the verdict. Raises the failure that it names."""
         if verdict is Verdict.FOLLOW:
             return
         if verdict not in ASKS_AGAIN:
@@ -295,10 +298,10 @@ class Spawn:
         # The hub names whole seconds. Its 0 means "soon", and not "again and again without a pause".
         time.sleep(min(max(seconds, polling.LONGEST_PAUSE), max(0.0, self._seconds_left)))
 
-    # How the start is followed
+    # Following the start
 
     def _read(self) -> Server:
-        """Read the server, and take note of what it shows. Raises `HubError`."""
+        """Read the server, and record what it shows. Raises `HubError`."""
         proxy_answers, sent = self._reader.proxy_answers, self._claim.sent
         self.server = read(self._reader, self._wanted.user, self._wanted.name)
         if self._reader.proxy_answers > proxy_answers:
@@ -314,16 +317,16 @@ class Spawn:
         return self.server
 
     def _try_to_read(self) -> Server | None:
-        """Read the server. Return None if the hub does not answer: it may be back in a moment, and the server too."""
+        """Read the server. Return None if the hub does not answer, because hub and server may be back in a moment."""
         try:
             server = self._read()
         except HubError as error:
             if not is_hub_away(error):
                 raise
-            # A request that only the deadline has ended says nothing of the hub.
+            # A request that only the deadline has ended says nothing about the hub.
             if not error.is_cut_short:
                 self._hub_failure = error
-                if error.status != 429:  # a hub that is only asked too often goes on
+                if error.status != 429:  # a hub that answers 429 still works
                     self._note_hub_away()
             return None
         self._hub_failure = None
@@ -333,16 +336,16 @@ class Spawn:
         self._request = replace(self._request, was_starting=False, was_hub_away=True)
 
     def _read_failure_event(self) -> None:
-        """Read the stream to its end, and keep its last message if that says that the start failed."""
+        """Read the stream to its end, and keep its last message if the message says that the start failed."""
         event = self._read_stream()
         self._request = replace(self._request, failure_event=event)
 
     def _read_stream(self) -> str | None:
-        """Log the stream's events up to its end. Return the last one's message if it says that the start failed."""
+        """Log the stream's events up to its end. Return the last message if it says that the start failed, or None."""
         path = server_path(self._wanted.user, self._wanted.name)
         for event in self._hub.events(*path, "progress", deadline=self._deadline):
             if event is None:
-                # Nothing arrives, for example because a proxy holds the stream back. The server shows how it is.
+                # Nothing arrives, for example because a proxy holds the stream back. So read the server itself.
                 server = self._try_to_read()
                 if server is not None and server.state != "pending":
                     return None
@@ -370,7 +373,7 @@ class Spawn:
             self._read_failure_event()
         event = self._request.failure_event
         if cause is not None:
-            # Before JupyterHub 6 the answer says no more than "error". The stream has the spawner's message.
+            # Before JupyterHub 6 the answer only says "error". The stream has the spawner's message.
             event = event or cause.reason or ""
         return self._spawn_failed(event, cause)
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stop or remove a server, and wait until it has stopped, whatever others do to it at the same time."""
+"""Stops or removes a server, and waits until it has stopped, whatever others do to it at the same time."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ def stop(hub: HubClient, user: str, name: str, timeout: float, old_start: str | 
     """Stop a server or cancel its start, wait until it is stopped, and return it.
 
     ``old_start`` is the time of the start that is to end, as the hub shows it. If somebody else has stopped the server
-    and started it again, that newer start ends the wait, too, and is returned. Raises `Timeout` if the server neither
-    stops nor starts again within ``timeout`` seconds.
+    and started it again, the wait ends at that newer start, and this returns the newer server. Raises `Timeout` if the
+    server neither stops nor starts again within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     if old_start is not None:
         server = read(hub.with_deadline(deadline), user, name)
         if is_newer(server, old_start):
-            return server  # to stop this one would end what somebody else has just started
+            return server  # somebody else has just started this one, so it must not be stopped
     send_delete(hub, user, name, deadline, lambda server: _is_stopping(server) or is_newer(server, old_start))
     # Wait after a 204 as after a 202: the hub also answers 204 when it has only begun to stop the server.
     return wait_until_stopped(hub, user, name, timeout, deadline, old_start=old_start)
 
 
 def is_newer(server: Server, old_start: str | None) -> bool:
-    """Return whether the server runs or starts, and that start is later than ``old_start``."""
+    """Return whether the server runs or starts, and its start is later than ``old_start``."""
     start, before = parse_time(server.started), parse_time(old_start)
     return server.state != "stopped" and start is not None and before is not None and start > before
 
 
 def begin_stop(hub: HubClient, server: Server, timeout: float, *, remove: bool) -> Server:
-    """Have the hub begin to stop or to remove a server, and return the server as it is then. Raises `HubError`."""
+    """Make the hub begin to stop or to remove a server, and return the server as it is then. Raises `HubError`."""
     deadline = time.monotonic() + timeout
     has_begun = (lambda now: not now.exists) if _is_stopping(server) else _is_stopping
     send_delete(hub, server.user, server.name, deadline, has_begun, remove=remove, is_patient=False)
@@ -72,7 +72,7 @@ def begin_stop(hub: HubClient, server: Server, timeout: float, *, remove: bool) 
 
 
 def _is_stopping(server: Server) -> bool:
-    """Return whether the server is stopped, or the hub stops it."""
+    """Return whether the server is stopped, or the hub is stopping it."""
     return server.state == "stopped" or server.pending == "stop"
 
 
@@ -86,9 +86,9 @@ def send_delete(
     remove: bool = False,
     is_patient: bool = True,
 ) -> None:
-    """Send a server's DELETE. Return when the hub has answered, or when it shows the server so that it ``has_begun``.
+    """Send a server's DELETE. Return when the hub has answered, or when the server that it shows ``has_begun`` to stop.
 
-    If ``is_patient``, wait while the hub cannot stop the server yet, and while it is away. Raises `HubError`.
+    If ``is_patient``, wait while the hub cannot stop the server yet, and while the hub is away. Raises `HubError`.
     """
     hub, what = hub.with_deadline(deadline), server_title(user, name)
     body = {"remove": True} if remove else None
@@ -100,13 +100,14 @@ def send_delete(
     pause, was_refused = polling.PAUSE, False
     while True:
         try:
-            # The hub holds its answer for up to its slow_stop_timeout, 10 s. The server shows sooner that it stops.
+            # The hub holds its answer for up to 10 s (its slow_stop_timeout). Reading the server shows sooner that it
+            # stops.
             _send_and_wait(send, lambda: has_begun(look()), deadline)
             return
         except NotFound:
             return  # a named server that never existed, or that somebody else has removed
         except Invalid:
-            # JupyterHub 4 cannot cancel a start. It answers 400 until the start is over, which it may be by now.
+            # JupyterHub 4 cannot cancel a start. It answers 400 until the start is over. The start may be over by now.
             server = look() if is_patient else None
             if server is None or (was_refused and server.state != "pending"):
                 raise
@@ -117,7 +118,7 @@ def send_delete(
             if look().state != "ready":
                 return
         except RateLimited as error:
-            # Ask again when the hub says. If it does not say when, ask with growing pauses.
+            # Ask again after the time that the hub names. If it names none, ask with growing pauses.
             pause = max(pause, error.retry_after or 0.0)
             if not is_patient or pause > deadline - time.monotonic():
                 raise
@@ -143,7 +144,7 @@ def send_delete(
 
 
 def _wait_until_settled(look: Callable[[], Server], server: Server, deadline: float) -> None:
-    """Wait until the hub has done what is pending. Raises `Timeout` at the ``deadline``."""
+    """Wait until the hub has finished what is pending. Raises `Timeout` at the ``deadline``."""
     if not poll_until(lambda: look().pending != server.pending, deadline):
         state = CHECKING if server.pending == "check" else f"it is still pending {server.pending}"
         raise Timeout(
@@ -153,7 +154,7 @@ def _wait_until_settled(look: Callable[[], Server], server: Server, deadline: fl
 
 
 def wait_for_check(hub: HubClient, user: str, name: str, deadline: float) -> None:
-    """Wait until the hub has checked the server, if it checks it now. A hub that starts checks all its servers."""
+    """Wait while the hub checks the server. A hub checks all its servers when it starts."""
     hub = hub.with_deadline(deadline)
     poll_until(lambda: read(hub, user, name).pending != "check", deadline)
 
@@ -187,10 +188,10 @@ def wait_until_stopped(
     option: str = "wait_timeout",
     old_start: str | None = None,
 ) -> Server:
-    """Wait until the server is stopped, or runs by a newer start than ``old_start``, and return it.
+    """Wait until the server is stopped, or has a newer start than ``old_start``, and return it.
 
     ``deadline`` (of `time.monotonic`) is when the ``timeout`` seconds end, if they have begun before this call.
-    ``option`` is the option that set them. Raises `Timeout`.
+    ``option`` is the name of the option that set them. Raises `Timeout`.
     """
 
     def look() -> Server | None:
@@ -209,9 +210,9 @@ def wait_until_stopped(
 
 
 def remove(hub: HubClient, user: str, name: str, timeout: float) -> Server:
-    """Stop a named server and have the hub forget it. Raises `Timeout` if that takes longer than ``timeout`` seconds.
+    """Stop a named server and make the hub forget it. Return the server as one that the hub does not list.
 
-    Returns the server as one that the hub does not list.
+    Raises `Timeout` if that takes longer than ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     hub = hub.with_deadline(deadline)

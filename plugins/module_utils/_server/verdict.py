@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a hub's answers say of a start: who began it, with which options, why it failed, and what to do next.
+"""Interprets a hub's answers about a start: who began it, with which options, why it failed, and what to do next.
 
 All functions are pure: they send no requests.
 """
@@ -22,7 +22,7 @@ NO_REASON = "the hub gave no reason, as it does when a server is not ready withi
 TIMEOUT = "Timeout, which is what JupyterHub 4 says when a server is not ready within its start_timeout"
 STOPPED = "it stopped while the task waited for it"
 _CANCELLED = "Spawn cancelled"
-"""What JupyterHub 5 and 6 say, if anything, when a DELETE ended a start."""
+"""What JupyterHub 5 and 6 say when a DELETE ended a start. They may also say nothing."""
 _UNHANDLED = "Internal Server Error"
 
 MOST_LOSSES = 3
@@ -30,7 +30,7 @@ MOST_LOSSES = 3
 
 
 class StartedBy(Enum):
-    """Who sent the request that began a start, as far as a task that sent one can know."""
+    """Who sent the request that began a start, as far as a task that sent a request itself can know."""
 
     THIS_TASK = auto()
     ANOTHER = auto()
@@ -42,22 +42,22 @@ def find_starter(
 ) -> StartedBy:
     """Return who began the start that a server is in or has had.
 
-    ``answer`` is the hub's answer to this task's last request: a status, a failure, or None as long as there is none.
-    ``state`` is the server's state since then. ``was_kept_waiting``: the hub answered another request while it kept
-    that one waiting. ``is_answer_lost``: the answer to an earlier request of this task was lost.
+    ``answer`` is the hub's answer to this task's last request: a status, a failure, or None if there is none yet.
+    ``state`` is the server's state since then. ``was_kept_waiting`` says whether the hub answered another request while
+    it kept that one waiting. ``is_answer_lost`` says whether the answer to an earlier request of this task was lost.
 
     The rules are those of ``UserServerAPIHandler.post`` in the hub's apihandlers/users.py. The hub answers 201 to the
     request whose start is over. It answers 202 at once to each request that arrives while a start is pending. It
     answers 202 to the request that began the start only after its slow_spawn_timeout, so a request that it keeps
     waiting is the one that it works on. With a slow_spawn_timeout of 0, as Zero to JupyterHub sets it, that 202 also
-    comes at once, and nothing tells the two apart. With refresh_pre_spawn the hub answers 500 to the second request.
+    comes at once, and nothing distinguishes the two. With refresh_pre_spawn the hub answers 500 to the second request.
     """
     if answer == 201 or (answer == 202 and was_kept_waiting):
         return StartedBy.THIS_TASK
     if is_answer_lost or answer is None or isinstance(answer, int) or answer.is_passing:
         return StartedBy.UNKNOWN
     if isinstance(answer, HubFailure):
-        # A request that gets a 500 for its own start has failed with it. A start that goes on is another one.
+        # A 500 to the request that began a start means that the start has failed. A start that goes on is another one.
         goes_on = state == "ready" or (state == "pending" and not was_kept_waiting)
         return StartedBy.ANOTHER if goes_on else StartedBy.UNKNOWN
     return StartedBy.ANOTHER  # the hub refused this task's request
@@ -68,8 +68,8 @@ def compare_options(
 ) -> list[str]:
     """Return the names of the options in which a server differs from the options that were sent.
 
-    Options that a spawner adds to others are no difference. If no options were sent, each option that the hub shows is
-    a difference, unless ``may_have_additions`` says that the spawner may have added it.
+    Options that a spawner adds to the sent ones are no difference. If no options were sent, each option that the hub
+    shows is a difference, unless ``may_have_additions`` says that the spawner may have added it.
     """
     shown = shown or {}
     names = sent or ({} if may_have_additions else shown)
@@ -89,7 +89,10 @@ def has_start_failed(event: str | None, error: BaseException | None = None) -> b
 
 
 def explain_failure(event: str | None) -> str:
-    """Return why a start failed, without the words that a hub puts before each reason. See `has_start_failed`."""
+    """Return why a start failed, without the words that a hub puts before each reason.
+
+    ``event`` is that of `has_start_failed`.
+    """
     if event is None or event == _CANCELLED:
         return STOPPED
     reason = event.removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
@@ -116,7 +119,7 @@ class StartRequest:
     failure_event: str | None = None
     """The message of the stream's last event, if that says that the start failed."""
     has_waited_for_others: bool = False
-    """Whether the task has waited in vain for somebody else, who ended the start, to begin another one."""
+    """Whether somebody else ended the start, and the task has waited in vain for them to begin another one."""
 
 
 class Verdict(Enum):
@@ -125,13 +128,13 @@ class Verdict(Enum):
     READ_STREAM = auto()
     """Read the progress stream to its end, and judge again."""
     WAIT_FOR_OTHERS = auto()
-    """Somebody else ended the start. Wait a moment for that one to begin another, and judge again."""
+    """Somebody else ended the start. Wait a moment, because they may begin another one, and judge again."""
     FOLLOW = auto()
-    """Somebody else has begun another start. Follow that one."""
+    """Somebody else has begun another start. Follow that start."""
     ASK_WHEN_THERE_IS_ROOM = auto()
     """Ask again after the time that the hub names."""
     ASK_AFTER_STOP = auto()
-    """Ask again: the hub refused the start because somebody else stopped the server, or because it checked it."""
+    """Ask again: the hub refused the start because somebody else stopped the server, or because the hub checked it."""
     ASK_AFTER_END = auto()
     """Ask again: others, or a restart of the hub, ended the start."""
     ASK_AFTER_LOSS = auto()
@@ -164,10 +167,11 @@ def judge(
 ) -> Verdict:
     """Return what to do about a server that does not run. To ask again is safe: a hub begins only one start.
 
-    ``error`` is the failure that answered the task's request, if any. ``has_request``: the present start can be that of
-    the task's own request, which is answered; otherwise the task follows somebody else's start. ``is_stream_read``: the
-    stream was read to its end just now. ``has_foreign_options``: the task follows somebody else's start, which had
-    other options than the task wants.
+    ``error`` is the failure that answered the task's request, if any. ``has_request`` says whether the present start
+    can be that of the task's own request, which is answered. Otherwise the task follows somebody else's start.
+    ``is_stream_read`` says whether the stream was read to its end just now. ``has_foreign_options`` says whether the
+    task follows somebody else's start, which had other options than the task wants. ``seconds_left`` is the task's
+    remaining time.
     """
     event, may_ask_again = request.failure_event, request.losses < MOST_LOSSES and seconds_left > 0
     if isinstance(error, RateLimited) and wanted.wait and _is_within(error.retry_after, seconds_left):
@@ -180,8 +184,9 @@ def judge(
         # The stream may only know of the failure of another start.
         was_ended = not has_start_failed(event) or has_foreign_options
         if was_ended and not request.has_waited_for_others:
-            # Somebody who ends this task's start may want the server stopped. But a restart wants it to run. So does a
-            # task whose start a restart of the hub has ended, or that has followed somebody else's start.
+            # Somebody who ends this task's start may want the server stopped, so wait for them first. Do not wait in
+            # three cases: the task restarts the server, a restart of the hub may have ended the start, or the task has
+            # followed somebody else's start.
             if has_request and wanted.state != "restarted" and not request.was_hub_away:
                 return Verdict.WAIT_FOR_OTHERS
             if may_ask_again:
@@ -191,7 +196,7 @@ def judge(
     is_lost = is_hub_away(error)
     if is_lost and request.was_starting:
         return _fail_by_stream(request, wanted, has_request)  # only the answer was lost
-    # A spawner may answer with any status by itself, also with 503. The stream gives the same reason then.
+    # A spawner may choose any status for its failure, also 503. The stream gives the same reason then.
     if error.reason and not event and not is_stream_read and (is_lost or not isinstance(error, HubFailure)):
         return Verdict.READ_STREAM
     is_of_spawner = bool(error.reason) and str(error.reason) in (event or "")
@@ -209,9 +214,9 @@ def _is_within(retry_after: float | None, seconds_left: float) -> bool:
 
 
 def _fail_by_stream(request: StartRequest, wanted: ServerSpec, has_request: bool) -> Verdict:
-    """Return the verdict on a start of which only the stream can say why it failed.
+    """Return the verdict on a start if only the stream can say why it failed.
 
-    A task that does not wait, and that has not seen its start, cannot know that it failed.
+    A task that does not wait, and that has not seen its start, cannot know whether the start failed.
     """
     is_unseen = has_request and not request.was_starting
     return Verdict.REPORT_STATE if is_unseen and not wanted.wait else Verdict.FAIL_BY_STREAM

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`hub_token`: all the tokens of a task, each in its own flow."""
+"""The flow of `hub_token`: all the tokens of a task, each in its own flow."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def token_batch(hub: HubClient, specs: Sequence[TokenSpec], *, concurrency: int,
         concurrency,
         runs_last=partial(_may_end_own_token, hub),
         prepare=hub.read_version,
-        # Another run that keeps a secret in the same file would take the secret of this run for lost, and revoke it.
+        # Another run that keeps a secret in the same file would treat this run's new token as lost, and revoke it.
         take_lock=partial(secret_file.lock_folders, paths),
         summarize=(lambda answers: answers[0]) if single else _summarize,
     )
 
 
 def _may_end_own_token(hub: HubClient, plan: Plan) -> bool:
-    """Return whether the plan may revoke the token that the task asks with: without it, the hub refuses the rest."""
+    """Return whether the plan may revoke the token that the task uses. The hub refuses all requests after that."""
     return any(
         action.verb == "revoke" and may_be_asking_token(hub, plan.before["user"], action.target.id)
         for action in plan.actions
@@ -54,7 +54,7 @@ def _may_end_own_token(hub: HubClient, plan: Plan) -> bool:
 
 
 def _summarize(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the result says of all tokens together."""
+    """Return what the result says about all tokens together."""
     return {
         **dict.fromkeys(("token", "token_id", "user", "note", "state", "created", "expires_at", "failure")),
         "scopes": [],

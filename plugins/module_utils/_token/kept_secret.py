@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kept secret of a declared token, in a file or with the caller, and the hub's token that it belongs to."""
+"""Finds the hub's token that the kept secret of a declared token belongs to.
+
+A file or the caller keeps the secret.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ class KeptToken:
     token: Token | None
     """None if no secret is kept, or if the kept secret belongs to none of the listed tokens."""
     flaw: str
-    """Why the token must be replaced; empty if it is good."""
+    """Why the token must be replaced. Empty if it is good."""
     is_given: bool = False
-    """Whether the secret is the one that the caller gave, and not the one in the file."""
+    """Whether the secret is the one that the caller has given, and not the one in the file."""
     is_damaged: bool = False
-    """Whether the file held a secret and is damaged. So the secret was kept here, and not at another place."""
+    """Whether the file is damaged and held a secret. So the secret was kept here, and not at another place."""
 
 
 class KeptSecret:
@@ -38,12 +41,13 @@ class KeptSecret:
         self._hub = hub
         self._wanted = wanted
         self.ambiguous: set[str] = set()
-        """The kept secrets that work, if the hub does not say which of its tokens they belong to."""
+        """The kept secrets that work, but of which the hub does not say to which of its tokens they belong."""
 
     def find_token(self, present: list[Token], now: float) -> KeptToken:
-        """The token that is kept. The file comes first. The given secret counts if the file holds none that works.
+        """Return the token that the kept secret belongs to, and why it must be replaced.
 
-        ``present`` are the tokens of the identity, ``now`` are seconds since 1970. Raises `HubError`.
+        The secret in the file comes first. The secret that the caller has given counts if the secret in the file does
+        not work. ``present`` are the tokens of the identity, and ``now`` is in seconds since 1970. Raises `HubError`.
         """
         wanted = self._wanted
         if wanted.path is None and wanted.secret is None:
@@ -65,7 +69,10 @@ class KeptSecret:
         return best
 
     def _find_listed(self, present: list[Token], now: float) -> KeptToken:
-        """If nobody says where the secret is kept, the hub's list is the only proof."""
+        """Return the youngest listed token that need not be replaced.
+
+        If the declaration does not say where the secret is kept, the hub's list is the only evidence.
+        """
         flaw = "the hub does not have it"
         for token in reversed(present):
             if find_digest(token) is not None:
@@ -75,7 +82,7 @@ class KeptSecret:
         return KeptToken(None, flaw)
 
     def _prove(self, secret: str, present: list[Token], now: float) -> tuple[Token | None, str]:
-        """Ask the hub with the secret. Returns the token that it belongs to, and why the token must be replaced."""
+        """Use the secret at the hub. Return the token that it belongs to, and why the token must be replaced."""
         hub, token, flaw = self._identify(secret, present)
         if hub is None or token is None:
             return None, flaw
@@ -84,7 +91,11 @@ class KeptSecret:
         return token, flaw or (f"its owner has lost {', '.join(lost)}" if lost and hub.held_scopes else "")
 
     def _identify(self, secret: str, present: list[Token]) -> tuple[HubClient | None, Token | None, str]:
-        """The hub as it answers to the secret, and the listed token that this belongs to; or why there is none."""
+        """Use the secret at the hub, and find the listed token that it belongs to.
+
+        Returns a client with the secret, the token, and an empty text. If no single token is found, returns None, None,
+        and the reason.
+        """
         if not can_be_token(secret):
             return None, None, "what is kept cannot be a token"
         try:
@@ -103,25 +114,28 @@ class KeptSecret:
         return hub, candidates[0], ""
 
     def _find_candidates(self, owner: Owner, present: list[Token]) -> list[Token]:
-        """The listed tokens that can be the one that the hub says the secret is of.
+        """Return the listed tokens to which the secret of this ``owner`` can belong.
 
         JupyterHub 4 does not name the token, so there can be several.
         """
         if self._hub.dialect.has_token_id:
             return [token for token in present if token.id == owner.token_id]
-        # Only its scopes tell it from the user's other tokens.
+        # Only its scopes distinguish it from the user's other tokens.
         minted_here = [token for token in present if find_digest(token) is not None]
         scopes = owner.scopes
         return [token for token in minted_here if scopes is None or set(token.scopes or ()) == set(scopes)]
 
     def find_left_over(self, present: list[Token]) -> Token | None:
-        """The token whose secret a run that was killed left beside the file. Nobody else has this secret."""
+        """Return the token whose secret a killed run has left beside the file, or None.
+
+        Nobody else has this secret.
+        """
         wanted = self._wanted
         secret = secret_file.read_left_over(wanted.path, wanted.secret_format) if wanted.path is not None else ""
         return self._identify(secret, present)[1] if secret else None
 
     def has(self, secret: str) -> bool:
-        """Whether the file holds this secret."""
+        """Return whether the file holds this secret."""
         wanted = self._wanted
         try:
             return wanted.path is not None and secret_file.read(wanted.path, wanted.secret_format) == secret

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One declared token of `hub_token`: the module mints it, proves it, keeps it, and only then revokes its predecessors.
+"""The flow of one declared token: mints the token, proves it, keeps its secret, and only then revokes its predecessors.
 
-At any moment one of the secrets works: the old secret until the new one is kept, and then the new one. If a run ends in
-the middle, it leaves at most a token that the next run recognizes by its mark and revokes.
+One of the secrets works at any moment: the old secret until the new one is kept, and then the new one. If a run ends in
+the middle, it leaves at most one token. The next run recognizes that token by its mark and revokes it.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ _DOUBTFUL = (*_UNANSWERED, "hub_error", "unexpected_answer")
 
 @dataclass(frozen=True)
 class _Context:
-    """What the plan of a token has found, for its apply."""
+    """What the plan of a token passes to its ``apply``."""
 
     known: Set[str]
     """The ids of the identity's tokens before the plan."""
     is_first_here: bool
-    """Whether no token is kept here or known, so that another place may mint its first token at the same time."""
+    """Whether no token is kept here, and none is in use elsewhere. Then another place may also mint its first token
+    now."""
 
 
 class TokenFlow(Item):
@@ -92,7 +93,7 @@ class TokenFlow(Item):
         return self._plan_absent(present) if wanted.state == "absent" else self._plan_present(present)
 
     def _list_tokens(self) -> list[Token]:
-        """The tokens of this identity, the oldest first."""
+        """Return the tokens of this identity, the oldest first."""
         wanted = self._wanted
         tokens = [each for each in self._hub.list_tokens(wanted.user) if find_plain_note(each) == wanted.note]
         return sorted(tokens, key=lambda token: token.created_at)
@@ -142,11 +143,11 @@ class TokenFlow(Item):
         return self._make_plan(actions, present, None if kept.flaw else kept.token, is_first_here=is_first_here)
 
     def _is_kept_somewhere(self) -> bool:
-        """Whether the declaration says where the secret is kept, in a file or by the caller."""
+        """Return whether the declaration says where the secret is kept: in a file, or by the caller."""
         return self._wanted.path is not None or self._wanted.secret is not None
 
     def _find_used_elsewhere(self, others: list[Token], kept: KeptToken) -> list[Token]:
-        """The tokens that somebody uses and whose secrets are not here.
+        """Return the tokens that somebody uses and whose secrets are not here.
 
         A secret that is not here need not be lost: another machine, folder or job may keep it. So this raises
         `Conflict`, unless the declaration says that these tokens are to be replaced.
@@ -170,7 +171,7 @@ class TokenFlow(Item):
         )
 
     def _check_service(self) -> None:
-        """Raise `MissingScope` if the hub would not let the service that asks mint a token for this user."""
+        """Raise `MissingScope` if the task runs with a service's token that may not mint tokens for this user."""
         hub = self._hub
         scope = find_missing_mint_scope(hub.version, hub.owner.kind, hub.held_scopes, self._wanted.user)
         if scope is not None:
@@ -182,9 +183,12 @@ class TokenFlow(Item):
             )
 
     def _plan_revocations(self, to_revoke: list[tuple[Token, str]]) -> list[Action]:
-        """The token that asks comes last, because the hub refuses all requests after it."""
+        """Return the actions that revoke these tokens, each with its reason.
+
+        The token that the task uses comes last, because the hub refuses all requests after it is revoked.
+        """
         if len(to_revoke) > 1:
-            # JupyterHub 4 does not say which token asks. It is the one that was used last.
+            # JupyterHub 4 does not say which token the task uses. It is the one that was used last.
             asks = {token.id: may_be_asking_token(self._hub, self._wanted.user, token.id) for token, _why in to_revoke}
             to_revoke = sorted(
                 to_revoke, key=lambda each: (asks[each[0].id], each[0].last_used if asks[each[0].id] else 0)
@@ -192,7 +196,7 @@ class TokenFlow(Item):
         return [Action("revoke", f"token {token.id}", why, token) for token, why in to_revoke]
 
     def _predecessor_stays(self) -> bool:
-        """Whether the old token must work after this run.
+        """Return whether the old token must work after this run.
 
         It must if it has a time of overlap, if a later task revokes it, or if the caller keeps the new secret.
         """
@@ -201,7 +205,7 @@ class TokenFlow(Item):
         return bool(wanted.overlap) or is_left or self._caller_keeps()
 
     def _caller_keeps(self) -> bool:
-        """Whether the caller keeps the new secret, and a later run can prove that."""
+        """Return whether the caller keeps the new secret, and a later run can prove that."""
         wanted = self._wanted
         return wanted.path is None and wanted.secret is not None and self._hub.dialect.has_token_id
 
@@ -230,11 +234,11 @@ class TokenFlow(Item):
         return Result(self._with_revocations(answer), tuple(done))
 
     def _mint(self, context: _Context) -> dict[str, Any]:
-        """Mint the token, write its secret beside the file, prove it, and rename the file.
+        """Mint the token, write its secret beside the file, prove the secret, rename the file, and return the answer.
 
-        So the file only ever holds a secret that has worked. To prove a secret is to use the token, and later runs take
-        a used token for one that somebody keeps. So the secret must be on disk before. If the caller keeps the secret,
-        the run that is given the secret proves it.
+        So the file only ever holds a secret that has worked. The secret must be on disk before it is proven: to prove a
+        secret is to use the token, and later runs assume that somebody keeps the secret of a used token. If the caller
+        keeps the secret, a later run proves it, when the caller gives the secret to that run.
         """
         wanted = self._wanted
         token, secret = self._request_token()
@@ -256,9 +260,10 @@ class TokenFlow(Item):
         return self._answer(token, secret=secret if wanted.path is None else None, minted=True)
 
     def _check_first(self, minted: Token, known: Set[str]) -> None:
-        """If several places mint their first token at the same time, one of them keeps it. Raises `Conflict` elsewhere.
+        """Raise `Conflict` if another place has minted its first token at the same time, and before this run.
 
         Each place lists the tokens after it has minted its own, so the place that minted later sees the other token.
+        Only the place that minted first keeps its token.
         """
         for token in self._list_tokens():
             if find_digest(token) is not None and token.id not in known and _mint_order(token) < _mint_order(minted):
@@ -270,7 +275,10 @@ class TokenFlow(Item):
                 )
 
     def _request_token(self) -> tuple[Token, str]:
-        """The new token and its secret. If an answer is lost, its token is revoked before another one is minted."""
+        """Mint a token, and return it with its secret.
+
+        If the answer to a request is lost, this revokes its token before it requests another one.
+        """
         wanted, dialect = self._wanted, self._hub.dialect
         body: dict[str, Any] = {"expires_in": wanted.expires_in} if wanted.expires_in is not None else {}
         if wanted.roles is not None:
@@ -318,9 +326,9 @@ class TokenFlow(Item):
             )
 
     def _revoke_lost(self, note: str | None) -> bool:
-        """Revoke the token with this note, if the attempt to mint it has succeeded. Returns whether none is left.
+        """Revoke the token with this note, if the request to mint it has succeeded.
 
-        If one is left, the next run recognizes it.
+        Return whether no such token is left. If one is left, the next run recognizes it.
         """
         try:
             for token in self._hub.list_tokens(self._wanted.user):
@@ -340,25 +348,25 @@ class TokenFlow(Item):
     def _make_plan(
         self, actions: list[Action], present: list[Token], token: Token | None, *, is_first_here: bool = False
     ) -> Plan:
-        """The plan, with the tokens that the hub lists and the declared file before and after it."""
+        """Return the plan, with the listed tokens and the declared file before and after the actions."""
         wanted = self._wanted
         if wanted.path is not None and secret_file.has_left_over(wanted.path):
             actions = [Action("clean", f"file '{wanted.path}'", "a killed run left a file beside it"), *actions]
         verbs = {action.verb for action in actions}
         revoked = {action.target.id for action in actions if action.verb == "revoke"}
         before: dict[str, Any] = {"user": wanted.user, "note": wanted.note, "tokens": [token.id for token in present]}
-        after = [token.id for token in present if token.id not in revoked]
-        picture = {**before, "tokens": [*after, "(new)"] if "mint" in verbs else after}
+        remaining = [token.id for token in present if token.id not in revoked]
+        after = {**before, "tokens": [*remaining, "(new)"] if "mint" in verbs else remaining}
         if wanted.path is not None:
             exists, is_open = secret_file.exists(wanted.path), secret_file.is_open_to_others(wanted.path)
             before |= {"path": wanted.path, "kept": exists, "private": exists and not is_open}
             writes = bool({"mint", "keep"} & verbs)
             stays = "remove" not in verbs and (exists or writes)
-            picture |= {
+            after |= {
                 "path": wanted.path, "kept": stays, "private": stays and (not is_open or writes or "protect" in verbs)
             }  # fmt: skip
         context = _Context(frozenset(token.id for token in present), is_first_here)
-        return Plan(tuple(actions), before, picture, predicted=self._answer(token), context=context)
+        return Plan(tuple(actions), before, after, predicted=self._answer(token), context=context)
 
     def _answer(self, token: Token | None, *, secret: str | None = None, minted: bool = False) -> dict[str, Any]:
         return {
@@ -381,11 +389,14 @@ class TokenFlow(Item):
 
 
 def _mint_order(token: Token) -> tuple[float, int, str]:
-    """A key that sorts tokens in the order in which the hub minted them. A hub's ids are a letter and a number."""
+    """Return a key that sorts tokens in the order in which the hub minted them. An id is a letter and a number."""
     return (token.created_at, len(token.id), token.id)
 
 
 def may_be_asking_token(hub: HubClient, user: str, token_id: str) -> bool:
-    """Whether this is the token that asks the hub. Before JupyterHub 5: whether it has the same owner."""
+    """Return whether this may be the token that the task uses.
+
+    A hub before JupyterHub 5 does not say which token that is. Then this returns whether the token has the same owner.
+    """
     owner = hub.owner
     return (owner.kind, owner.name) == ("user", user) and owner.token_id in (None, token_id)

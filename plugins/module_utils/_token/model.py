@@ -4,9 +4,9 @@
 """A declared API token: its identity, the mark in its note, when it is due, and which other tokens to revoke.
 
 A hub shows a token's secret once, expands its scopes, and accepts the same note any number of times. So the module
-writes a digest of what was declared into the note: ``NOTE [hubops DIGEST-ATTEMPT]``. ATTEMPT is random and differs for
-each request that mints. If the answer to a request is lost, the module finds its token by that and revokes it, because
-nobody has its secret.
+writes a digest of the declaration into the note: ``NOTE [hubops DIGEST-ATTEMPT]``. ATTEMPT is random and differs for
+each request that mints. If the answer to a request is lost, the module finds its token by ATTEMPT and revokes it,
+because nobody has its secret.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ _LONGEST_NOTE = 990
 
 @dataclass(frozen=True)
 class RenewBefore:
-    """How long before it expires a token is due: seconds, or a share of its lifetime, whichever is longer."""
+    """How long before it expires a token is due: seconds, or a share of its lifetime. The longer time counts."""
 
     seconds: float = 0.0
     share: float = 0.0
 
     @staticmethod
     def parse(text: str | None) -> RenewBefore:
-        """``7d`` or ``25%``; with None, a token is due when it has expired. Raises `Invalid`."""
+        """Return the time that the option ``renew_before`` means, such as ``7d`` or ``25%``.
+
+        With None, a token is due when it has expired. Raises `Invalid`.
+        """
         if text is None:
             return RenewBefore()
         match = re.fullmatch(r"(\d{1,2}(?:\.\d+)?)\s*%", text.strip())
@@ -50,7 +53,7 @@ class RenewBefore:
         return RenewBefore(seconds=parse_duration(text, "renew_before"))
 
     def is_due(self, token: Token, now: float) -> bool:
-        """Whether it is time to mint the token's successor. ``now`` are seconds since 1970."""
+        """Return whether it is time to mint the token's successor. ``now`` is in seconds since 1970."""
         ends = parse_time(token.expires_at)
         if ends is None:
             return False
@@ -58,7 +61,7 @@ class RenewBefore:
         return ends - now <= max(self.seconds, self.share * lifetime)
 
     def exceeds_lifetime(self, token: Token) -> bool:
-        """Whether the token was due as soon as it was minted."""
+        """Return whether the token was due as soon as it was minted."""
         ends, created_at = parse_time(token.expires_at), parse_time(token.created)
         return ends is not None and created_at is not None and self.seconds >= ends - created_at
 
@@ -67,8 +70,9 @@ class RenewBefore:
 class TokenSpec:
     """A declared token. Its user and its note identify it.
 
-    ``expires_in`` and ``overlap`` are seconds. ``expires_in`` is None if the token does not expire. ``secret`` is what
-    the caller has kept: None if the caller does not keep the secret, empty if the caller has none yet.
+    ``expires_in`` and ``overlap`` are in seconds. ``expires_in`` is None if the token does not expire. ``secret`` is
+    the secret that the caller has kept. It is None if the caller does not keep the secret, and empty if the caller has
+    none yet.
     """
 
     user: str
@@ -87,7 +91,7 @@ class TokenSpec:
     on_lost: str = "fail"
     """What to do if no secret is kept and somebody uses a token of the identity: ``fail`` or ``replace``."""
     revoke_replaced: bool = True
-    """Whether tokens that were replaced are revoked now, or by a later run."""
+    """Whether this run revokes the tokens that were replaced. Otherwise a later run does."""
 
     def __post_init__(self) -> None:
         if not self.note.strip():
@@ -115,7 +119,10 @@ class TokenSpec:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits for the scopes or roles, in any order, and the lifetime. Another digest: another token."""
+        """Twelve hex digits for the scopes or roles, in any order, and the lifetime.
+
+        A token with another digest was declared otherwise, and must be replaced.
+        """
         declared = {
             "scopes": sorted({expand_self(scope, self.user) for scope in self.scopes or ()}),
             "roles": sorted(set(self.roles or ())),
@@ -124,30 +131,30 @@ class TokenSpec:
         return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:12]
 
     def marked_note(self) -> str:
-        """The note that one attempt to mint sends."""
+        """Return the note for one request to mint the token."""
         return f"{self.note} [hubops {self.digest}-{secrets.token_hex(4)}]"
 
 
 def find_digest(token: Token) -> str | None:
-    """The digest of what was declared when the token was minted; None if this module did not mint it."""
+    """Return the digest of the declaration with which the token was minted, or None if this module did not mint it."""
     mark = _MARK.search(token.note or "")
     return mark[1] if mark else None
 
 
 def find_plain_note(token: Token) -> str:
-    """The declared note, without the mark that this module appends."""
+    """Return the declared note, without the mark that this module appends."""
     return _MARK.sub("", token.note or "")
 
 
 def describe_use(token: Token) -> str:
-    """When the token was used last, for a sentence."""
+    """Return when the token was used last, for a sentence."""
     return f"it was used last at {format_time(token.last_used)}" if token.last_used else "it was never used"
 
 
 def reason_to_replace(token: Token, wanted: TokenSpec, now: float) -> str:
-    """Why this token, which works, must be replaced; empty if it is good. ``now`` are seconds since 1970.
+    """Return why this token, which works, must be replaced. Return an empty text if it is good.
 
-    Raises `Invalid` if every new token would have to be replaced, too.
+    ``now`` is in seconds since 1970. Raises `Invalid` if every new token would have to be replaced, too.
     """
     if wanted.rotate:
         return "a new one is asked for"
@@ -175,15 +182,18 @@ def select_revocations(
     caller_keeps: bool = False,
     left_over: Token | None = None,
 ) -> list[tuple[Token, str]]:
-    """The tokens among the identity's ``others`` to revoke now, and why, oldest first. ``kept`` is the kept token.
+    """Return the tokens to revoke now, and why, the oldest first.
 
-    - Tokens that are older than the kept one were replaced by it. Their time of ``overlap`` began then.
+    ``others`` are the identity's tokens except the one whose secret is kept here, which is ``kept``.
+
+    - The kept token has replaced the tokens that are older. Their time of ``overlap`` began when it was minted.
     - A younger token that was never used is a successor whose secret got lost. Nobody has the secret.
     - A younger token that was used is kept at another place. The token that this run mints replaces it, so its time of
-      ``overlap`` begins now. If the caller keeps the new secret (``caller_keeps``), a later run revokes what the new
-      token replaces, because the caller must keep the secret first.
+      ``overlap`` begins now. If the caller keeps the new secret (``caller_keeps``), the caller must keep it before the
+      old token is revoked. So a later run revokes what the new token replaces.
 
-    ``left_over`` is a token that a killed run has used, and whose secret nobody keeps.
+    ``left_over`` is a token that a killed run has used, and whose secret nobody keeps. ``now`` is in seconds since
+    1970.
     """
     found = []
     for token in sorted(others, key=lambda token: token.created_at):
@@ -203,11 +213,11 @@ def select_revocations(
 
 
 def select_used_elsewhere(others: Sequence[Token], kept: Token | None) -> list[Token]:
-    """The identity's tokens that somebody uses and whose secret is not kept here, the one that was used last first.
+    """Return the identity's tokens that somebody uses and whose secret is not kept here. The last used one comes first.
 
-    If no secret is kept here, any token that was ever used can be kept at another place. If one is kept, another run
-    has minted the younger tokens, and somebody has kept them if they were used: this collection first uses a token when
-    its secret is kept.
+    If no secret is kept here, any token that was ever used can be kept at another place. If one is kept here, another
+    run has minted the younger tokens. A younger token that was used is kept somewhere, because this collection first
+    uses a token when its secret is kept.
     """
     used = [token for token in others if find_digest(token) is not None and token.last_used]
     found = [token for token in used if kept is None or token.created_at > kept.created_at]

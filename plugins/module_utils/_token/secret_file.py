@@ -19,13 +19,14 @@ from .secret_format import PLAIN, Damaged, Foreign, SecretFormat
 LONGEST_WAIT = 120.0
 """How many seconds to wait for another run that keeps secrets in the same folder."""
 _READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""How to open a file to read it. If it is a named pipe, opening it does not wait for somebody who writes to it."""
+"""How to open a file to read it. With O_NONBLOCK, opening a named pipe does not wait for a process that writes to
+it."""
 _PAUSE = 0.05
 """Seconds between two tries to lock a folder."""
 
 
 def check(path: str) -> None:
-    """Raise `Invalid` if a secret cannot be kept there. Called before there is a secret that could get lost."""
+    """Raise `Invalid` if no secret can be kept at this path. The flow calls this before there is a secret to lose."""
     if "\0" in path or os.path.basename(path) in ("", ".", ".."):
         raise Invalid(f"path, '{path}', is not the name of a file.", "Give path the name of a file, or leave path out.")
     folder = _folder(path)
@@ -42,12 +43,12 @@ def check(path: str) -> None:
 
 
 def resolve(path: str) -> str:
-    """The absolute path without links. Two paths of the same file have the same one."""
+    """Return the absolute path without links. It is the same for all paths of one file."""
     return path if "\0" in path else os.path.realpath(path)
 
 
 def read(path: str, secret_format: SecretFormat = PLAIN) -> str:
-    """The secret; empty if there is none.
+    """Return the secret in the file, or an empty text if there is none.
 
     Raises `Invalid` if the file cannot be read or is not a token's, and `Damaged` if it held a secret.
     """
@@ -64,9 +65,9 @@ def read(path: str, secret_format: SecretFormat = PLAIN) -> str:
 
 
 def _text(path: str, longest: int, *, is_own: bool = False) -> str:
-    """The text of the file, of which one character more than ``longest`` is enough.
+    """Return the text of the file, or its first ``longest`` + 1 characters, which show that it is too long.
 
-    With ``is_own``, the file must belong to this user and must not be a link. Raises `Invalid` and OSError.
+    With ``is_own``, the file must belong to this user and must not be a link. Raises `Invalid` and `OSError`.
     """
     opened = os.open(path, _READ_FLAGS | (os.O_NOFOLLOW if is_own else 0))
     try:
@@ -80,17 +81,17 @@ def _text(path: str, longest: int, *, is_own: bool = False) -> str:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file."""
+    """Return whether there is such a file."""
     return os.path.exists(path)
 
 
 def is_open_to_others(path: str) -> bool:
-    """Whether users other than the owner can read or write the file."""
+    """Return whether users other than the owner can read or write the file."""
     return os.path.exists(path) and bool(os.stat(path).st_mode & 0o077)
 
 
 def write(path: str, secret: str, secret_format: SecretFormat = PLAIN) -> None:
-    """Write the secret completely or not at all: write a file beside it, sync it, and rename it. Raises `Invalid`."""
+    """Write the secret completely or not at all: write a file beside the file, sync and rename it. Raises `Invalid`."""
     prepare(path, secret, secret_format)
     commit(path)
 
@@ -130,7 +131,8 @@ def commit(path: str) -> None:
             raise _unwritable(path, error) from None
         raise
     with contextlib.suppress(OSError):
-        # The rename survives a power failure only if the folder is synced, too. The file is there in any case.
+        # The rename survives a power failure only if the folder is synced, too. Errors do not matter: the file is
+        # there.
         opened = os.open(folder, _READ_FLAGS | os.O_DIRECTORY)
         try:
             os.fsync(opened)
@@ -156,7 +158,7 @@ def _make_folders(folder: str) -> None:
 
 @contextlib.contextmanager
 def lock_folders(paths: Sequence[str]) -> Iterator[None]:
-    """Within the block, no other run that calls this keeps secrets in the same folders.
+    """Keep other runs that call this from keeping secrets in the same folders, within the block.
 
     This locks the folders themselves. Such a lock leaves no file behind, and ends with the process, however the process
     ends. If a file system has no such locks, this does not wait. Raises `Conflict` if another process holds a lock for
@@ -171,14 +173,14 @@ def lock_folders(paths: Sequence[str]) -> Iterator[None]:
                     opened = os.open(folder, _READ_FLAGS | os.O_DIRECTORY)
                     stack.callback(os.close, opened)
                     _lock(opened, folder, deadline)
-            # The previous holder may have created a missing folder, which other runs lock now. Then lock again.
+            # The previous holder may have created a missing folder, which other runs lock now. If so, lock again.
             if folders == _existing_folders(paths):
                 yield
                 return
 
 
 def _lock(handle: int, folder: str, deadline: float) -> None:
-    """Lock an open folder. Raises `Conflict` at the ``deadline``, and OSError if there are no such locks."""
+    """Lock an open folder. Raises `Conflict` at the ``deadline``, and `OSError` if the file system has no locks."""
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,7 +197,10 @@ def _lock(handle: int, folder: str, deadline: float) -> None:
 
 
 def _describe_holder(handle: int) -> str:
-    """The process that holds the lock of this open file, as the beginning of a sentence, if the system names it."""
+    """Return the process that holds the lock of this open file, as the beginning of a sentence.
+
+    Returns "Another process" if the system does not name the process.
+    """
     status = os.fstat(handle)
     inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     with contextlib.suppress(OSError, ValueError, StopIteration):
@@ -209,14 +214,17 @@ def _describe_holder(handle: int) -> str:
 
 
 def _program_name(command: Sequence[str]) -> str:
-    """The name of the program, or of its script, that a command runs. Other words of the command may be secret."""
+    """Return the name of the program or script that a command runs. Other words of the command may be secret."""
     program = os.path.basename(command[0].split(" ")[0])
     script = command[1] if len(command) > 1 and re.match(r"python|(ba|da|k|z)?sh$", program) else ""
     return program if script.startswith("-") else f"{program} {os.path.basename(script)}".strip()
 
 
 def _existing_folders(paths: Sequence[str]) -> list[str]:
-    """The folders of the files. Of a missing folder, the existing folder where it will be created."""
+    """Return the folders of the files, sorted.
+
+    For a missing folder, return the nearest existing folder above it, in which it will be created.
+    """
     found = set()
     for path in paths:
         folder = _folder(resolve(path))
@@ -227,12 +235,15 @@ def _existing_folders(paths: Sequence[str]) -> list[str]:
 
 
 def has_left_over(path: str) -> bool:
-    """Whether a run that was killed while it wrote the file left a temporary file beside it."""
+    """Return whether a run that was killed while it wrote the file has left a temporary file beside it."""
     return os.path.lexists(_temporary_path(path))
 
 
 def read_left_over(path: str, secret_format: SecretFormat = PLAIN) -> str:
-    """The secret in such a temporary file. Empty if there is none, or if the file is incomplete or another user's."""
+    """Return the secret in the temporary file that a killed run has left beside the file.
+
+    Returns an empty text if there is no such file, or if it is incomplete or belongs to another user.
+    """
     try:
         return secret_format.decode(_text(_temporary_path(path), secret_format.longest, is_own=True))
     except (Invalid, Foreign, Damaged, OSError):
@@ -240,17 +251,20 @@ def read_left_over(path: str, secret_format: SecretFormat = PLAIN) -> str:
 
 
 def discard_left_over(path: str) -> None:
-    """Remove such a temporary file, if there is one. Raises `Invalid`."""
+    """Remove the temporary file beside the file, if there is one. Raises `Invalid`."""
     remove(_temporary_path(path))
 
 
 def _temporary_path(path: str) -> str:
-    """Where the secret is written first. It is always the same place, so that killed runs do not leave many files."""
+    """Return where the secret is written first.
+
+    It is always the same place, so that killed runs do not leave many files.
+    """
     return os.path.join(_folder(path), f".{os.path.basename(path)}.new")
 
 
 def _folder(path: str) -> str:
-    """The folder as the path names it. To resolve a `..` after a link would give another folder."""
+    """Return the folder as the path names it. To resolve a `..` after a link would give another folder."""
     return os.path.dirname(path) or "."
 
 

@@ -1,11 +1,11 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a file that keeps a secret looks like: the text for a secret, and the secret in a text.
+"""The formats of a file that keeps a secret: they encode a secret as text, and decode the secret from a text.
 
-The formats know nothing of files. A text that the format did not write is never a secret: a file of somebody else's
-making must not be overwritten. The texts of a vault and of a manifest are compared, not parsed: a parser would quote
-the text that it cannot parse in its message, and PyYAML may be missing on the host where the module runs.
+The formats do not read or write files. A text that the format did not write is never a secret, because a file that
+somebody else has made must not be overwritten. The texts of a vault and of a manifest are compared, not parsed. The
+error message of a parser would quote the text, and PyYAML may be missing on the host where the module runs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ FORMATS = ("plain", "vault", "kubernetes")
 """The choices of the option ``format``."""
 
 _LONGEST_SECRET = 1024
-"""Characters: more than any token has, and few enough to tell a secret from other files."""
+"""Characters: more than any token has, and few enough to distinguish a secret from other files."""
 _LONGEST_TEXT = 65536
-"""Characters of a vault or a manifest. What this module writes has some 700."""
+"""Characters of a vault or a manifest. What this module writes has about 700."""
 
 
 class Foreign(Exception):
-    """The text is not one that the format wrote for a secret, and must not be overwritten.
+    """The format did not write the text for a secret, so the text must not be overwritten.
 
-    ``problem`` continues a sentence that begins with the name of the file, ``hint`` says what to do next.
+    ``problem`` continues a sentence that begins with the name of the file. ``hint`` says what to do next.
     """
 
     def __init__(self, problem: str, hint: str) -> None:
@@ -39,32 +39,32 @@ class Foreign(Exception):
 
 
 class Damaged(Exception):
-    """The format wrote the text for a secret, and a part of it is missing. Nobody can read the secret any more."""
+    """The format wrote the text for a secret, but a part of it is missing. Nobody can read the secret any more."""
 
 
 class SecretFormat(Protocol):
-    """A codec between a secret and the text of its file."""
+    """Converts a secret to the text of its file, and back."""
 
     @property
     def longest(self) -> int:
-        """How many characters of a file are needed to decode it, or to know that it is another one."""
+        """How many characters of a file are needed to decode it, or to know that it does not hold a secret."""
 
     def check(self) -> None:
         """Raise `Invalid` if secrets can be neither encoded nor decoded here."""
 
     def check_encoding(self) -> None:
-        """Raise `Invalid` if a secret cannot be encoded. Called before there is a secret that could get lost."""
+        """Raise `Invalid` if a secret cannot be encoded. The flow calls this before there is a secret to lose."""
 
     def encode(self, secret: str) -> str:
-        """The text for a secret. Raises `Invalid`."""
+        """Return the text for a secret. Raises `Invalid`."""
 
     def decode(self, text: str) -> str:
-        """The secret in a text, empty if there is none. Raises `Foreign` and `Damaged`."""
+        """Return the secret in a text, or an empty text if there is none. Raises `Foreign`, `Damaged` and `Invalid`."""
 
 
 @dataclass(frozen=True)
 class Plain:
-    """The secret in a line."""
+    """The secret in one line."""
 
     longest: int = _LONGEST_SECRET
 
@@ -78,7 +78,7 @@ class Plain:
         return f"{secret}\n"
 
     def decode(self, text: str) -> str:
-        """The text without white space around it, which need not be a token."""
+        """Return the text without the white space around it. It need not be a token."""
         secret = text.strip()
         if secret.startswith(_VAULT_HEADER):
             raise Foreign(
@@ -98,7 +98,7 @@ PLAIN = Plain()
 
 
 class Cipher(Protocol):
-    """Ansible's vault. Both functions raise ValueError, which tells neither the text nor the password."""
+    """Ansible's vault. Both functions raise ValueError, without the text or the password in its message."""
 
     def encrypt(self, text: str, password: str) -> str: ...
 
@@ -107,18 +107,19 @@ class Cipher(Protocol):
 
 _VAULT_HEADER = "$ANSIBLE_VAULT;"
 _VAULT_BODY = re.compile(r"((3[0-9]|[46][1-6]){2})+0a(3[0-9]|[46][1-6]){64}0a((3[0-9]|[46][1-6]){32})+", re.IGNORECASE)
-"""A complete vault after its head: a salt, a digest, and blocks of sixteen bytes, twice in hex."""
+"""A complete vault after its head: a salt, a digest, and blocks of sixteen bytes, which are encoded in hex twice."""
 _SHORT_VAULT = 1000
-"""Characters. A longer vault held more than a token, so a part of one that is cut off may be somebody else's."""
+"""Characters. A longer vault holds more than a token, so it may be somebody else's even if a part of it is missing."""
 _IN_VAULT = r"[!#-\[\]-~]+"
-"""A secret that needs no escapes within the quotes of YAML."""
+"""Matches a secret that needs no escapes within the quotes of YAML."""
 
 
 @dataclass(frozen=True)
 class Vault:
     """A file of variables that ansible-vault encrypts. The secret is its only variable.
 
-    ``cipher`` is Ansible's vault, None where the flow runs as a module, since Ansible has it on the controller only.
+    ``cipher`` is Ansible's vault. It is None if the flow runs as a module, because only the controller has Ansible's
+    vault.
     """
 
     variable: str
@@ -201,7 +202,7 @@ _KUBERNETES_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """The manifest of a Secret. ``key`` is its only key; the value is encoded, not encrypted."""
+    """The manifest of a Secret. ``key`` is its only key. The value is encoded, not encrypted."""
 
     namespace: str
     name: str

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flow of `hub_user`: create, change and delete a user, and add it to groups."""
+"""The flow of `hub_user`: creates, changes and deletes a user, and adds the user to groups."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class UserSpec:
 
 
 class UserFlow(Flow):
-    """The way of one user to its desired state."""
+    """Takes one user to its desired state."""
 
     def __init__(self, hub: HubClient, wanted: UserSpec, report: Report) -> None:
         self._hub = hub
@@ -54,12 +54,14 @@ class UserFlow(Flow):
         self._title = f"user '{wanted.user}'"
 
     def plan(self) -> Plan:
-        """Create, change, join and delete only what differs. The servers of a user who is to go stop first."""
+        """Plan to create, change, join or delete only what differs.
+
+        Before a user is deleted, the user's servers are stopped.
+        """
         wanted = self._wanted
         for group in wanted.groups:
-            build_api_path(
-                "groups", group
-            )  # raises `Invalid` for a name that no hub can have, before the first request
+            # Raises `Invalid` for a name that no hub can have, before the first request.
+            build_api_path("groups", group)
         user = self._read()
         actions = tuple(self._plan_actions(user))
         before = self._describe(user)
@@ -98,10 +100,10 @@ class UserFlow(Flow):
         return [*actions, *self._plan_memberships(user)]
 
     def _plan_memberships(self, user: User | None) -> list[Action]:
-        """Create the groups that do not exist, and join those that the user is not a member of.
+        """Return the actions that create missing groups, and add the user to the groups that it is not a member of.
 
-        Raises `MissingScope` for what the token may not do, and `NotFound` for a group that the task may not create:
-        before anything is written.
+        Raises `MissingScope` for what the token may not do, and `NotFound` for a group that the task may not create.
+        Nothing has been written then.
         """
         wanted = self._wanted
         if user and wanted.groups and user.groups is None:
@@ -123,7 +125,7 @@ class UserFlow(Flow):
         ]
 
     def _has_group(self, group: str) -> bool:
-        """Return whether the hub has the group. Raises `MissingScope` if the token may not see that."""
+        """Return whether the hub has the group. Raises `MissingScope` if the token may not see whether it has."""
         try:
             self._hub.read_group(group, scope=_READ_GROUP)
         except NotFound:
@@ -153,8 +155,8 @@ class UserFlow(Flow):
     def _check_lower_case(self) -> None:
         """Raise `Conflict` if the hub would add another user to the groups.
 
-        A hub changes the names of users that it adds to a group to lower case, as most authenticators have them (6.1's
-        ``_usernames_to_users``).
+        When a hub adds a user to a group, it changes the user's name to lower case, because most authenticators have
+        names in lower case (``_usernames_to_users`` in JupyterHub 6.1).
         """
         other = self._wanted.user.lower()
         if other != self._wanted.user and self._find(other):
@@ -194,7 +196,7 @@ class UserFlow(Flow):
 
         Return the names of the servers that were stopped, and whether this task has deleted the user.
 
-        A hub answers 500 to the deletion of a user with an active server, and still deletes half of it: its
+        A hub answers 500 to the deletion of a user with an active server, and still deletes half of the user: its
         authenticator has forgotten the user by then.
         """
         user, stopped = self._wanted.user, set[str]()
@@ -215,7 +217,7 @@ class UserFlow(Flow):
         return stopped, True
 
     def _change(self) -> bool:
-        """Make the user an admin, or not. Return True."""
+        """Make the user an admin, or make it no admin. Return True, because this task has changed it."""
         self._write("PATCH", scope=_WRITE, body={"admin": bool(self._wanted.admin)})
         return True
 
@@ -228,7 +230,7 @@ class UserFlow(Flow):
         return True
 
     def _join(self, group: str) -> bool:
-        """Add the user to the group. Return True."""
+        """Add the user to the group. Return True, because this task has changed the group."""
         what = f"{self._title} in {_group_title(group)}"
         self._write_group(group, "users", scope=_CHANGE_GROUP, what=what, body={"users": [self._wanted.user]})
         return True
@@ -267,7 +269,7 @@ class UserFlow(Flow):
                 f"Mint it with {_WRITE}, or with {_WRITE}!user={self._wanted.user}.",
             ) from None
         except Conflict:
-            # Somebody else has created the user by now, and may not want the same.
+            # Somebody else has created the user by now, perhaps with another value of ``admin``.
             user = self._read()
             return bool(user and admin is not None and user.admin is not admin and self._change())
         return True

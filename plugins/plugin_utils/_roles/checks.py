@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several roles need to read their variables and to show text of others."""
+"""Helpers of several roles: they read the roles' variables, and show text that others wrote."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from ...module_utils._hub.errors import printable
 
 
 def is_true(value: Any) -> bool:
-    """Whether a role's variable means yes, as Ansible's filter bool reads it: on a command line, a value is text."""
+    """Return whether a role's variable means yes, as Ansible's filter ``bool`` reads it.
+
+    A value that is set on a command line is text.
+    """
     return str(value).lower() in ("1", "on", "t", "true", "y", "yes")
 
 
 def one_line(value: Any, longest: int = 300) -> str:
-    """The value as text in one line of at most ``longest`` characters, with single spaces between its words.
+    """Return the value as text in one line of at most ``longest`` characters, with single spaces between its words.
 
     A hub, a spawner or a user wrote the text. It must not begin a line of its own on the screen.
     """
@@ -26,15 +29,15 @@ def one_line(value: Any, longest: int = 300) -> str:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that have a value. The module decides about an option that is empty."""
+    """Return the options that have a value. The module has its own defaults for the others."""
     return {name: value for name, value in options.items() if value not in ("", None)}
 
 
 def configuration_files(template: str, options: Mapping[str, Any], until_then: str) -> list[dict[str, str]]:
-    """The files that configure a hub: the ``template``, the ``path``, and the ``next`` step after the file has changed.
+    """Return the files that configure a hub: ``template``, ``path``, and ``next``, the step after the file has changed.
 
-    ``options`` are ``config_path``, for which the template is, ``values_path``, and ``folder``, where relative paths
-    begin. Each can be empty. ``until_then`` says what the hub does before that step.
+    ``template`` is the template for ``config_path``. ``options`` are ``config_path``, ``values_path``, and ``folder``,
+    in which relative paths begin. Each can be empty. ``until_then`` says what the hub does before the next step.
     """
     config, values = (str(options.get(name) or "") for name in ("config_path", "values_path"))
     files = []
@@ -49,7 +52,7 @@ def configuration_files(template: str, options: Mapping[str, Any], until_then: s
 
 
 def _path_on_host(path: str, options: Mapping[str, Any]) -> str:
-    """A path on the host where the role runs, which knows its own home folders.
+    """Return a path on the host where the role runs. Only that host can expand ``~``.
 
     Without a folder, Ansible would write a relative path below the folder of the playbook, which is the collection's.
     """

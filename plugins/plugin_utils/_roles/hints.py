@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Failures in a role name the role's variables, which the user has set, in place of the options of its tasks."""
+"""Replaces the options of a role's tasks with the role's variables, in the failures of the role.
+
+The user has set the variables, and does not know the options.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def _prefixed(role: str, *options: str) -> dict[str, str]:
 
 
 _TOKEN_PATHS = "service_account_token_path (service_account_vault_path, service_account_manifest_path)"
-"""Each way to keep a token has a variable of its own for the file."""
+"""The variables for a token's file. Each way to keep a token has a variable of its own."""
 
 VARIABLES: dict[str, dict[str, str]] = {
     "verify": {
@@ -38,7 +41,7 @@ VARIABLES: dict[str, dict[str, str]] = {
             "vault_password", "kubernetes_namespace", "kubernetes_name", "kubernetes_key",
         ),
         "api_token": "service_account_admin_token",
-        # The role has no option rotate. on_lost: replace does the same; the user sets it for one run.
+        # The role has no option rotate. To set on_lost: replace for one run does the same.
         "rotate: true or on_lost": "service_account_on_lost",
         "Give path or secret": f"Give {_TOKEN_PATHS} or service_account_secret",
         "Give path": f"Give {_TOKEN_PATHS}",
@@ -61,12 +64,12 @@ VARIABLES: dict[str, dict[str, str]] = {
         "concurrency": "idle_culler_concurrency",
     },
 }  # fmt: skip
-"""By role: how the sentences of a failure name an option, and the variable for it. An option that is also an English
-word has the words beside it that make it unambiguous."""
+"""For each role, how the sentences of a failure name an option, and the variable that replaces it. If an option is also
+an English word, the words beside it make it unambiguous."""
 
 
 def named_in(role: str, result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a failed task of the role, with variables in its sentences. Data stay as they are."""
+    """Return the result of a failed task of the role, with variables in its sentences. Other data stay as they are."""
     variables = VARIABLES.get(role)
     if not variables:
         return result

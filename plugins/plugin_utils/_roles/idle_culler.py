@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role idle_culler decides: what is wrong with its variables, what it writes for a hub or for systemd, and
-what it reports of a pass. No secret passes through here.
+"""The decisions of the role idle_culler: what is wrong with its variables, and what it writes for a hub or for systemd.
+
+It also writes the report of a pass. It never handles a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MISSING_OPTIONS = {
     "exclude_users": "It excludes nobody by name",
     "max_culls": "It culls everything that is idle",
 }
-"""Options of hub_cull that jupyterhub-idle-culler does not have, with what it does instead."""
+"""Options of hub_cull that jupyterhub-idle-culler does not have, each with what jupyterhub-idle-culler does instead."""
 _SWITCHES = {
     "cull_users": False,
     "cull_admin_users": True,
@@ -52,17 +53,18 @@ _UNIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Settings = Mapping[str, Any]
-"""The role's variables by their names without ``idle_culler_``. Besides, ``policy`` has the options of hub_cull,
-``connection`` the options that reach the hub, empty where the user sets none, and ``url`` the hub's address."""
+"""The role's variables by their names without ``idle_culler_``. Also, ``policy`` has the options of hub_cull,
+``connection`` has the connection options, which are empty if the user does not set them, and ``url`` is the hub's
+address."""
 
 
 # What is wrong with the variables
 
 
 def complaints(settings: Settings) -> list[str]:
-    """What is wrong with the variables of this ``mode``, a sentence each with what to do next.
+    """Return what is wrong with the variables of this ``mode``, a sentence for each, with what to do next.
 
-    The variables of a pass are options of hub_cull, which checks them.
+    This does not check the mode ``pass``, whose variables are options of hub_cull. The module checks them.
     """
     checks = {"managed": _check_service, "timer": _check_timer}
     if settings["mode"] not in checks:
@@ -71,7 +73,10 @@ def complaints(settings: Settings) -> list[str]:
 
 
 def _check_types(settings: Settings) -> Iterator[str]:
-    """Values that Ansible's argument specification accepts: text for a dictionary, and null for any type."""
+    """Yield a complaint for each value of a wrong type that Ansible's argument specification accepts.
+
+    The specification accepts text for a dictionary, and null for any type.
+    """
     policy = settings["policy"]
     if policy["idle_timeout"] in (None, ""):
         yield "idle_culler_idle_timeout is empty. Give it a time such as 1h, or leave it out for 10m."
@@ -176,7 +181,7 @@ def _limits(policy: Mapping[str, Any]) -> Limits:
 
 
 def _switches_of_one_limit(policy: Mapping[str, Any]) -> tuple[str, ...]:
-    """The switches that jupyterhub-idle-culler applies to idle_timeout and not to max_age."""
+    """Return the switches that jupyterhub-idle-culler applies to idle_timeout and not to max_age."""
     kinds = ("cull_default_servers", "cull_named_servers")
     return (*kinds, "cull_admin_users") if policy["cull_users"] else kinds
 
@@ -200,12 +205,13 @@ def _check_environment(settings: Settings) -> Iterator[str]:
 
 
 def service(settings: Settings) -> dict[str, Any]:
-    """The Hub-managed service: the ``scopes`` of its role and the ``arguments`` of jupyterhub-idle-culler.
+    """Return the Hub-managed service: its role's ``scopes``, and the ``arguments`` of jupyterhub-idle-culler.
 
-    The chart of Zero to JupyterHub needs the address, too: ``chart_arguments``.
+    ``chart_arguments`` are the arguments for the chart of Zero to JupyterHub, which also needs the hub's address.
     """
     policy = settings["policy"]
-    # --name=value, with hyphens in the name: jupyterhub-idle-culler fails with, or ignores, any other form.
+    # Each argument is --name=value, with hyphens in the name. jupyterhub-idle-culler fails with other forms, or ignores
+    # them.
     idle_timeout = _whole_seconds(policy["idle_timeout"])
     arguments: dict[str, Any] = {"timeout": idle_timeout, "cull-every": pass_interval(settings)}
     max_age = _limits(policy).max_age
@@ -221,7 +227,7 @@ def service(settings: Settings) -> dict[str, Any]:
     arguments["api-page-size"] = int(policy["page_size"])
     if settings["internal_certs_location"]:
         arguments |= {"ssl-enabled": "true", "internal-certs-location": settings["internal_certs_location"]}
-    # With a slash at its end, jupyterhub-idle-culler asks for /hub/api//users, which the hub does not have.
+    # With a slash at the end of the address, jupyterhub-idle-culler would request /hub/api//users, which no hub has.
     url = (settings["service_url"] or "").rstrip("/")
     return {
         "scopes": list(CULL_USERS if policy["cull_users"] else CULL),
@@ -235,13 +241,16 @@ def _options(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _url_in_pod(hub_url: str) -> str:
-    """The API by localhost. The policies of the cluster's network may forbid the hub to connect to itself."""
+    """Return the address of the API at localhost.
+
+    The network policies of the cluster may forbid the hub to connect to itself by another address.
+    """
     path = urlsplit(normalize_hub_url(hub_url)).path if hub_url else "/"
     return f"http://localhost:8081{path}hub/api"
 
 
 def files(settings: Settings) -> list[dict[str, str]]:
-    """The files of the service to write, with the next step for each."""
+    """Return the files of the service to write, with the next step for each."""
     return configuration_files("idle_culler.py.j2", settings, "Until then the hub culls as it did before.")
 
 
@@ -249,17 +258,17 @@ def files(settings: Settings) -> list[dict[str, str]]:
 
 
 def pass_interval(settings: Settings) -> int:
-    """Seconds from one pass to the next: half of ``idle_timeout`` if ``every`` is empty."""
-    # Not 0: jupyterhub-idle-culler crashes, and systemd does not pause.
+    """Return the seconds from one pass to the next: half of ``idle_timeout`` if ``every`` is empty."""
+    # The interval is never 0. With 0, jupyterhub-idle-culler crashes, and systemd does not pause.
     if settings["every"]:
         return _whole_seconds(settings["every"])
     return max(1, _whole_seconds(settings["policy"]["idle_timeout"]) // 2)
 
 
 def unit(settings: Settings) -> dict[str, Any]:
-    """What the templates of the timer write, quoted for systemd.
+    """Return what the templates of the timer write, quoted for systemd.
 
-    ``every`` and ``delay`` are in seconds; ``every`` is 0 if there is a calendar. ``credentials`` are the files that
+    ``every`` and ``delay`` are in seconds. ``every`` is 0 if there is a calendar. ``credentials`` are the files that
     the service may read, by their names for the service. ``variables`` are lines of YAML.
     """
     files = _connection_files(settings)
@@ -296,7 +305,7 @@ def _connection_files(settings: Settings) -> dict[str, Any]:
 
 
 def _escape_specifiers(text: Any) -> str:
-    """Text for systemd, where a percent sign begins a specifier."""
+    """Return the text with each percent sign doubled. In systemd, a percent sign begins a specifier."""
     return str(text).replace("%", "%%")
 
 
@@ -305,13 +314,13 @@ def _quote(text: str) -> str:
 
 
 def _command_word(text: Any) -> str:
-    """A word of a command for systemd, where a dollar sign begins a variable."""
+    """Return the text as one word of a command for systemd, where a dollar sign begins a variable."""
     plain = str(text)
     return _escape_specifiers((plain if re.fullmatch(r"[\w./@:+-]+", plain) else _quote(plain)).replace("$", "$$"))
 
 
 def _literal(value: Any) -> str:
-    """YAML for a value. Ansible must not take any part of it for a template."""
+    """Return the value as YAML. Ansible does not treat any part of it as a template."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_literal(key)}: {_literal(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -338,13 +347,13 @@ def _is_zero(duration: Any) -> bool:
 def host_complaints(
     settings: Settings, calendar: Mapping[str, Any], token_file: Mapping[str, Any], is_check_mode: Any
 ) -> list[str]:
-    """What is wrong on the host of the timer, a sentence each with what to do next.
+    """Return what is wrong on the host of the timer, a sentence for each, with what to do next.
 
-    ``calendar`` is the result of ``systemd-analyze calendar``, ``token_file`` is what the module stat returns for the
-    token's file. In check mode the file may be missing, since an earlier task would have written it.
+    ``calendar`` is the result of ``systemd-analyze calendar``. ``token_file`` is what the module stat returns for the
+    token's file. In check mode the file may be missing, because an earlier task would have written it.
     """
     found = []
-    # If the program is missing, the code is another one, and nothing is known about the calendar.
+    # If systemd-analyze is missing, the return code is another one, and nothing is known about the calendar.
     if calendar.get("rc") == 1:
         found.append(
             f"idle_culler_calendar is '{settings['calendar']}', which systemd does not understand: "
@@ -366,8 +375,8 @@ _DONE = {"stop": "stopped", "remove": "stopped and removed", "delete": "deleted"
 
 
 def numbers(result: Mapping[str, Any], is_check_mode: Any) -> dict[str, Any]:
-    """The numbers of a pass for workflows and notifications, from the result of hub_cull."""
-    # A pass that would cull too much lists what it would cull and culls nothing.
+    """Return the numbers of a pass for workflows and notifications, from the result of hub_cull."""
+    # A pass that would cull too much lists what it would cull, but culls nothing.
     culled = result if result.get("changed") or is_true(is_check_mode) else {}
     return {
         "verdict": "failed" if result.get("failed") else "passed",
@@ -381,11 +390,11 @@ def numbers(result: Mapping[str, Any], is_check_mode: Any) -> dict[str, Any]:
 
 
 def summary(result: Mapping[str, Any], is_check_mode: Any, is_diff_mode: Any) -> list[str]:
-    """The lines that a person reads after a pass, from a result of hub_cull that has a ``summary``."""
+    """Return the lines that a person reads after a pass, from a result of hub_cull that has a ``summary``."""
     is_changed = bool(result.get("changed"))
     lines: list[str] = []
     if is_true(is_check_mode) and "diff" in result:
-        # With --diff, Ansible has shown a difference already.
+        # With --diff, Ansible has already shown the difference.
         if not (is_true(is_diff_mode) and is_changed):
             lines += str(result["diff"].get("prepared") or "").splitlines()
     else:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role service_account decides: what an account is, what is wrong with it, and how to configure its hub.
+"""The decisions of the role service_account: what an account is, what is wrong with it, and how to configure its hub.
 
-No secret passes through here. This only knows whether a secret is given.
+It never handles a secret. It only knows whether a secret is given.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...module_utils._hub.versions import (
 from .checks import configuration_files, is_true
 
 PURPOSES: dict[str, tuple[str, ...]] = {
-    # For the role verify: for the account's own servers, and to see when the token expires.
+    # For the role verify: to use the account's own servers, and to see when the token expires.
     "verify": (
         "start:servers!user",
         "delete:servers!user",
@@ -38,7 +38,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "cull-users": CULL_USERS,
     "custom": (),
 }
-"""The scopes that an account needs for its purpose, as JupyterHub 6 names them. The modules translate them."""
+"""The scopes that an account needs for its purpose. JupyterHub 6 has these names. The modules translate them."""
 
 _PLACES = {"file": "token_path", "vault": "vault_path", "kubernetes": "manifest_path", "tasks": "keep_tasks"}
 """For each value of ``keep``, the key that says where the token is kept."""
@@ -62,10 +62,10 @@ Account = dict[str, Any]
 
 
 def complete_accounts(declared: Sequence[Mapping[str, Any]] | None, settings: Mapping[str, Any]) -> list[Account]:
-    """The declared accounts, each with every key. If none is declared, one account whose ``user`` is in ``settings``.
+    """Return the declared accounts, each with every key. If none is declared, return one for the settings' ``user``.
 
-    ``settings`` has what an account takes if it leaves a key out: every key of an account except ``secret``. It also
-    has ``folder``, where relative paths begin, ``host``, for the name of a token's file, and ``kubernetes_apply``,
+    ``settings`` has what an account gets if it leaves a key out: every key of an account except ``secret``. It also has
+    ``folder``, in which relative paths begin, ``host``, for the name of a token's file, and ``kubernetes_apply``,
     whether the role applies manifests.
 
     Each account also has its ``number`` in ``declared``, the ``place`` that keeps its token, and in ``hub_token`` the
@@ -93,13 +93,13 @@ def _complete(number: int, declared: Mapping[str, Any], settings: Mapping[str, A
         "number": number,
         "user": user,
         "note": note,
-        # An account's own purpose counts more than the scopes that all accounts have in common.
+        # An account's own purpose has precedence over the scopes that all accounts have in common.
         "scopes": _list(declared.get("scopes"))
         or _scopes_of_purpose(declared.get("purpose"))
         or _list(settings["scopes"])
         or _scopes_of_purpose(chosen("purpose")),
         "groups": _list(declared.get("groups")) or _list(settings["groups"]),
-        # This is a path on the host where the role runs, which may be another host. So the module resolves it.
+        # The role may run on another host, and the path is a path on that host. So the module resolves it.
         "token_path": str(declared.get("token_path") or settings["token_path"] or "")
         or os.path.join(settings["folder"], f"{settings['host']}-{user}.token"),
         **{key: path(key) for key in ("vault_path", "manifest_path", "keep_tasks")},
@@ -109,7 +109,7 @@ def _complete(number: int, declared: Mapping[str, Any], settings: Mapping[str, A
 
 
 def _hub_token(account: Account, *, is_applied: bool) -> dict[str, Any]:
-    """The options of the module hub_token for the account's token, except the secret and the password of vaults."""
+    """Return the options of hub_token for the account's token, except the secret and the password of vaults."""
     keep = account["keep"]
     options = {
         **{key: account[key] for key in ("user", "note", "scopes")},
@@ -135,7 +135,7 @@ def _scopes_of_purpose(purpose: Any) -> list[str]:
 
 
 def _list(value: Any) -> list[str]:
-    """A list as Ansible reads it: a text is split at its commas."""
+    """Return a list as Ansible reads it: it splits a text at its commas."""
     if isinstance(value, str):
         return [item.strip() for item in value.split(",")] if value else []
     return [str(item) for item in value or ()]
@@ -145,11 +145,11 @@ def _list(value: Any) -> list[str]:
 
 
 def complaints(declared: Sequence[Mapping[str, Any]] | None, settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the declaration, and what to do about it, a text for each problem.
+    """Return what is wrong with the declaration and what to do about it, a text for each problem.
 
-    Takes the same as `complete_accounts`. ``settings`` also says whether there is a password for vaults
-    (``vault_password_given``), and a secret for accounts that have none of their own (``secret_given``). This looks for
-    the files of tasks on disk.
+    The parameters are those of `complete_accounts`. ``settings`` also says whether there is a password for vaults
+    (``vault_password_given``), and a secret for accounts that have none of their own (``secret_given``). This checks on
+    disk whether the files of tasks exist.
 
     Ansible can validate keys and choices, too, but it would evaluate all secrets for that.
     """
@@ -185,7 +185,7 @@ def complaints(declared: Sequence[Mapping[str, Any]] | None, settings: Mapping[s
 
 
 def _check_account(account: Account) -> Iterator[str]:
-    """What is wrong with one account, without a look at the others."""
+    """Yield what is wrong with one account, apart from conflicts with other accounts."""
     if not account["user"].strip():
         yield "user is empty. Give it the name of a hub user."
     if not account["note"].strip():
@@ -230,12 +230,11 @@ def hub_config(
     options: Mapping[str, Any] | None = None,
     token: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the hub's configuration must say for the accounts, in an order that is the same for the same accounts.
+    """Return what the hub's configuration must say for the accounts. The order is the same for the same accounts.
 
-    ``hub`` and ``token`` are the module hub_info's results for the hub, and for the token that the role runs with.
-    ``options`` are the role's: ``service``, the name of a service that may run the role, ``service_token_file``,
-    ``config_path`` and ``values_path``, where to write the files, and ``folder``, where relative paths begin. Each can
-    be empty.
+    ``hub`` and ``token`` are hub_info's results for the hub, and for the token that the role runs with. ``options`` are
+    the role's: ``service``, the name of a service that may run the role, ``service_token_file``, ``config_path`` and
+    ``values_path``, the files to write, and ``folder``, in which relative paths begin. Each can be empty.
     """
     options = options or {}
     service = options.get("service")
@@ -271,7 +270,10 @@ def hub_config(
 
 
 def _obstacles(foreign: Iterable[str], options: Mapping[str, Any]) -> Iterator[str]:
-    """Why the hub cannot be configured so, and what to do about it. ``foreign`` are the users that need a role."""
+    """Yield why the hub cannot be configured so, and what to do about it.
+
+    ``foreign`` are the users that need a role. ``options`` are those of `hub_config`.
+    """
     for name in foreign:
         # A hub gives roles to users, and adds them to groups, by their names in lower case.
         if name != name.lower():
@@ -287,7 +289,7 @@ def _obstacles(foreign: Iterable[str], options: Mapping[str, Any]) -> Iterator[s
 
 
 def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, Any]) -> Iterator[str]:
-    """Which scopes the service that runs the role lacks to mint tokens on this version of JupyterHub."""
+    """Yield which scopes the service that runs the role lacks to mint tokens on this version of JupyterHub."""
     kind, scopes = str(token.get("kind")), token.get("scopes") or ()
     lacking = list(filter(None, (find_missing_mint_scope(hub["version"], kind, scopes, name) for name in names)))
     if lacking:
@@ -300,9 +302,10 @@ def _lacking(names: Iterable[str], hub: Mapping[str, Any], token: Mapping[str, A
 
 
 def _foreign_scopes(name: str, accounts: Iterable[Account], words: Mapping[str, str]) -> list[str]:
-    """The scopes that a user's accounts need from a role, as the hub names them.
+    """Return the scopes that a user's accounts need from a role, as the hub names them.
 
-    The hub's role ``user`` has the scopes for what is the user's own.
+    The hub's role ``user`` already has the scopes for what belongs to the user itself. ``words`` are the hub's names
+    for scopes, by the names that JupyterHub 6 has for them.
     """
     found = set()
     for scope in (scope for account in accounts for scope in account["scopes"]):
@@ -314,7 +317,7 @@ def _foreign_scopes(name: str, accounts: Iterable[Account], words: Mapping[str, 
 
 
 def _scopes_to_provide(name: str, accounts: Iterable[Account], hub: Mapping[str, Any]) -> Iterator[str]:
-    """The scopes that a service needs to create the user, to add it to its groups, and to mint its tokens."""
+    """Yield the scopes that a service needs to create the user, to add it to its groups, and to mint its tokens."""
     for account in accounts:
         scope = "admin:groups" if is_true(account["create_groups"]) else "groups"
         yield from (f"{scope}!group={group}" for group in account["groups"])
@@ -327,27 +330,30 @@ def _scopes_to_provide(name: str, accounts: Iterable[Account], hub: Mapping[str,
 
 
 def _gives_roles_by_group(hub: Mapping[str, Any]) -> bool:
-    """Whether to give a role to a group of its own, whose members the hub's API sets, and not to users by name.
+    """Return whether to give a role to a group of its own, whose members the hub's API sets, and not to users by name.
 
     Since JupyterHub 5 a role can name users that do not exist. JupyterHub 4 does not start if one of a role's users
     neither exists nor is in Authenticator.allowed_users ("Username X is not in Authenticator.allowed_users", app.py,
-    init_role_assignment), and to add the account there would let it log in. With an OAuthenticator JupyterHub 4 starts
-    with such a role, too (oauth2.py, check_allowed). And OAuthenticators often manage groups, and then the hub's API
-    cannot.
+    init_role_assignment). To add the account to allowed_users would let it log in. With an OAuthenticator, JupyterHub 4
+    starts with such a role (oauth2.py, check_allowed). An OAuthenticator also often manages groups, and then the hub's
+    API cannot set the members.
     """
     return parse_version(hub["version"]) < (5,) and not _own_section(hub)
 
 
 def _own_section(hub: Mapping[str, Any]) -> list[str]:
-    """The name of the configuration section of the hub's class of OAuthenticator, if it has one."""
+    """Return the name of the configuration section of the hub's class of authenticator, in a list.
+
+    The list is empty if the class is not in the package oauthenticator.
+    """
     module, _dot, name = _authenticator(hub)["class"].rpartition(".")
     return [name] if module.partition(".")[0] == "oauthenticator" else []
 
 
 def _doubt(hub: Mapping[str, Any]) -> str:
-    """Why the hub's authenticator might not call refresh_user_hook, and what that means.
+    """Return why the hub's authenticator might not call refresh_user_hook, and what that means.
 
-    Empty if it does, or does not need to.
+    Returns an empty text if it calls the hook, or does not need to.
     """
     authenticator = _authenticator(hub)
     name, version = authenticator["class"], authenticator["version"]
@@ -377,15 +383,15 @@ def _doubt(hub: Mapping[str, Any]) -> str:
 
 
 def _authenticator(hub: Mapping[str, Any]) -> dict[str, str]:
-    """The ``class`` and ``version`` of the hub's authenticator, empty if the hub does not say so."""
+    """Return the ``class`` and ``version`` of the hub's authenticator. They are empty if the hub does not show them."""
     authenticator = hub.get("authenticator") or {}
     return {key: str(authenticator.get(key) or "") for key in ("class", "version")}
 
 
 def _role_name(prefix: str, name: str) -> str:
-    """A role's name as the hub accepts it: 3 to 255 of a-z 0-9 - _ . ~, with a letter first.
+    """Return a role's name that the hub accepts: 3 to 255 of a-z 0-9 - _ . ~, with a letter first.
 
-    If the name had to change, a digest follows it after a tilde.
+    If ``name`` had to change, a digest follows it after a tilde.
     """
     slug = re.sub(r"[^a-z0-9._-]+", "-", name.lower())[:100].strip("._-")
     digest = "" if slug == name else "~" + hashlib.sha256(name.encode()).hexdigest()[:12]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tasks of the role service_account do about tokens, step by step, and what the role reports in the end.
+"""The decisions of the role service_account about tokens: what its tasks do step by step, and what it reports.
 
-No secret passes through here. The results of the module hub_token hold none if a file keeps the secret, and the role
-removes it from the results if tasks keep the secret.
+It never handles a secret. The results of hub_token hold none if a file keeps the secret. If tasks keep the secret, the
+role removes it from the results.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...module_utils._hub.errors import printable
+from .checks import one_line
 
 Account = dict[str, Any]
 Result = dict[str, Any]
 
 
 def progress(accounts: Sequence[Account], done: Mapping[str, Any]) -> dict[str, Any]:
-    """What the next tasks work on, and what is known of the tokens, after the tasks in ``done``.
+    """Return what the next tasks work on, and what is known about the tokens, after the tasks in ``done``.
 
     ``accounts`` are those of `complete_accounts`. ``done`` holds ``check_mode``, whether the play runs in check mode,
-    and the results of tasks, empty if a task has not run:
+    and the results of tasks. A result is empty if its task has not run:
 
     - ``created``: hub_user, for each account, if the role creates users;
     - ``minted``: hub_token, for the list ``mint``;
@@ -34,8 +35,9 @@ def progress(accounts: Sequence[Account], done: Mapping[str, Any]) -> dict[str, 
       the ``problem``, which is empty if there was none;
     - ``proven``: hub_token in check mode, for the list ``prove``.
 
-    The result has these lists, and ``needs_vault``, whether ``mint`` needs the password of vaults. Besides, it has what
-    the role leaves behind or shows: ``tokens`` that were not found to fail, ``failures``, ``revocations``, ``report``.
+    The result has the lists that are named here, and ``needs_vault``, whether ``mint`` needs the password of vaults. It
+    also has what the role returns or shows: ``tokens`` without a known problem, ``failures``, ``revocations``, and
+    ``report``.
     """
     check_mode = bool(done.get("check_mode"))
     known = list(_known(accounts, done))
@@ -91,17 +93,17 @@ def progress(accounts: Sequence[Account], done: Mapping[str, Any]) -> dict[str, 
 
 
 class _Found:
-    """The results of hub_token, and what failed, by the numbers of the accounts."""
+    """The results of hub_token, and the problems, by the numbers of the accounts."""
 
     def __init__(self, check_mode: bool) -> None:
         self.results: defaultdict[int, list[Result]] = defaultdict(list)
         self.problems: defaultdict[int, list[str]] = defaultdict(list)
         self.general: list[str] = []
-        """What failed of a task as a whole."""
+        """The failures of tasks as a whole."""
         self._check_mode = check_mode
 
     def add_results(self, accounts: Sequence[Account], answer: Mapping[str, Any]) -> None:
-        """Take the result of a task for these accounts, whose tokens are in their order."""
+        """Add the result of a task for these accounts. Its tokens are in the order of the accounts."""
         items = answer.get("tokens") or []
         if accounts and not items and answer.get("msg"):
             self.general.append(str(answer["msg"]))
@@ -115,7 +117,10 @@ class _Found:
             self.problems[account["number"]].append(f"{account['user']} ({account['note']}): {problem}")
 
     def is_sound(self, account: Account) -> bool:
-        """Whether the file holds the account's token. In check mode it may hold one that would be replaced."""
+        """Return whether the file holds the account's token.
+
+        In check mode the file may hold a token that would be replaced.
+        """
         results = self.results[account["number"]]
         return (
             bool(results) and not self.problems[account["number"]] and not (self._check_mode and results[-1]["changed"])
@@ -123,19 +128,28 @@ class _Found:
 
 
 def _known(accounts: Iterable[Account], done: Mapping[str, Any]) -> Iterator[Account]:
-    """The accounts whose users the hub has. In check mode no task creates the others, and they have no tokens yet."""
+    """Yield the accounts whose users the hub has.
+
+    In check mode no task creates the other users, and they have no tokens yet.
+    """
     created = (done.get("created") or {}).get("results") or () if done.get("check_mode") else ()
     missing = {each["user"]["name"] for each in created if not each["user"]["created"]}
     return (account for account in accounts if account["user"] not in missing)
 
 
 def _again(account: Account, **more: Any) -> dict[str, Any]:
-    """The account's options for a task that must not mint again: without what makes a token due that works."""
+    """Return the account's options for a task that must not mint a token again.
+
+    Without ``renew_before``, a token that works is not due.
+    """
     return {**account["hub_token"], "renew_before": None, **more}
 
 
 def _token(account: Account, results: Sequence[Result]) -> dict[str, Any]:
-    """What the role tells of an account and its token. The account says who it is: a result may have that masked."""
+    """Return what the role shows about an account and its token.
+
+    The keys of the account come from the account, because Ansible may have masked them in the results.
+    """
     return {
         **account,
         **{key: value for key, value in results[-1].items() if key not in account},
@@ -152,18 +166,13 @@ def _line(token: Mapping[str, Any]) -> str:
     return (
         f"{token['user']} ({token['note']}): {'minted' if token['minted'] else 'works'}, kept "
         f"{'by' if token['keep'] == 'tasks' else 'in'} {token['place']}, valid until "
-        f"{_one_line(token['expires_at'] or 'it is revoked')}"
+        f"{one_line(token['expires_at'] or 'it is revoked')}"
     )
 
 
 def _revocation_line(each: Mapping[str, Any]) -> str:
-    use = f"last used {_one_line(each['last_activity'])}" if each["last_activity"] else "never used"
+    use = f"last used {one_line(each['last_activity'])}" if each["last_activity"] else "never used"
     return (
-        f"{each['user']} ({each['note']}): revoked {_one_line(each['token_id'])}, minted {_one_line(each['created'])}, "
-        f"{use}: {_one_line(each['why'])}"
+        f"{each['user']} ({each['note']}): revoked {one_line(each['token_id'])}, minted {one_line(each['created'])}, "
+        f"{use}: {one_line(each['why'])}"
     )
-
-
-def _one_line(value: object) -> str:
-    """A text that others wrote, such as the hub."""
-    return printable(" ".join(str(value).split()), 300)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role verify decides: which steps it takes, what the answers of the modules mean, and what its report says.
+"""The decisions of the role verify: which steps it takes, what the answers of the modules mean, and what it reports.
 
-Nothing here knows the time: it is an argument, in seconds since the epoch. Ansible-core before 2.19 may hand over a
-number or a boolean as text.
+Nothing here reads the clock: the time is a parameter, in seconds since 1970. Ansible-core before 2.19 may pass a number
+or a boolean as text.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Result = Mapping[str, Any]
 """A step's ``name``, ``title``, ``verdict`` (passed, failed or skipped), ``seconds``, ``message``, and the module's
 ``failure`` or None."""
 Finding = dict[str, str]
-"""What an answer means: the ``problem`` that fails the step, or, if that is empty, a ``message`` for the report."""
+"""What an answer means: the ``problem`` for which the step fails. If it is empty, a ``message`` for the report."""
 
 
 # Which steps are taken, and how they end
 
 
 def is_due(step: Step, results: Sequence[Result], is_start_requested: Any, is_check_mode: Any) -> bool:
-    """Whether to take a step after the steps with these results.
+    """Return whether to take a step after the steps with these results.
 
     A step that writes is not taken in check mode. A step that ``requires: start_request`` is taken once the role has
     asked the hub to start the server, even if a step before it failed. Any other step requires that all passed.
@@ -55,9 +55,10 @@ def step_result(
     now: Any,
     is_check_mode: Any = False,
 ) -> dict[str, Any]:
-    """How a step ended. ``failed_task`` is the result of the task that failed in it, empty if none did.
+    """Return how a step ended. ``failed_task`` is the result of the task that failed in it, empty if none did.
 
-    A step passes only if it was due, none of its tasks failed, and it has a finding without a problem.
+    A step passes only if it was due, none of its tasks failed, and it has a finding without a problem. ``began`` and
+    ``now`` are in seconds since 1970.
     """
     if not is_true(is_due):
         verdict = "skipped"
@@ -84,7 +85,10 @@ def step_result(
 
 
 def check_hub(answer: Mapping[str, Any], expected_version: Any) -> Finding:
-    """The answer of hub_info without a token. The expected version may be whole or a beginning, and empty is any."""
+    """Check the answer of hub_info without a token, and return the finding.
+
+    The expected version may be a whole version or the beginning of one. If it is empty, any version is right.
+    """
     version, expected = str(answer["hub"]["version"]), str(expected_version)
     shown = printable(version, 300)
     if expected and version != expected and not version.startswith(f"{expected}."):
@@ -96,7 +100,10 @@ def check_hub(answer: Mapping[str, Any], expected_version: Any) -> Finding:
 
 
 def check_token(answer: Mapping[str, Any], user: str) -> Finding:
-    """The answer of hub_info with the token. ``user`` is the one whose server is to start, empty for the owner."""
+    """Check the answer of hub_info with the token, and return the finding.
+
+    ``user`` is the user whose server is to start. If it is empty, that is the owner of the token.
+    """
     token = answer["token"]
     if token is None:
         return _problem("There is no API token. Set verify_api_token, or JUPYTERHUB_API_TOKEN in the environment.")
@@ -111,8 +118,26 @@ def check_token(answer: Mapping[str, Any], user: str) -> Finding:
     return _message(f"{owner}, {'does not expire' if token['expiry_known'] else 'expiry not known'}")
 
 
+def required_scopes(user: str, server_name: str) -> list[str]:
+    """Return the scopes that the token needs to start, use and stop the user's server, and to see that it is gone.
+
+    A hub shows servers as a part of their user, and a filter by server would hide the user. See ``PURPOSES`` in
+    service_account.py, which has the scopes that such an account gets.
+    """
+    server = f"{user}/{server_name}"
+    return [
+        f"read:servers!user={user}",
+        f"start:servers!server={server}",
+        f"delete:servers!server={server}",
+        f"access:servers!server={server}",
+    ]
+
+
 def check_not_running(answer: Mapping[str, Any]) -> Finding:
-    """The answer of hub_server in check mode, which has an action if there is a server to start."""
+    """Check the answer of hub_server in check mode, and return the finding.
+
+    The answer has an action if there is a server to start.
+    """
     if not answer["actions"]:
         return _problem(
             f"The server is {answer['servers'][0]['state']} already, so a start would prove nothing. The role left it "
@@ -123,7 +148,10 @@ def check_not_running(answer: Mapping[str, Any]) -> Finding:
 
 
 def check_started(answer: Mapping[str, Any]) -> Finding:
-    """The answer of hub_server that was to start the server. It changed nothing if somebody else was faster."""
+    """Check the answer of hub_server that was to start the server, and return the finding.
+
+    The task has changed nothing if somebody else started the server first.
+    """
     if not answer["changed"]:
         return _problem(
             "Somebody else started the server at the same time, so the start proves nothing. The role left the server "
@@ -133,7 +161,10 @@ def check_started(answer: Mapping[str, Any]) -> Finding:
 
 
 def check_output(answer: Mapping[str, Any], expected: Any) -> Finding:
-    """The answer of hub_exec. What the code prints, or its last value, must contain the expected text."""
+    """Check the answer of hub_exec, and return the finding.
+
+    What the code prints, or its last value, must contain the expected text.
+    """
     output = f"{answer['stdout']}{answer['result'] or ''}"
     if str(expected) not in output:
         return _problem(
@@ -144,12 +175,15 @@ def check_output(answer: Mapping[str, Any], expected: Any) -> Finding:
 
 
 def check_stopped(answer: Mapping[str, Any]) -> Finding:
-    """The answer of hub_server that was to stop the server."""
+    """Return the finding for the answer of hub_server that was to stop the server."""
     return _message("stopped" if answer["changed"] else "was not running any more")
 
 
 def check_removed(answer: Mapping[str, Any], server_name: str) -> Finding:
-    """The answer of hub_info with the user's servers. The server must not be among them."""
+    """Check the answer of hub_info with the user's servers, and return the finding.
+
+    The server must not be among them.
+    """
     if server_name in [server["server_name"] for server in answer["servers"]]:
         return _problem(
             "The hub still lists the server after the role stopped it. Look into the hub's log, and stop the server by "
@@ -179,14 +213,15 @@ def report(
     now: Any,
     is_check_mode: Any = False,
 ) -> dict[str, Any]:
-    """What ``report.json`` holds.
+    """Return the content of ``report.json``.
 
-    ``facts`` are what the steps found out, ``given_url`` is the hub's address as the user set it.
+    ``facts`` are what the steps found out. ``given_url`` is the hub's address as the user set it. ``began`` and ``now``
+    are in seconds since 1970.
     """
     is_started = is_true(facts["is_start_requested"])
     return {
         "verdict": _verdict(results, [step["name"] for step in steps], is_true(is_check_mode)),
-        # If no hub answered, the address is the user's text: what is more than an address may be a password.
+        # If no hub answered, the address is the user's text, which may contain a password beside the address.
         "hub_url": facts["hub_url"] or ("" if re.search(r"[@?#]", given_url) else given_url),
         "hub_version": facts["version"],
         "user": facts["user"],
@@ -200,9 +235,10 @@ def report(
 
 
 def _verdict(results: Sequence[Result], names: Sequence[str], is_check_mode: bool) -> str:
-    """``passed`` if each step has a result and each passed.
+    """Return ``passed`` if each step has a result and each passed.
 
-    ``incomplete`` if check mode skipped the steps that write and each other step passed; everything else is ``failed``.
+    Return ``incomplete`` if check mode skipped the steps that write and each other step passed. Return ``failed``
+    otherwise.
     """
     verdicts = [result.get("verdict") for result in results]
     if not names or [result.get("name") for result in results] != [*names]:
@@ -213,7 +249,7 @@ def _verdict(results: Sequence[Result], names: Sequence[str], is_check_mode: boo
 
 
 def failure_message(report: Mapping[str, Any]) -> str:
-    """The sentence with which the role fails."""
+    """Return the sentence with which the role fails."""
     hub = printable(report["hub_url"] or "The hub")
     failed = [result for result in report["steps"] if result["verdict"] not in ("passed", "skipped")]
     cause = (
@@ -226,7 +262,7 @@ def failure_message(report: Mapping[str, Any]) -> str:
 
 
 def summary(report: Mapping[str, Any], path: str) -> list[str]:
-    """The lines that a person reads at the end. ``path`` is the folder of the report, empty if there is none."""
+    """Return the lines that a person reads at the end. ``path`` is the folder of the report, empty if there is none."""
     hub, url, user = (_or_unknown(report[key]) for key in ("hub_version", "hub_url", "user"))
     lines = [f"JupyterHub {hub} at {url}, user {user}"]
     for step in report["steps"]:
@@ -243,7 +279,10 @@ def _or_unknown(value: Any, longest: int = 300) -> str:
 
 
 def junit(report: Mapping[str, Any], host: str) -> str:
-    """The report as JUnit's XML: the hub is a suite, each step a case. Only a step that passed is shown as such."""
+    """Return the report as JUnit's XML: the hub is a suite, and each step is a case.
+
+    Only a step that passed is shown as passed.
+    """
     steps = report["steps"]
     suites = ElementTree.Element("testsuites")
     counted = {

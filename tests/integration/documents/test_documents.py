@@ -340,7 +340,7 @@ def account_for_a_program(block: Block, workdir: Workdir, account: Path) -> None
     assert secret not in done.output
 
 
-@rule("roles/idle_culler/README.md", "- name: Nobody is at work at night")
+@rule("roles/idle_culler/README.md", "- name: Cull at night")
 def at_night(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.play(block.code, workdir.hub.admin_token)
     assert done.status == 0, done.output
@@ -356,7 +356,7 @@ def after_an_upgrade(block: Block, workdir: Workdir, account: Path) -> None:
     assert json.loads((workdir.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
 
 
-@rule("roles/local_hub/README.md", "- name: A hub to play with")
+@rule("roles/local_hub/README.md", "- name: Start a hub for experiments")
 def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
     """With the hub that is already installed. Other tests check the default folder of the installation."""
     state = workdir.folder / "home/.cache/hubops-jupyterhub/hub"
@@ -493,7 +493,9 @@ def test_the_roles_share_one_connection() -> None:
     ]
     assert shared[0] == shared[1] == shared[2]
     module = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible")
-    names = {name if name.startswith("hub_") else f"hub_{name}" for name in module.CONNECTION} - {"hub_api_token"}
+    names = {name if name.startswith("hub_") else f"hub_{name}" for name in module.CONNECTION_OPTIONS} - {
+        "hub_api_token"
+    }
     assert set(shared[0]) == names
 
 

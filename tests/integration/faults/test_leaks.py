@@ -367,7 +367,7 @@ def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
         minted = minted_secrets(proxy)
     screen = evidence.texts["screen"].decode()
     assert (len(minted), screen.count("rescued=2 ")) == (9, 1), screen[-3000:]  # for the lost account, and then for all
-    assert b"Tell what failed" in evidence.texts["events"]
+    assert b"Fail if an account failed" in evidence.texts["events"]
     assert b"Invoked with" in evidence.texts["syslog"]
     assert Path(stage.kept("leak-file")).read_text().strip() in minted
     assert store.read_text() in minted

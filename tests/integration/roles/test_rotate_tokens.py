@@ -135,7 +135,7 @@ def test_neither_users_nor_admins_nor_the_hub_s_configuration_are_its_business(n
         service_account_values_path="values.yaml",
     )
     assert played.status == 2
-    verdict = played.stdout.rpartition("Tell what failed")[2]
+    verdict = played.stdout.rpartition("Fail if an account failed")[2]
     for user in ("unknown", "stranger"):
         assert f"'{user}'" in verdict
         assert not exists(hub, user)

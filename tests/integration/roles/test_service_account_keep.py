@@ -167,14 +167,14 @@ def test_on_another_host_everything_but_a_vault_is_kept_there(site: Site) -> Non
     """The account in the vault fails with a sentence, and the others go on. The manifest is applied from there."""
     accounts = [{**each, "token_path": str(site.folder / "kept/far.token")} for each in site.everywhere("far")[:3]]
     far = {
-        "ansible_connection": "next_door", "ansible_python_interpreter": sys.executable, "service_accounts": accounts,
+        "ansible_connection": "other_host", "ansible_python_interpreter": sys.executable, "service_accounts": accounts,
         "service_account_vault_password": PASSWORD, "service_account_kubernetes_apply": True,
     }  # fmt: skip
-    env = {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "doors_plugins" / "connection")}
+    env = {"ANSIBLE_CONNECTION_PLUGINS": str(PLUGINS / "runner_plugins" / "connection")}
     for failures in (1, 0):
         played = site.run("service_account", hosts={"far": far}, env=env)
         assert (played.status, played.recap["far"]["failed"]) == (2 if failures else 0, failures), played.output
-        verdict = played.stdout.rpartition("Tell what failed]")[2]
+        verdict = played.stdout.rpartition("Fail if an account failed]")[2]
         if failures:
             assert "far-vault (" in verdict
             assert "Only the controller can encrypt and decrypt a vault" in verdict
@@ -437,7 +437,7 @@ def test_what_is_somebody_else_s_is_left_alone_and_nothing_is_minted(site: Site)
         name: {"service_account_vault_password": PASSWORD, **variables} for name, variables in hosts.items()
     })  # fmt: skip
     assert played.status == 2
-    verdicts = played.stdout.rpartition("Tell what failed]")[2]
+    verdicts = played.stdout.rpartition("Fail if an account failed]")[2]
     for name, (_account, said) in cases.items():
         [verdict] = re.findall(rf"^fatal: \[{name}\]: FAILED! => (.*)$", verdicts, re.MULTILINE)
         assert said in verdict, name

@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, find_missing
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles import verify
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.service_account import PURPOSES
 
 ROLE = Path(__file__).resolve().parents[4] / "roles/verify"
 STEPS: list[dict[str, Any]] = yaml.safe_load((ROLE / "vars/main/main.yml").read_text())["verify_steps"]
@@ -175,6 +177,15 @@ def test_a_token_has_an_owner_with_servers() -> None:
     assert "Set verify_user" in verify.check_token({"token": SERVICE}, "")["problem"]
     for user in ("", "alice"):
         assert "Set verify_api_token" in verify.check_token({"token": None}, user)["problem"]
+
+
+def test_an_account_gets_the_scopes_that_the_role_requires() -> None:
+    """A hub writes out `!user`, and a filter by user covers all of the user's servers."""
+    for server_name in ("", "lab"):
+        held = [expand_self(scope, "bot") for scope in PURPOSES["verify"]]
+        required = verify.required_scopes("bot", server_name)
+        assert find_missing(required, held) == []
+        assert find_missing(required, held[1:]) != []
 
 
 def test_a_server_that_runs_already_proves_nothing() -> None:
