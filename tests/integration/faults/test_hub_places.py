@@ -219,7 +219,7 @@ def test_a_host_that_the_hubs_proxy_does_not_find(pool: HubPool) -> None:
     runner = Runner("program", hub, url=address_by_name(hub))
     runner("hub_user", user="Ann")
     result = runner("hub_server", user="Ann", wait_timeout="4s")
-    assert_failed(result, "invalid", "is ready, and answers itself at the server's address")
+    assert_failed(result, "invalid", "is ready, but the hub itself answers at the server's address")
     assert runner("hub_server", user="Ann", state="stopped")["changed"]
 
 

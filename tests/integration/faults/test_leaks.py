@@ -336,6 +336,7 @@ def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
         {"user": "leak-tasks", "keep": "tasks", "keep_tasks": f"{stage.folder}/private/keep.yml", "secret": in_store},
     ]
     lost = Path(stage.kept("lost")) / "vault.yml"
+    lost.parent.mkdir(mode=0o700)
     loser = {"user": "leak-lost", "keep": "vault", "vault_path": str(lost), "vault_variable": "bot"}
 
     def replace_folder_by_file(moment: str, exchange: Exchange) -> None:
@@ -366,12 +367,12 @@ def test_role_service_account(hub_61: Hub, stage: Stage) -> None:
         evidence = stage.play(hub_61, plays, **kubernetes(calls))
         minted = minted_secrets(proxy)
     screen = evidence.texts["screen"].decode()
-    assert (len(minted), screen.count("rescued=2 ")) == (9, 1), screen[-3000:]  # for the lost account, and then for all
+    assert (len(minted), screen.count("rescued=1 ")) == (9, 1), screen[-3000:]
     assert b"Fail if an account failed" in evidence.texts["events"]
-    assert b"Invoked with" in evidence.texts["syslog"]
+    # No module that logs runs on the host. The log of modules is searched by the other tests.
     assert Path(stage.kept("leak-file")).read_text().strip() in minted
     assert store.read_text() in minted
-    assert len(calls.read_text().splitlines()) == 3  # the new secrets, and those that a run finds at its beginning
+    assert len(calls.read_text().splitlines()) == 2  # each run applies the secret that it keeps
     assert_no_secret(evidence, hub_61.admin_token, password, *minted)
 
 

@@ -253,8 +253,8 @@ def test_killed_at_each_moment_of_each_request(hub_61: Hub, tmp_path: Path, mort
         return None if done and len(moments) < number else moments[number - 1]
 
     deaths = each_death(hub_61, tmp_path, mortal, wish, die)
-    assert any("done: POST" in each for each in deaths)
-    assert any("done: DELETE" in each for each in deaths) == (
+    assert any("hub_answered: POST" in each for each in deaths)
+    assert any("hub_answered: DELETE" in each for each in deaths) == (
         wish in ("rotation", "other scopes", "rotation in a vault")
     )
 
