@@ -508,7 +508,7 @@ def _secret_format(options: dict[str, Any], cipher: Cipher | None) -> SecretForm
         return PLAIN
     if options["path"] is None:
         raise Invalid(
-            f"format is {chosen}, and there is no path: without a file there is nothing to write so.",
+            f"format is {chosen}, but there is no path: the format is that of a file.",
             "Give path, or leave format out.",
         )
     if chosen == "vault":

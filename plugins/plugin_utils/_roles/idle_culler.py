@@ -81,10 +81,10 @@ def _check_types(settings: Settings) -> Iterator[str]:
     if policy["idle_timeout"] in (None, ""):
         yield "idle_culler_idle_timeout is empty. Give it a time such as 1h, or leave it out for 10m."
     if not isinstance(settings["environment"], Mapping):
-        yield "idle_culler_environment is no dictionary. Write it as names with their values."
+        yield "idle_culler_environment is not a dictionary. Write it as names with their values."
     rules = policy["rules"]
     if not isinstance(rules, (list, tuple)) or not all(isinstance(rule, Mapping) for rule in rules):
-        yield "idle_culler_rules are no list of dictionaries. Write each rule as names with their values."
+        yield "idle_culler_rules is not a list of dictionaries. Write each rule as names with their values."
     for option in ("concurrency", "page_size"):
         if not re.fullmatch(r"[1-9]\d{0,8}", str(policy[option])):
             yield f"idle_culler_{option} is '{policy[option]}'. Give a number of 1 or more."
@@ -97,8 +97,8 @@ def _check_service(settings: Settings) -> Iterator[str]:
     for option, why in _MISSING_OPTIONS.items():
         if policy[option]:
             yield (
-                f"jupyterhub-idle-culler, which the hub runs, knows no {option}. {why}. Leave idle_culler_{option} "
-                "out, or choose another idle_culler_mode."
+                f"jupyterhub-idle-culler, which the hub runs, has no option for {option}. {why}. Leave "
+                f"idle_culler_{option} out, or choose another idle_culler_mode."
             )
     if _is_never(policy["idle_timeout"]):
         yield (
