@@ -83,7 +83,7 @@ def begins(reader: Reader, hub: Hub, admin: str) -> str:
     (reader.folder / "admin.token").write_text(admin)
     done = reader.shell("admin.token")
     assert done.status == 2, done.output
-    verdict = done.stdout.rpartition("Tell what failed")[2]
+    verdict = done.stdout.rpartition("Fail if an account failed")[2]
     assert "cull-bot" in verdict
     assert "A token can do no more than its owner" in verdict
     assert [whose(hub, reader.secret(user)) for user in ("verify-bot", "report-bot")] == ["verify-bot", "report-bot"]

@@ -70,9 +70,8 @@ def cull(
 
 def summary_lines(played: ProgramResult) -> list[str]:
     """The lines of the summary."""
-    [found] = re.findall(
-        r'^TASK \[[\w.]+ : Summary\].*\nok: \[\w+\] => \{\n    "msg": (\[.*?\n    \])', played.stdout, re.M | re.S
-    )
+    task = r'^TASK \[[\w.]+ : Show the summary\].*\nok: \[\w+\] => \{\n    "msg": (\[.*?\n    \])'
+    [found] = re.findall(task, played.stdout, re.M | re.S)
     lines = json.loads(found)
     assert isinstance(lines, list)
     return lines

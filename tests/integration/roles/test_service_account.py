@@ -358,7 +358,7 @@ def test_one_account_that_fails_ends_no_other(site: Site) -> None:
     api_request(site.hub, "POST", f"users/{admin}", {"admin": True})
     played = site.run("service_account", accounts=accounts, service_account_demote=[admin])
     assert played.status == 2, played.output
-    verdict = played.stdout.rpartition("Tell what failed")[2]
+    verdict = played.stdout.rpartition("Fail if an account failed")[2]
     assert "before (" in verdict
     assert "a-folder' is not a file" in verdict
     assert "between" in verdict
