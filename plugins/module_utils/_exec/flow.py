@@ -20,7 +20,7 @@ from .._hub.models import Server
 from .._path.plan import Action, Flow, Plan, Report, Result
 from .._server import model as servers
 from .kernel_client import KernelClient, KernelRestarted
-from .messages import get_request_id, get_type, new_execute_request
+from .messages import END_STATES, get_request_id, get_type, new_execute_request
 from .websocket import (
     HAS_WEBSOCKET,
     Channel,
@@ -29,7 +29,6 @@ from .websocket import (
 )
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_END_STATES = ("dead", "restarting", "autorestarting")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Output:
         Messages that do not answer this request are ignored, unless they say that the kernel itself has ended.
         """
         message_type, content = get_type(message), message.get("content") or {}
-        if message_type == "status" and content.get("execution_state") in _END_STATES:
+        if message_type == "status" and content.get("execution_state") in END_STATES:
             self.end_state = str(content["execution_state"])
         if get_request_id(message) != request_id:
             return

@@ -20,6 +20,8 @@ from typing import Any
 from .._hub.responses import parse_json
 
 BINARY_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
+END_STATES = ("dead", "restarting", "autorestarting")
+"""The values of ``execution_state`` with which a server says that the process of a kernel has ended."""
 _PARTS = ("header", "parent_header", "metadata", "content")
 
 

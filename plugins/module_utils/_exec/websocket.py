@@ -20,6 +20,7 @@ from .._hub.client import HubClient
 from .._hub.errors import Invalid
 from .messages import (
     BINARY_SUBPROTOCOL,
+    END_STATES,
     decode,
     get_request_id,
     get_type,
@@ -159,7 +160,7 @@ class Channel:
             while answers != {"kernel_info_reply", "status"} and (left := repeat_time - time.monotonic()) > 0:
                 message = self.receive(left)
                 state = (message.get("content") or {}).get("execution_state")
-                if get_type(message) == "status" and state in ("dead", "restarting", "autorestarting"):
+                if get_type(message) == "status" and state in END_STATES:
                     raise KernelLost(str(state))
                 if get_request_id(message) in request_ids and get_type(message) in ("kernel_info_reply", "status"):
                     answers.add(get_type(message))

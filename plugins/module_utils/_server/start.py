@@ -27,6 +27,7 @@ from .._hub.server_client import ServerClient
 from .._hub.threads import hold_lock, in_background
 from . import stop
 from .claim import Claim, SentRequest
+from .event_log import EventLog
 from .model import BUSY, ServerSpec, StartOptions, read, server_path
 from .verdict import (
     ASKS_AGAIN,
@@ -48,25 +49,6 @@ _STOP_TIMEOUT = 60.0
 _GRACE = 2.0
 """Seconds to wait for somebody else who has stopped a server to start it again. Also the seconds to wait until the hub
 shows the options of a start."""
-
-
-class EventLog:
-    """The spawner's messages, each once, with the seconds since ``start_time`` (of `time.monotonic`)."""
-
-    def __init__(self, start_time: float, report: Callable[[str], None]) -> None:
-        self.events: list[dict[str, Any]] = []
-        self._seen: set[tuple[Any, str]] = set()
-        self._start_time = start_time
-        self._report = report
-
-    def add(self, progress: Any, message: str) -> None:
-        """Keep and report an event, unless it is known already. The hub sends all events again on each new stream."""
-        if (progress, message) in self._seen:
-            return
-        self._seen.add((progress, message))
-        seconds = round(time.monotonic() - self._start_time, 3)
-        self.events.append({"seconds": seconds, "progress": progress, "message": message})
-        self._report(f"{progress}% {message}" if isinstance(progress, (int, float)) else message)
 
 
 class Spawn:
