@@ -394,13 +394,19 @@ def test_no_room_until_a_server_stops(narrow: Runner) -> None:
 START_SCOPE = {"6": "start:servers!user", "5": "servers!user", "4": "servers!user"}
 
 
+def query_database(runner: Runner, query: str, user: str) -> list[Any]:
+    """The rows that a query with the user's name as its parameter gives. A change is committed."""
+    (database,) = runner.hub.state.glob("jupyterhub-*.sqlite")
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+        rows = connection.execute(query, (user,)).fetchall()
+        connection.commit()
+    return rows
+
+
 def expire(runner: Runner, user: str) -> None:
     """Make the user's tokens expire now. The hub compares the time in its database each time it gets a token."""
-    (database,) = runner.hub.state.glob("jupyterhub-*.sqlite")
     now = "UPDATE api_tokens SET expires_at = created WHERE user_id = (SELECT id FROM users WHERE name = ?)"
-    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute(now, (user,))
-        connection.commit()
+    query_database(runner, now, user)
 
 
 @pytest.mark.parametrize("hub", ["hub_61", "hub_55", "hub_41"])
@@ -508,8 +514,14 @@ def light_runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 
 
 def server_pid(runner: Runner, user: str) -> int | None:
-    """The server's process id, as the hub keeps it in its database."""
-    return runner.servers(user).get("", {}).get("state", {}).get("pid")
+    """The server's process id, as the hub keeps it in its database.
+
+    The hub's API shows a process a moment before the hub commits it. A hub that crashes in that moment forgets it.
+    """
+    kept = "SELECT spawners.state FROM spawners JOIN users ON users.id = user_id WHERE users.name = ?"
+    for (state,) in query_database(runner, kept, user):
+        return json.loads(state or "{}").get("pid")
+    return None
 
 
 def test_a_server_that_is_ready_and_survives_the_hub(real_runner: Runner, slow_gate: Path) -> None:
