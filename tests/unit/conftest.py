@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fixture that several unit tests share."""
+"""Fixtures that several unit tests share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import event_log, flow, start, stop
 from support.fakes.fake_clock import FakeClock
+
+
+@pytest.fixture
+def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again after milliseconds while a flow waits for the hub."""
+    monkeypatch.setattr(polling, "PAUSE", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 from .._hub.connection import parse_duration
 from .._hub.errors import Invalid, MissingScope, printable
 from .._hub.models import Server, User
-from .._hub.times import format_duration, parse_time
+from .._hub.times import format_duration, parse_time, whole_seconds
 
 KEEP_CODES = (
     "active", "pending", "not_ready", "excluded", "rule", "switched_off", "admin", "own", "unknown", "has_servers",
@@ -265,8 +265,8 @@ class Decision:
         """Return the decision as the task's result shows it."""
         server = {} if self.server_name is None else {"server_name": self.server_name}
         return {
-            "user": self.user, **server, "idle_seconds": _whole_seconds(self.idle),
-            "age_seconds": _whole_seconds(self.age), "rule": self.rule, "reason": self.reason,
+            "user": self.user, **server, "idle_seconds": whole_seconds(self.idle),
+            "age_seconds": whole_seconds(self.age), "rule": self.rule, "reason": self.reason,
         }  # fmt: skip
 
 
@@ -374,7 +374,3 @@ def _seconds_since(stamp: object, now: float) -> float | None:
     """Return the seconds from a time of the hub to ``now``, or None if ``stamp`` is no time."""
     then = parse_time(stamp) if stamp else None
     return None if then is None else now - then
-
-
-def _whole_seconds(duration: float | None) -> int | None:
-    return None if duration is None else max(0, int(duration))

@@ -28,6 +28,14 @@ def parse_time(text: object) -> float | None:
         return None
 
 
+def whole_seconds(duration: float | None) -> int | None:
+    """Return a duration in whole seconds, or None if it is not known.
+
+    The result is never negative: the hub's clock may be ahead of this machine's.
+    """
+    return None if duration is None else max(0, int(duration))
+
+
 def format_time(seconds: float) -> str:
     """Return seconds since 1970 as a time for people. A time outside of Python's calendar becomes its first or last."""
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

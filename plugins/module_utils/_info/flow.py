@@ -18,7 +18,7 @@ from .._hub.errors import (
 )
 from .._hub.models import Owner, Token, User
 from .._hub.scopes import READ_SERVERS, split_scope
-from .._hub.times import parse_time
+from .._hub.times import parse_time, whole_seconds
 from .._path.plan import Flow, Plan, Report, Result
 from .._path.workers import map_concurrently
 
@@ -217,17 +217,14 @@ def _describe_token(user: str, token: Token, now: float) -> dict[str, Any]:
         "note": token.note,
         "scopes": None if token.scopes is None else list(token.scopes),
         "created": token.created,
-        "age_seconds": _whole_seconds(parse_time(token.created), now),
+        "age_seconds": _seconds_between(parse_time(token.created), now),
         "expires_at": token.expires_at,
-        "expires_in_seconds": _whole_seconds(now, parse_time(token.expires_at)),
+        "expires_in_seconds": _seconds_between(now, parse_time(token.expires_at)),
         "last_activity": token.last_activity,
-        "idle_seconds": _whole_seconds(parse_time(token.last_activity), now),
+        "idle_seconds": _seconds_between(parse_time(token.last_activity), now),
     }
 
 
-def _whole_seconds(start: float | None, end: float | None) -> int | None:
-    """Return the whole seconds from ``start`` to ``end``, or None if one of them is None.
-
-    They are never negative: the hub's clock may be ahead of this machine's.
-    """
-    return None if start is None or end is None else max(0, int(end - start))
+def _seconds_between(start: float | None, end: float | None) -> int | None:
+    """Return the whole seconds from ``start`` to ``end``, or None if one of them is None."""
+    return whole_seconds(None if start is None or end is None else end - start)

@@ -105,6 +105,17 @@ class Cipher(Protocol):
     def decrypt(self, text: str, password: str) -> str: ...
 
 
+def _drop_zeros(text: str) -> str:
+    """Return a file's text without zeros. Raises `Damaged` if it has nothing else.
+
+    A machine that loses its power leaves zeros in place of what it has not written yet.
+    """
+    whole = text.replace("\0", "")
+    if text.strip() and not whole.strip():
+        raise Damaged
+    return whole
+
+
 _VAULT_HEADER = "$ANSIBLE_VAULT;"
 _VAULT_BODY = re.compile(r"((3[0-9]|[46][1-6]){2})+0a(3[0-9]|[46][1-6]){64}0a((3[0-9]|[46][1-6]){32})+", re.IGNORECASE)
 """A complete vault after its head: a salt, a digest, and blocks of sixteen bytes, which are encoded in hex twice."""
@@ -164,10 +175,8 @@ class Vault:
             ) from None
 
     def decode(self, text: str) -> str:
-        whole = text.replace("\0", "")
+        whole = _drop_zeros(text)
         if not whole.strip():
-            if text.strip():
-                raise Damaged
             return ""
         if _VAULT_HEADER.startswith(whole.strip()):
             raise Damaged
@@ -240,10 +249,8 @@ class Kubernetes:
         return f'{self._head}{base64.b64encode(secret.encode("ascii")).decode("ascii")}"\n'
 
     def decode(self, text: str) -> str:
-        manifest = text.replace("\0", "")
+        manifest = _drop_zeros(text)
         if not manifest.strip():
-            if text.strip():
-                raise Damaged
             return ""
         is_cut_off = self._head.startswith(manifest)
         line = manifest.removeprefix(self._head).removesuffix("\n")

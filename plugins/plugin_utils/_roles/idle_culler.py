@@ -212,7 +212,7 @@ def service(settings: Settings) -> dict[str, Any]:
     policy = settings["policy"]
     # Each argument is --name=value, with hyphens in the name. jupyterhub-idle-culler fails with other forms, or ignores
     # them.
-    idle_timeout = _whole_seconds(policy["idle_timeout"])
+    idle_timeout = _parse_whole_seconds(policy["idle_timeout"])
     arguments: dict[str, Any] = {"timeout": idle_timeout, "cull-every": pass_interval(settings)}
     max_age = _limits(policy).max_age
     if max_age:
@@ -261,8 +261,8 @@ def pass_interval(settings: Settings) -> int:
     """Return the seconds from one pass to the next: half of ``idle_timeout`` if ``every`` is empty."""
     # The interval is never 0. With 0, jupyterhub-idle-culler crashes, and systemd does not pause.
     if settings["every"]:
-        return _whole_seconds(settings["every"])
-    return max(1, _whole_seconds(settings["policy"]["idle_timeout"]) // 2)
+        return _parse_whole_seconds(settings["every"])
+    return max(1, _parse_whole_seconds(settings["policy"]["idle_timeout"]) // 2)
 
 
 def unit(settings: Settings) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def unit(settings: Settings) -> dict[str, Any]:
     }
     return {
         "every": 0 if settings["calendar"] else pass_interval(settings),
-        "delay": 0 if _is_zero(settings["randomized_delay"]) else _whole_seconds(settings["randomized_delay"]),
+        "delay": 0 if _is_zero(settings["randomized_delay"]) else _parse_whole_seconds(settings["randomized_delay"]),
         "calendar": _escape_specifiers(settings["calendar"]),
         "program": _command_word(settings["ansible_playbook"]),
         "url": _escape_specifiers(settings["url"]),
@@ -332,7 +332,7 @@ def _literal(value: Any) -> str:
     return f"!unsafe {text}" if isinstance(value, str) and "{" in value else text
 
 
-def _whole_seconds(duration: Any) -> int:
+def _parse_whole_seconds(duration: Any) -> int:
     return max(1, math.ceil(parse_duration(duration, "a duration")))
 
 

@@ -19,7 +19,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy imp
     Policy,
     Rule,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Conflict, Invalid, MissingScope
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from support.fakes.scripted_hub import API, Exchange, scripted_hub, version
@@ -29,10 +28,7 @@ HOUR = 3600.0
 Model = dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PAUSE", 0.005)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
+pytestmark = pytest.mark.usefixtures("short_polls")
 
 
 def ago(seconds: float) -> str:

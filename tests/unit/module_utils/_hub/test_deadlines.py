@@ -38,10 +38,8 @@ LONG = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pauses(short_polls: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "_LAST_TIMEOUT", 0.5)
-    monkeypatch.setattr(polling, "PAUSE", 0.005)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(_stopping, "_ANSWER_WAIT", 0.05)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 

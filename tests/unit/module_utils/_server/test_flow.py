@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
     Conflict,
     HubError,
@@ -42,9 +41,7 @@ LONG = 120.0
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PAUSE", 0.005)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
+def _short_pauses(short_polls: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 

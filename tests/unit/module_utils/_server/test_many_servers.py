@@ -43,9 +43,7 @@ A, B = {"profile": "a"}, {"profile": "b"}
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PAUSE", 0.005)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
+def _short_pauses(short_polls: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stop, "_ANSWER_WAIT", 0.05)
     monkeypatch.setattr(_start, "_GRACE", 0.05)
 

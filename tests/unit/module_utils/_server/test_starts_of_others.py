@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import HubFailure, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import claim as _claim
@@ -30,9 +29,7 @@ RUNS = Invalid("The hub refuses POST.", "x", status=400, method="POST", reason="
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PAUSE", 0.005)
-    monkeypatch.setattr(polling, "LONGEST_PAUSE", 0.02)
+def _short_pauses(short_polls: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stop, "_ANSWER_WAIT", 0.05)
     monkeypatch.setattr(_start, "_GRACE", 0.1)
     monkeypatch.setattr(_claim, "_ANSWER_GRACE", 0.05)
