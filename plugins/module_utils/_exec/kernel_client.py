@@ -12,21 +12,18 @@ import contextlib
 import ssl
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import quote
 
 from .._hub.client import HubClient
 from .._hub.errors import (
-    EDGE,
+    Conflict,
     HubError,
-    HubFailure,
     NotFound,
     RateLimited,
-    Unreachable,
 )
 from .._hub.polling import poll_until
 from .._hub.responses import parse_json
@@ -36,6 +33,7 @@ from . import failures
 from .failures import Facts
 from .websocket import (
     Channel,
+    ConnectionLost,
     KernelLost,
     OutOfTime,
     open_websocket,
@@ -44,7 +42,7 @@ from .websocket import (
 try:
     import websocket
 except ImportError:
-    pass  # `ExecFlow` reports it before anything here needs it
+    pass  # `require_websocket` reports it before anything here needs it
 
 _DELETE_TIMEOUT, _PAUSE = 15.0, 0.2
 """Seconds: how long a kernel may take to end, and the pause between two requests for its end."""
@@ -81,14 +79,25 @@ class KernelClient:
         self._url = hub.check_address(url) if url else url
         self._what = what
         self._timeout = timeout
-        self._deadline = deadline
+        self.deadline = deadline
+        """The end of the task. `KernelSession.extend` may move it."""
+        self.kernel_name = ""
+        """The name of the kernel spec that was started last, or empty if the server has not said it."""
+        self._wanted_name = ""
+        self._last_kernel = ""
+        """The address of the kernel that was requested last."""
+        self._lock = Lock()
+        """Held while a kernel is about to be requested, so that none is requested after `abandon`."""
+        self._has_answer = Event()
+        """Set when the last request for a kernel was answered, or has failed."""
+        self._is_abandoned = False
         self._restarts = 0
         self._last_restart = 0.0
         """When the server last started the process again, by `time.monotonic`."""
 
     @property
     def _seconds_left(self) -> float:
-        return max(self._deadline - time.monotonic(), 0.0)
+        return max(self.deadline - time.monotonic(), 0.0)
 
     def _server(self, hub: HubClient) -> ServerClient:
         """Return the server as this client of its hub reaches it, with its deadline."""
@@ -96,12 +105,28 @@ class KernelClient:
 
     # From a kernel's start to its end
 
-    def start(self) -> str:
-        """Start a new kernel and return its address. Raises `KernelFailed`, or the failure that the hub answers."""
+    def start(self, kernel_name: str = "") -> str:
+        """Start a new kernel and return its address. Raises `KernelFailed`, or the failure that the hub answers.
+
+        ``kernel_name`` is the name of a kernel spec. If it is empty, the server starts its default.
+        """
         # An older Jupyter Server ignores this id and chooses one.
-        kernel_id, hub = str(uuid.uuid4()), self._hub.with_long_request(self._deadline)
+        kernel_id, hub = str(uuid.uuid4()), self._hub.with_long_request(self.deadline)
         self._restarts = 0
+        self._wanted_name = self.kernel_name = kernel_name
         earlier_ids = self._read_earlier_ids(hub)
+        with self._lock:
+            if self._is_abandoned:
+                raise Conflict("The task was interrupted.", "Run it again.")
+            self._has_answer.clear()
+            self._last_kernel = self._address_of(kernel_id)
+        try:
+            return self._start(hub, kernel_id, earlier_ids)
+        finally:
+            self._has_answer.set()
+
+    def _start(self, hub: HubClient, kernel_id: str, earlier_ids: set[str]) -> str:
+        """Start the kernel with this id, and return its address."""
         try:
             model = self._request_kernel(hub, kernel_id)
         except HubError as error:
@@ -112,7 +137,9 @@ class KernelClient:
             raise self._explain_refusal(error) from None
         if not isinstance(model, dict) or not isinstance(model.get("id"), str):
             raise failures.no_jupyter_server(self._what)
-        return self._address_of(model["id"])
+        self.kernel_name = str(model.get("name") or self._wanted_name)
+        self._last_kernel = self._address_of(model["id"])
+        return self._last_kernel
 
     def _read_earlier_ids(self, hub: HubClient) -> set[str]:
         """Return the ids of the kernels that the server has before a new one is started."""
@@ -125,7 +152,7 @@ class KernelClient:
                 raise error.with_passing(error.is_passing and error.status != 404) from None
 
         try:
-            return poll_until(look, self._deadline)[0]
+            return poll_until(look, self.deadline)[0]
         except HubError as error:
             if error.is_passing:
                 raise failures.start_timed_out(self._what, self._timeout, error, has_answered=False) from None
@@ -139,9 +166,10 @@ class KernelClient:
 
     def _request_kernel(self, hub: HubClient, kernel_id: str) -> Any:
         """Send the request for a new kernel, and return the server's answer."""
+        body = {"kernel_id": kernel_id, **({"name": self._wanted_name} if self._wanted_name else {})}
         while True:
             try:
-                return self._server(hub).request("POST", "api/kernels", body={"kernel_id": kernel_id})
+                return self._server(hub).request("POST", "api/kernels", body=body)
             except RateLimited as error:  # a server that answers 429 has started nothing
                 pause = max(error.retry_after or 0.0, _LOOK_PAUSE)
                 if pause > self._seconds_left:
@@ -160,7 +188,7 @@ class KernelClient:
         ``error`` says that the answer to the request was lost, or that a proxy answered it. A server that starts the
         kernel may not list it before it is ready.
         """
-        end, first_seen = max(self._deadline, time.monotonic() + _LAST_QUERY_TIMEOUT), dict[str, float]()
+        end, first_seen = max(self.deadline, time.monotonic() + _LAST_QUERY_TIMEOUT), dict[str, float]()
         hub, found_id = self._hub.with_deadline(end), ""
         while True:
             has_answered = True
@@ -201,14 +229,12 @@ class KernelClient:
     def _address_of(self, kernel_id: str) -> str:
         return f"{self._url}api/kernels/{quote(kernel_id)}"
 
-    @contextlib.contextmanager
-    def connect(self, kernel: str, *, is_last: bool = True) -> Iterator[Channel]:
-        """Connect to a kernel within the block. Raises `KernelRestarted`, unless this is the last try (``is_last``)."""
-        channel = Channel(self._open_websocket(kernel, is_last=is_last), self._deadline)
-        try:
-            yield channel
-        finally:
-            channel.close()
+    def connect(self, kernel: str, *, is_last: bool = True) -> Channel:
+        """Connect to a kernel. Raises `KernelRestarted`, unless this is the last try (``is_last``).
+
+        Raises `KernelLost`, `OutOfTime`, or a failure of the websocket.
+        """
+        return Channel(self._open_websocket(kernel, is_last=is_last), self.deadline)
 
     def clean_up(self, kernel: str) -> None:
         """Delete the kernel, and wait for its end until the deadline. After the deadline, only send the request."""
@@ -216,6 +242,18 @@ class KernelClient:
             [in_background(partial(self.delete, kernel))],
             min(max(self._seconds_left, _SEND_TIME), _DELETE_TIMEOUT),
         )
+
+    def abandon(self) -> None:
+        """Delete the kernel that was requested last, whatever has become of it, and start no further one.
+
+        Another thread may call this. It waits for the answer to a request for a kernel, because a server that is still
+        starting the kernel does not know it yet.
+        """
+        with self._lock:
+            self._is_abandoned = True
+        if self._last_kernel:
+            self._has_answer.wait(_DELETE_TIMEOUT)
+            self.delete(self._last_kernel)
 
     def delete(self, kernel: str, timeout: float = _DELETE_TIMEOUT) -> bool:
         """Delete the kernel and wait for its end, at most ``timeout`` seconds. Return whether it existed.
@@ -306,7 +344,7 @@ class KernelClient:
     def _find_end(self, kernel: str) -> str | None:
         """Return why a kernel will never be ready, or None if it may be."""
         try:
-            hub = self._hub.with_deadline(min(self._deadline, time.monotonic() + _QUERY_TIMEOUT))
+            hub = self._hub.with_deadline(min(self.deadline, time.monotonic() + _QUERY_TIMEOUT))
             state = Facts(self._server(hub).request("GET", kernel)).state
         except HubError as error:
             return "the server has given it up" if isinstance(error, NotFound) else None
@@ -317,35 +355,37 @@ class KernelClient:
 
     def _explain_handshake_error(self, error: Exception, url: str) -> HubError:
         """Return what a failed handshake means. The failure ``is_passing`` if another try may succeed."""
-        hint = "Check whether a proxy in front of the hub lets websockets through."
         if isinstance(error, websocket.WebSocketBadStatusException):
-            status = error.status_code
-            message = f"The {self._what} refuses the kernel's websocket with {status}."
-            # A proxy's 500 and the server's own look the same: both come as a page.
-            is_passing = status in EDGE or status == 500
-            return HubFailure(message, hint, status=status, method="GET", url=url, is_passing=is_passing)
-        failure = Unreachable(
-            f"There is no connection to the kernel's websocket of the {self._what}: {error}.",
-            "Check whether a proxy in front of the hub, or a proxy that the environment names (http_proxy, NO_PROXY), "
-            "lets websockets through.",
-            method="GET", url=url,
-        )  # fmt: skip
+            return failures.websocket_refused(self._what, error.status_code, url)
         broken = (OSError, websocket.WebSocketConnectionClosedException, websocket.WebSocketAddressException)
         is_untrusted = isinstance(error, ssl.SSLCertVerificationError)
-        return failure.with_passing(isinstance(error, broken) and not is_untrusted)
+        is_passing = isinstance(error, broken) and not is_untrusted
+        return failures.no_websocket(self._what, error, url).with_passing(is_passing)
 
     # Why there is no result
 
-    def explain_loss(self, kernel: str, how: str, *, has_begun: bool) -> HubError:
+    def explain_loss(self, kernel: str, loss: KernelLost, *, has_begun: bool) -> HubError:
         """Return the failure of a kernel that was lost, before the code began or after (``has_begun``)."""
+        if has_begun and isinstance(loss, ConnectionLost):
+            facts = self._read_facts(kernel)
+            if facts.state in ("idle", "busy"):
+                return failures.connection_cut(self._what, str(loss))
+            if facts.specs is None:  # for example, the hub and its proxy restart
+                return failures.server_lost(self._what, str(loss))
         if has_begun:
-            return failures.died_during_code(self._what, how)
-        return failures.died_before_ready(self._what, how, self._read_facts(kernel))
+            return failures.died_during_code(self._what, str(loss))
+        return failures.died_before_ready(self._what, str(loss), self._read_facts(kernel))
 
-    def explain_timeout(self, kernel: str, *, has_begun: bool) -> HubError:
-        """Return the failure at the deadline, before the code began or after (``has_begun``)."""
+    def explain_timeout(
+        self, kernel: str, *, has_begun: bool, timeout: float | None = None, option: str = "timeout"
+    ) -> HubError:
+        """Return the failure at the deadline, before the code began or after (``has_begun``).
+
+        ``timeout`` is the limit of the execution, if it was not the limit of the whole task that is over. ``option``
+        is the option with the limit.
+        """
         if has_begun:
-            return failures.code_timed_out(self._what, self._timeout)
+            return failures.code_timed_out(self._what, self._timeout if timeout is None else timeout, option)
         return failures.kernel_timed_out(self._what, self._timeout, self._read_facts(kernel))
 
     def _read_facts(self, kernel: str | None = None) -> Facts:
@@ -355,4 +395,4 @@ class KernelClient:
         requests = [in_background(partial(server.request, "GET", url)) for url in ("api/kernelspecs", kernel) if url]
         wait(requests, timeout)
         answers = [each.result() if each.done() and not each.exception() else None for each in requests]
-        return Facts.from_answers(answers[0], answers[1] if kernel else None, self._restarts)
+        return Facts.from_answers(answers[0], answers[1] if kernel else None, self._restarts, self._wanted_name)

@@ -36,12 +36,15 @@ def new_request(message_type: str, content: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def new_execute_request(code: str) -> dict[str, Any]:
-    """Return a request to run this code."""
+def new_execute_request(
+    code: str, *, silent: bool = False, store_history: bool = False, user_expressions: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return a request to run this code. The reply has the values of the ``user_expressions``, by their names."""
     return new_request(
         "execute_request",
         {
-            "code": code, "silent": False, "store_history": False, "user_expressions": {},
+            "code": code, "silent": silent, "store_history": store_history,
+            "user_expressions": user_expressions or {},
             # Nobody can answer a question, so input() must raise and not wait for ever.
             "allow_stdin": False, "stop_on_error": True,
         },

@@ -31,7 +31,7 @@ from .messages import (
 try:
     import websocket
 except ImportError:
-    HAS_WEBSOCKET = False  # `ExecFlow` reports it before anything here needs it
+    HAS_WEBSOCKET = False
 else:
     HAS_WEBSOCKET = True
 
@@ -45,6 +45,19 @@ class OutOfTime(Exception):
 
 class KernelLost(Exception):
     """The kernel has ended, or the connection to it has. The exception's text says how."""
+
+
+class ConnectionLost(KernelLost):
+    """The connection to the kernel has ended. The kernel itself may still run."""
+
+
+def require_websocket() -> None:
+    """Raise `Invalid` if the library for websockets is missing."""
+    if not HAS_WEBSOCKET:
+        raise Invalid(
+            "The Python library websocket-client is not installed where this task runs.",
+            "Install it: pip install websocket-client",
+        )
 
 
 def open_websocket(hub: HubClient, url: str, timeout: float) -> Any:
@@ -111,18 +124,35 @@ class Channel:
         self._connection = connection
         self._deadline = deadline
         self._is_binary = getattr(connection, "subprotocol", None) == BINARY_SUBPROTOCOL
-        # The library's own timeout starts again with each byte.
-        self._alarm = threading.Timer(max(deadline - time.monotonic(), 0.0), self._shut_down)
-        self._alarm.daemon = True
-        self._alarm.start()
+        self._alarm = self._set_alarm()
+
+    def _set_alarm(self) -> threading.Timer:
+        """Return a running timer that ends the connection at the deadline.
+
+        The library's own timeout starts again with each byte.
+        """
+        alarm = threading.Timer(max(self._deadline - time.monotonic(), 0.0), self._shut_down)
+        alarm.daemon = True
+        alarm.start()
+        return alarm
+
+    def set_deadline(self, deadline: float) -> None:
+        """Replace the deadline. At the deadline, the connection ends for good."""
+        self._alarm.cancel()
+        self._deadline = deadline
+        self._alarm = self._set_alarm()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message. Raises `KernelLost` and `OutOfTime`."""
-        with self._convert_errors():
-            if self._is_binary:
-                self._connection.send_binary(pack(message))
-            else:
-                self._connection.send(json.dumps(message))
+        self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        try:
+            with self._convert_errors():
+                if self._is_binary:
+                    self._connection.send_binary(pack(message))
+                else:
+                    self._connection.send(json.dumps(message))
+        except websocket.WebSocketTimeoutException:
+            raise OutOfTime from None
 
     def receive(self, timeout: float = float("inf")) -> dict[str, Any]:
         """Return the next message, or an empty one if none comes within ``timeout`` seconds.
@@ -140,18 +170,18 @@ class Channel:
                     raise OutOfTime from None
                 return {}
             if not frame:
-                raise KernelLost("its connection was closed")
+                raise ConnectionLost("its connection was closed")
             message = decode(frame, is_binary=self._is_binary)
             if message is not None:
                 return message
 
-    def wait_for_kernel(self) -> None:
-        """Wait until the kernel answers, and its messages arrive here.
+    def wait_for_kernel(self) -> str:
+        """Wait until the kernel answers, and its messages arrive here. Return the kernel's language, or an empty text.
 
         A server may drop a kernel's messages before the kernel is connected to both channels. So this asks again until
         the kernel has answered on both. Raises `KernelLost` and `OutOfTime`.
         """
-        request_ids, answers = set[str](), set[str]()
+        request_ids, answers, language = set[str](), set[str](), ""
         while answers != {"kernel_info_reply", "status"}:
             request = new_request("kernel_info_request", {})
             request_ids.add(request["header"]["msg_id"])
@@ -164,6 +194,9 @@ class Channel:
                     raise KernelLost(str(state))
                 if get_request_id(message) in request_ids and get_type(message) in ("kernel_info_reply", "status"):
                     answers.add(get_type(message))
+                    info = (message.get("content") or {}).get("language_info")
+                    language = str(info.get("name") or "") if isinstance(info, dict) else language
+        return language
 
     @contextlib.contextmanager
     def _convert_errors(self) -> Iterator[None]:
@@ -175,7 +208,7 @@ class Channel:
         except (websocket.WebSocketException, OSError) as error:
             if time.monotonic() >= self._deadline:
                 raise OutOfTime from None
-            raise KernelLost(f"its connection broke: {error}") from None
+            raise ConnectionLost(f"its connection broke: {error}") from None
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError, AttributeError):

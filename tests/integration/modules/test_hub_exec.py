@@ -93,6 +93,12 @@ def test_a_kernel_that_dies(coder: Runner) -> None:
     assert result["stdout"] == "so far\n"
 
 
+def test_a_kernel_that_dies_at_once(coder: Runner) -> None:
+    """It has no time to say that it has begun."""
+    (result,) = execute(coder, "import os; os._exit(1)")
+    assert_failed(result, "kernel_failed", "before the code ended")
+
+
 def test_a_lot_of_output(coder: Runner) -> None:
     line = "0123456789" * 10
     # In one piece, which is quick also on a slow machine.
