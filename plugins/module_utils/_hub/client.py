@@ -60,6 +60,9 @@ _LONGEST_LINE = 1_000_000
 _STREAM_SILENCE = 20.0
 """Seconds. A hub writes an empty line to a stream every 8 s, so a stream that is silent for longer is dead."""
 
+HIDDEN_CODES = ("missing_scope", "not_found", "unauthorized")
+"""The codes of failures that mean that the hub does not show something to this token."""
+
 
 class HubClient(Transport):
     """The API of one hub, as the owner of one token sees it."""
@@ -90,7 +93,8 @@ class HubClient(Transport):
             given = f"{response.status_code} {find_content_type(response)}"
             raise UnexpectedAnswer(
                 f"There is no JupyterHub at {self.url}: it answered {given}.",
-                "Check hub_url: it is what a browser shows before /hub/, base path included.",
+                "Check hub_url: it is what a browser shows before /hub/, base path included. The login page of a proxy "
+                "in front of the hub is such an answer, too: have the proxy let requests with an API token through.",
                 status=response.status_code, method="GET", url=url,
             ) from None  # fmt: skip
         return str(check_schema(answer, VERSION, response)["version"])
@@ -199,6 +203,22 @@ class HubClient(Transport):
         """Return one token of the user. Raises `NotFound` if the user has no such token."""
         path = ("users", user, "tokens", token_id)
         return Token.from_model(self.get(*path, scope="read:tokens", what="the token", schema=TOKEN))
+
+    def read_own_token(self) -> Token | None:
+        """Return this client's token as the hub lists it, or None if the hub does not show it.
+
+        The hub shows no service's token, no token before JupyterHub 5.0, and no token that may not read the tokens of
+        its owner.
+        """
+        owner = self.owner
+        if owner.kind != "user" or not owner.token_id:
+            return None
+        try:
+            return self.read_token(owner.name, owner.token_id)
+        except HubError as error:
+            if error.code in HIDDEN_CODES:
+                return None
+            raise
 
     def read_group(self, name: str, *, scope: str) -> Group:
         """Return a group. Raises `NotFound` if there is no such group, or if the token may not see it."""

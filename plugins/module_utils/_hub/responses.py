@@ -112,7 +112,8 @@ def _interpret_status(response: requests.Response, what: str) -> HubError:
         target = join_url(str(response.url), response.headers.get("Location", "")).partition("?")[0]
         return UnexpectedAnswer(
             f"{request['url']} redirects to {target}; the token is not sent there.",
-            "Set hub_url to the address that a browser shows in the end.", **request,
+            "Set hub_url to the address that a browser shows in the end. If that is the login page of a proxy in front "
+            "of the hub, have the proxy let requests with an API token through.", **request,
         )  # fmt: skip
     if is_passing(response) and "json" not in find_content_type(response) and status != 429:
         return HubFailure(
@@ -159,11 +160,11 @@ def find_base_path(response: requests.Response) -> str:
     return found[1] if found else ""
 
 
-def no_route_to_server(response: requests.Response, what: str) -> Invalid:
+def no_route_to_server(response: requests.Response, what: str) -> HubFailure:
     """Return the failure if the hub answers at a running server's address, with a redirect to a page of its own."""
-    return Invalid(
+    return HubFailure(
         f"The hub itself answers at the address of the {what}, so that requests do not reach it.",
-        NO_ROUTE_HINT,
+        f"The server may have ended, or the hub's proxy may have lost its route: check both logs. {NO_ROUTE_HINT}",
         result={"changed": False}, **describe_request(response),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from .errors import EDGE
 from .responses import (
     foreign_host,
     is_from_server,
@@ -31,6 +32,8 @@ class ServerClient:
         self._hub = hub
         self._what = what
         self.url = hub.check_address(url)
+        self.error_status: int | None = None
+        """The status with which the server has failed when `answers` looked last, as far as it was the server's own."""
 
     def answers(self) -> bool:
         """Return whether the server itself answers. The hub answers in its place if the server does not run.
@@ -42,6 +45,8 @@ class ServerClient:
         if response is not None and response.status_code == 404:
             # Some programs have no /api. A proxy that has no route yet returns 404 for all addresses of the server.
             response = self._hub.probe(self.url)
+        status = 0 if response is None else response.status_code
+        self.error_status = status if status >= 500 and status not in EDGE else None
         return response is not None and is_from_server(response, self._hub.url)
 
     def is_hub_answering(self) -> bool:

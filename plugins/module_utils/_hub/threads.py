@@ -11,14 +11,16 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from math import inf
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_SIGNAL_PAUSE = 0.2
+"""Seconds after which the main thread looks at the latest whether a signal has come, see `wait_for`."""
 _LOCK_PAUSE = 0.02
 """Seconds between two attempts to take a lock, see `hold_lock`."""
 
@@ -38,6 +40,22 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, daemon=True).start()
     return future
+
+
+def wait_for(futures: Iterable[Future[Any]], timeout: float = inf) -> bool:
+    """Wait until all futures are done, at most ``timeout`` seconds. Return whether they are.
+
+    The main thread wakes up now and then. The system may give a signal such as that of Ctrl-C to any thread, Python
+    handles it in the main thread only, and nothing wakes that up.
+    """
+    pending, deadline = set(futures), time.monotonic() + timeout
+    longest = _SIGNAL_PAUSE if threading.current_thread() is threading.main_thread() else inf
+    while pending:
+        left = min(deadline - time.monotonic(), longest)
+        if left <= 0:
+            break
+        pending = wait(pending, None if left == inf else left).not_done
+    return all(each.done() for each in pending)
 
 
 def iterate_until(
@@ -84,22 +102,24 @@ def iterate_until(
 
 
 @contextmanager
-def hold_lock(name: str, patience: float) -> Iterator[None]:
+def hold_lock(name: str, patience: float) -> Iterator[bool]:
     """Hold the lock of this name, which all threads and processes of this machine share, within the block.
 
-    The block runs without the lock if another holder keeps it for longer than ``patience`` seconds, or if the system
-    has no abstract socket addresses. Linux has them. An address is free again as soon as its process ends, however it
-    ends.
+    The block also runs without the lock if another holder keeps it for longer than ``patience`` seconds. The value of
+    the context manager is False then. A system without abstract socket addresses has no locks, and the value is True.
+    Linux has them. An address is free again as soon as its process ends, however it ends.
     """
     address = f"\0hubops-jupyterhub-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
-    deadline = time.monotonic() + patience
+    deadline, is_free = time.monotonic() + patience, False
     with socket.socket(socket.AF_UNIX) as lock:
-        while time.monotonic() < deadline:
+        while not is_free:
             try:
                 lock.bind(address)
-                break
+                is_free = True
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
+                is_free = error.errno != errno.EADDRINUSE
+            if not is_free:
+                if time.monotonic() >= deadline:
                     break
-            time.sleep(_LOCK_PAUSE)
-        yield
+                time.sleep(_LOCK_PAUSE)
+        yield is_free

@@ -43,7 +43,7 @@ from .responses import (
     read_retry_after,
     request_timed_out,
 )
-from .threads import in_background
+from .threads import in_background, wait_for
 
 try:
     import requests
@@ -86,7 +86,7 @@ _MIN_TOKEN_LENGTH = 8
 T = TypeVar("T", bound="Transport")
 
 
-def _hang_up(response: requests.Response) -> None:
+def hang_up(response: requests.Response) -> None:
     """End a connection that another thread reads, so that the thread ends. `close` would wait for the thread."""
     connection: Any = response.raw.connection
     with contextlib.suppress(OSError, AttributeError):  # it may have ended meanwhile
@@ -283,6 +283,21 @@ class Transport:
                 raise connection_failed(error, "GET", url, _PROBE_TIMEOUT) from None
             return None
 
+    def read_certificate_end(self, url: str) -> str | None:
+        """Return when the certificate of this https address ends, as OpenSSL writes it, or None if nothing shows it.
+
+        Sends a request without the token. Raises `HubError` if no answer arrives.
+        """
+        timeout = self._limit_timeout(_PROBE_TIMEOUT)
+        try:
+            with self.open("GET", url, timeout=timeout, token=False, stream=True) as response:
+                connection: Any = response.raw.connection
+                # The library has a dictionary of the certificate only if it has checked it.
+                found = connection.sock.getpeercert() if hasattr(connection.sock, "getpeercert") else None
+                return str(found["notAfter"]) if found else None
+        except requests.RequestException as error:
+            raise connection_failed(error, "GET", url, timeout) from None
+
     def _limit_timeout(self, patience: float) -> float:
         """Return the timeout of the next request, in seconds: ``patience``, or less if the deadline is near."""
         return min(patience, max(self.deadline - time.monotonic(), _LAST_TIMEOUT))
@@ -294,10 +309,11 @@ class Transport:
         opened: list[requests.Response] = []
         work = in_background(partial(self._read_response, opened, method, url, timeout=timeout, **more))
         try:
-            return work.result(timeout)
+            wait_for([work], timeout)
+            return work.result(0)
         except FutureTimeout:
             for response in opened:
-                _hang_up(response)
+                hang_up(response)
             raise
 
     def _read_response(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:

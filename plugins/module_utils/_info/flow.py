@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .._hub.client import HubClient
+from .._hub.client import HIDDEN_CODES, HubClient
 from .._hub.errors import (
     HubError,
     Invalid,
     MissingScope,
     NotFound,
 )
-from .._hub.models import Owner, Token, User
+from .._hub.models import Token, User
 from .._hub.scopes import READ_SERVERS, split_scope
 from .._hub.times import parse_time, whole_seconds
 from .._path.plan import Flow, Plan, Report, Result
@@ -36,10 +36,6 @@ class InfoSpec:
     gather: tuple[str, ...] = ()
     users: tuple[str, ...] | None = None
     require_scopes: tuple[str, ...] = ()
-
-
-_HIDDEN_CODES = ("missing_scope", "not_found", "unauthorized")
-"""The codes of failures that mean that the hub does not show something to this token."""
 
 
 class InfoFlow(Flow):
@@ -83,7 +79,7 @@ class InfoFlow(Flow):
             try:
                 details = hub.get("info", scope="read:hub", what="hub's details")
             except HubError as error:
-                if error.code not in _HIDDEN_CODES:
+                if error.code not in HIDDEN_CODES:
                     raise
         try:
             names = dict(hub.dialect.scopes)
@@ -113,7 +109,7 @@ class InfoFlow(Flow):
                 f"The token of {owner.title} lacks {', '.join(missing)}; it holds {held}.",
                 "Mint it with the missing scopes, or have an admin grant them to its owner.",
             )
-        token = self._read_own_token(owner)
+        token = hub.read_own_token()
         return {
             "kind": owner.kind,
             "name": owner.name,
@@ -125,21 +121,6 @@ class InfoFlow(Flow):
             "expires_at": token.expires_at if token else None,
             "expiry_known": token is not None,
         }
-
-    def _read_own_token(self, owner: Owner) -> Token | None:
-        """Return the token itself as the hub lists it, or None if the hub does not show it.
-
-        The hub shows no service's token, no token before JupyterHub 5.0, and no token that may not read the tokens of
-        its owner.
-        """
-        if owner.kind != "user" or not owner.token_id:
-            return None
-        try:
-            return self._hub.read_token(owner.name, owner.token_id)
-        except HubError as error:
-            if error.code in _HIDDEN_CODES:
-                return None
-            raise
 
     def _read_users(self) -> list[User]:
         """Return the named users, or all. Raises `MissingScope` if their servers are needed and hidden."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
 from typing import TypeVar
 
 from .._hub.errors import HubError, not_understood
-from .._hub.threads import in_background
+from .._hub.threads import in_background, wait_for
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -93,7 +92,7 @@ def map_concurrently(work: Callable[[T], R], items: Sequence[T], concurrency: in
     # A pool of `concurrent.futures` always waits for its threads, so this does not use one.
     running = [in_background(work_on) for _number in range(workers)]
     try:
-        wait(running)
+        wait_for(running)
         for worker in running:
             worker.result()
     finally:

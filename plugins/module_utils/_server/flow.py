@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,9 @@ class ServerFlow(Item):
         self._report = report
         self._start_time = time.monotonic()
         self._spawn: Spawn | None = None
+        self._spawn_lock = threading.Lock()
+        """Held while `_spawn` is set, so that no start begins after `cancel`."""
+        self._is_cancelled = False
         self._has_stopped = False
         """Whether this task has stopped the server."""
         self.name = wanted.title
@@ -202,7 +206,7 @@ class ServerFlow(Item):
         # Somebody else may have begun a pending start, with other options. So the options must match then, too.
         must_match = plan.has("start") or not ran_before
         claim = Claim(context.options.shown, server, must_match=must_match, ran_before=ran_before)
-        self._spawn = Spawn(
+        spawn = Spawn(
             self._hub,
             wanted,
             context.options,
@@ -211,14 +215,38 @@ class ServerFlow(Item):
             start_time=self._start_time,
             report=self._report_line,
         )
+        with self._spawn_lock:
+            if self._is_cancelled:
+                raise Conflict(f"The start of the {wanted.title} was cancelled.", "Run the task again.")
+            self._spawn = spawn
         # If somebody else has started the server again meanwhile, the restart is done.
         if plan.has("start") and not stop.is_newer(server, before.started):
-            self._spawn.request()
-        return self._spawn.wait_until_ready() if wanted.wait else self._spawn.read_result()
+            spawn.request()
+        return spawn.wait_until_ready() if wanted.wait else spawn.read_result()
+
+    def cancel(self, timeout: float) -> None:
+        """Stop the server if this task has started it, within ``timeout`` seconds. Start nothing more.
+
+        Another thread may call this at any time, while `apply` works or after it.
+        """
+        with self._spawn_lock:
+            self._is_cancelled = True
+        if self._spawn is not None:
+            self._spawn.cancel(timeout)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether this task has started the server, as far as the task can know."""
+        return self._spawn is not None and self._spawn.has_started
+
+    @property
+    def server(self) -> Server | None:
+        """The server as the hub has shown it last to `apply`, or None if this task has followed no start."""
+        return None if self._spawn is None else self._spawn.server
 
     def _has_started_or_stopped(self) -> bool:
         """Return whether this task has stopped or started the server that is to run."""
-        return self._has_stopped or (self._spawn is not None and self._spawn.has_started)
+        return self._has_stopped or self.has_started
 
     def _stop_or_remove(self, plan: Plan, server: Server) -> Server:
         """Stop or remove the server as planned, and return it. Only wait if the hub already stops it."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typing import Any
 from .._hub import polling
 from .._hub.client import HubClient
 from .._hub.errors import (
+    Conflict,
     HubError,
     Invalid,
     RateLimited,
@@ -81,8 +84,13 @@ class Spawn:
         self._reader = hub.with_deadline(self._deadline)
         """The client for all requests that only read."""
         self._request = StartRequest()
+        self._post_lock = threading.Lock()
+        """Held while a request to start is created, so that none is sent after `cancel`."""
+        self._is_cancelled = False
         self._silence_start: float | None = None
         """Since when the hub calls the server ready although the server does not answer."""
+        self._error_status: int | None = None
+        """The status with which the server itself failed when this looked last."""
         self._hub_failure: HubError | None = None
         """Why the hub did not answer the last request, or None if it did."""
 
@@ -121,7 +129,10 @@ class Spawn:
         # the task from reading the server and the stream. The client's own thread for each request does not help here:
         # it only limits the time of the request. `write` also may send a second request, which reads the token's scopes
         # after a 403.
-        sent = self._claim.sent = SentRequest(in_background(self._post))
+        with self._post_lock:
+            if self._is_cancelled:
+                raise Conflict(f"The start of the {self._wanted.title} was cancelled.", "Run the task again.")
+            sent = self._claim.sent = SentRequest(in_background(self._post))
         # Until the hub has begun the start, the stream shows the failure of an earlier one. So do not read it yet.
         stop.wait_for_answer(sent.answer, lambda: self._read().state != "stopped", self._deadline)
 
@@ -176,8 +187,10 @@ class Spawn:
             if server is not None and self._claim.shows_current_options(server):
                 self._claim.check_options(server, self._wanted.title)
             if server is not None and server.state == "ready":
-                if self._server_at(server.url).answers():
+                client = self._server_at(server.url)
+                if client.answers():
                     return server
+                self._error_status = client.error_status
                 self._check_address(server)
             elif server is not None:
                 self._silence_start = None
@@ -375,7 +388,8 @@ class Spawn:
         """Stop a server that is not ready in time, if the task may, and return the failure."""
         state = f"it is {self.server.state}"
         if self.server.state == "ready":
-            state = "the hub says ready, but it does not answer"
+            fault = "does not answer" if self._error_status is None else f"answers {self._error_status}"
+            state = f"the hub says ready, but it {fault}"
         if self.server.pending == "check":
             state = stop.CHECKING
         if self._hub_failure is not None:
@@ -388,6 +402,23 @@ class Spawn:
         )
         hint = "Give it longer with wait_timeout, or check the hub's log for what it waits for."
         return Timeout(message, hint, result={**result, "reason": message})
+
+    def cancel(self, timeout: float) -> None:
+        """Stop the server if this task has started it, within ``timeout`` seconds, and request no further start.
+
+        The server may be starting or ready. Another thread may call this while the start is followed.
+        """
+        with self._post_lock:
+            self._is_cancelled = True
+        deadline, wanted = time.monotonic() + timeout, self._wanted
+        hub, answer = self._hub.with_deadline(deadline), self._claim.answer
+        with contextlib.suppress(HubError):
+            if answer is not None:
+                # A request to start that is still on its way would otherwise arrive after the request to stop.
+                poll_until(lambda: answer.done() or read(hub, wanted.user, wanted.name).state != "stopped", deadline)
+            # Early in a start the hub shows the options of the last one. So they do not show here whose start it is.
+            if self.has_started:
+                stop.stop(hub, wanted.user, wanted.name, max(1.0, deadline - time.monotonic()))
 
     def _stop_late_server(self) -> tuple[str, dict[str, Any]]:
         """Stop the server if the task has started it. Return a sentence, and a part of the result."""

@@ -49,7 +49,7 @@ def stop(hub: HubClient, user: str, name: str, timeout: float, old_start: str | 
     """
     deadline = time.monotonic() + timeout
     if old_start is not None:
-        server = read(hub.with_deadline(deadline), user, name)
+        server = poll_until(partial(read, hub.with_deadline(deadline), user, name), deadline)
         if is_newer(server, old_start):
             return server  # somebody else has just started this one, so it must not be stopped
     send_delete(hub, user, name, deadline, lambda server: _is_stopping(server) or is_newer(server, old_start))
@@ -97,7 +97,7 @@ def send_delete(
     def look() -> Server:
         return read(hub, user, name)
 
-    pause, was_refused = polling.PAUSE, False
+    pause, was_refused, has_failed = polling.PAUSE, False, not is_patient
     while True:
         try:
             # The hub holds its answer for up to 10 s (its slow_stop_timeout). Reading the server shows sooner that it
@@ -127,13 +127,16 @@ def send_delete(
                 raise  # reading the server has failed, and the client has waited for the hub already
             if not is_hub_away(error):
                 # JupyterHub 5 and 6 answer 500 while they check whether the server has survived a restart of the hub,
-                # and to some of several requests that stop a server at the same time.
+                # and to some of several requests that stop a server at the same time. JupyterHub 6 also answers 500 to
+                # a request that comes at the end of a start, and the start goes on. So this asks once more.
                 server = look() if isinstance(error, HubFailure) else None
-                if server is None or (server.pending is None and not has_begun(server)):
+                if server is None or (server.pending is None and has_failed and not has_begun(server)):
                     raise
                 if has_begun(server):
                     return
-                _wait_until_settled(look, server, deadline)
+                has_failed = True
+                if server.pending is not None:
+                    _wait_until_settled(look, server, deadline)
             # The hub gave no answer. The server shows whether the request was lost on its way.
             elif has_begun(poll_until(look, deadline if is_patient else 0.0)):
                 return

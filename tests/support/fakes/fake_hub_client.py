@@ -31,6 +31,7 @@ class FakeServerClient:
     hub: FakeHubClient
     url: str
     what: str
+    error_status: int | None = None
 
     def answers(self) -> bool:
         return self.hub.answers(self.url)
@@ -89,6 +90,7 @@ class FakeHubClient:
 
     read_user, read_group, list_tokens = HubClient.read_user, HubClient.read_group, HubClient.list_tokens
     list_users, read_version, held_scopes = HubClient.list_users, HubClient.read_version, HubClient.held_scopes
+    read_token, read_own_token = HubClient.read_token, HubClient.read_own_token
 
     def missing_scopes(self, needed: Any) -> list[str]:
         """The scopes that the token lacks: none, in these tests."""

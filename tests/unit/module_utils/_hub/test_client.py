@@ -167,7 +167,7 @@ def test_a_page_of_a_hub_tells_where_it_is(url: str, path: str) -> None:
 def test_a_hub_that_stands_in_for_a_server_is_told_as_that() -> None:
     url = f"{HUB}user/alice/api/kernels"
     there = {"Location": "/jhub/hub/user/alice/api/kernels"}
-    with scripted_hub(Exchange("GET", url, "", 302, there)) as hub, pytest.raises(Invalid) as error:
+    with scripted_hub(Exchange("GET", url, "", 302, there)) as hub, pytest.raises(HubFailure) as error:
         hub.server(url, "server of user 'alice'").request("GET", url)
     assert "The hub itself answers at the address of the server of user 'alice'" in error.value.message
     assert error.value.result == {"changed": False}

@@ -65,7 +65,9 @@ def test_a_server_elsewhere_that_wants_the_token_is_no_matter_of_scopes(status: 
 )
 def test_whether_a_server_answers(status: int, headers: dict[str, str], answers: bool) -> None:
     with scripted_hub(Exchange("GET", HUB + "user/alice/api", "", status, headers, token=None)) as hub:
-        assert hub.server(HUB + "user/alice/", "server").answers() is answers
+        server = hub.server(HUB + "user/alice/", "server")
+        assert server.answers() is answers
+        assert server.error_status == (500 if status == 500 else None)
 
 
 @pytest.mark.parametrize(

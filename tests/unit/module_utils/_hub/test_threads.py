@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from itertools import count
 
 import pytest
@@ -14,6 +16,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import thre
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import (
     in_background,
     iterate_until,
+    wait_for,
 )
 from support.fakes.fake_clock import FakeClock
 
@@ -43,6 +46,27 @@ def test_nobody_waits_for_work_that_is_not_wanted_any_more() -> None:
     threads: list[threading.Thread] = []
     in_background(lambda: threads.append(threading.current_thread())).result(HANG)
     assert threads[0].daemon
+
+
+def test_a_wait_ends_with_the_work_or_in_time() -> None:
+    pending, done = Future[None](), in_background(lambda: None)
+    assert wait_for([]) is True
+    assert wait_for([done], HANG) is True
+    assert wait_for([done, pending], 0.01) is False
+    assert in_background(lambda: wait_for([done, pending], 0.01)).result(HANG) is False
+    pending.set_result(None)
+    assert wait_for([done, pending]) is True
+
+
+def test_a_wait_notices_a_signal_that_another_thread_got() -> None:
+    """The main thread handles it, and nothing wakes it up."""
+    noticed = Future[None]()
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: noticed.set_result(None))
+    try:
+        in_background(lambda: (time.sleep(0.1), signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)))
+        assert wait_for([noticed], HANG)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_items_come_as_they_come() -> None:

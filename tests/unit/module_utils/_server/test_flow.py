@@ -637,6 +637,24 @@ def test_a_stop_waits_for_a_start_that_the_hub_cannot_cancel(becomes: Model | No
     assert hub.writes == ([STOP, STOP] if becomes else [STOP])
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_stop_at_the_end_of_a_start_is_repeated(failures: int) -> None:
+    """JupyterHub 6 answers 500 to the DELETE, and the server is ready a moment later. It answers 500 only once."""
+    hub, deletions = hub_with(PENDING), list[str]()
+
+    def deleted(method: str, *_request: Any) -> None:
+        deletions.append(method)
+        if len(deletions) <= failures:
+            hub.set_server(READY)
+            raise HubFailure("The hub failed with 500.", "x", status=500, method="DELETE")
+        hub.set_server(None)
+
+    hub.on_write = deleted
+    state = perform(hub, "stopped")["servers"][0]["state"]
+    assert (state == "stopped") is (failures == 1)
+    assert hub.writes == [STOP, STOP]
+
+
 def test_a_late_server_that_somebody_else_starts_is_left_alone(clock: FakeClock) -> None:
     hub = hub_with(PENDING)
     show_after_write(hub, None)
