@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ._hub.client import HubClient
@@ -84,6 +85,11 @@ class HubModule:
     """Builds the flow from the `HubClient`, the validated options and a `Report`."""
     rules: dict[str, Any] = field(default_factory=dict)
     """Rules between options, such as ``required_if``, as `ArgumentSpecValidator` takes them."""
+    line_format: str = "{hub}: {line}"
+    """How a line of the report is shown. ``{hub}`` is the hub's address without its scheme."""
+    read_files: Callable[[dict[str, Any], Callable[[str], str]], dict[str, Any]] | None = None
+    """Returns the task's options with the content of files of the controller, before they are validated. It takes the
+    options, and a function that returns the text of a file."""
     takes_cipher: bool = False
     """Whether ``flow`` takes the keyword ``cipher``, see `run`."""
 
@@ -141,7 +147,8 @@ class HubModule:
                 name = hub.url.partition("://")[2].rstrip("/")
 
                 def report_line(line: str) -> None:
-                    report(printable(mask(f"{name}: {line}", set(secrets))))  # a copy: other threads add to the set
+                    shown = self.line_format.format(hub=name, line=line)
+                    report(printable(mask(shown, set(secrets))))  # a copy: other threads add to the set
 
                 flow = self.flow(hub, options, report_line, **extra)
                 return run(flow, check_mode=check_mode)
@@ -173,6 +180,38 @@ def _check_text(value: Any, option: str = "") -> None:
 def inherit_options(item: dict[str, Any], options: dict[str, Any], shared: Iterable[str]) -> dict[str, Any]:
     """Return the item of a task's list, with the task's value for each ``shared`` option that the item leaves out."""
     return {**item, **{name: options[name] for name in shared if item[name] is None}}
+
+
+def find_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> set[str]:
+    """Return the values of all options that are secret, also within lists, and also if other options are wrong.
+
+    Ansible itself finds none at all if there is no dictionary where an option should have one
+    (``_list_no_log_values`` of its common/parameters.py). Then it would show all of them with the failure.
+    """
+    found: set[str] = set()
+    for name, option in argument_spec.items():
+        value = options.get(name)
+        if option.get("no_log"):
+            found |= {str(each) for each in _flatten(value)}
+        for item in _flatten(value) if "options" in option else ():
+            found |= _find_secrets_in_item(option["options"], item)
+    return found - {""}
+
+
+def _find_secrets_in_item(argument_spec: Mapping[str, Mapping[str, Any]], item: Any) -> set[str]:
+    if isinstance(item, str):
+        try:
+            item = check_type_dict(item)
+        except TypeError:
+            # Nobody knows where in this text the secret is.
+            names = [name for name, option in argument_spec.items() if option.get("no_log")]
+            return {piece for piece in (item, *item.split(",")) if any(name in piece for name in names)}
+    return find_secrets(argument_spec, item) if isinstance(item, Mapping) else set()
+
+
+def _flatten(value: Any) -> list[Any]:
+    """Return the items of a list, or any other value as the only item. None is no item."""
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) -> set[str]:
@@ -217,21 +256,22 @@ def _count_overlap(text: str, secret: str) -> int:
 
 
 class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
-    """Masks the parts of ``hub_url`` that may be secret, in the log and in the result.
+    """Masks the secret options and the parts of ``hub_url`` that may be secret, in the log and in the result.
 
     Both contain the invocation, even if the options of the task are invalid.
     """
 
     def _log_invocation(self) -> None:
-        self._mask_address()
+        self.no_log_values |= self._find_secrets()
         super()._log_invocation()
 
     def _return_formatted(self, kwargs: dict[str, Any]) -> None:
-        self._mask_address()
+        self.no_log_values |= exclude_shown_secrets(self._find_secrets(), kwargs)
         super()._return_formatted(kwargs)
 
-    def _mask_address(self) -> None:
-        self.no_log_values |= find_secrets_in_url(str(self.params.get("hub_url") or ""))
+    def _find_secrets(self) -> set[str]:
+        in_options = find_secrets(self.argument_spec, self.params)
+        return in_options | find_secrets_in_url(str(self.params.get("hub_url") or ""))
 
 
 def run_module(module: HubModule) -> None:

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._ansible import HubModule, exclude_shown_secrets, mask
+from ..module_utils._ansible import HubModule, exclude_shown_secrets, find_secrets, mask
 from ..module_utils._hub.connection import find_secrets_in_url
 from ._roles.hints import named_in
 
@@ -59,15 +60,35 @@ class HubAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task, role = self._task, self._task._role
+        task = self._task
+        if self.module.read_files is not None:
+            task.args = self.module.read_files(task.args, self._read_file)
         if self._connection.transport == "local" and not task.async_val and not self._becomes():
             with self._environment():
-                result |= self._in_process()
+                result |= self._in_process(task_vars)
         else:
             wrap_async = task.async_val and not self._connection.has_native_async
             result |= self._execute_module(task_vars=task_vars, wrap_async=wrap_async)
+        # A warning of a verification is no failure, and names options, too.
+        needs_names = result.get("failed") or "verdict" in result
+        return self._name_variables(result, task_vars) if needs_names else result
+
+    def _name_variables(self, result: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Return a result with the variables of the role in its sentences, if the task is one of this collection's."""
+        role = self._task._role
         is_ours = role is not None and role._role_collection == "hubops.jupyterhub"
-        return named_in(role._role_name, result) if is_ours and result.get("failed") else result
+        return named_in(role._role_name, result, task_vars) if is_ours else result
+
+    def _read_file(self, path: str) -> str:
+        """Return the text of a file of the controller, which is looked for as `ansible.builtin.copy` looks for it.
+
+        Raises `AnsibleActionFail`.
+        """
+        try:
+            with open(self._loader.get_real_file(self._find_needle("files", path)), encoding="utf-8") as file:
+                return file.read()
+        except (AnsibleError, OSError, UnicodeDecodeError) as error:
+            raise AnsibleActionFail(f"The file '{path}' cannot be read on the controller: {error}") from None
 
     def _becomes(self) -> bool:
         return bool(self._task.become or self._connection.become)
@@ -88,19 +109,20 @@ class HubAction(ActionBase):
             os.environ.clear()
             os.environ.update(before)
 
-    def _in_process(self) -> dict[str, Any]:
+    def _in_process(self, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module's flow in this process and return the task's result."""
         module, task = self.module, self._task
         checked = ArgumentSpecValidator(module.argument_spec, **module.rules).validate(task.args)
         options = checked.validated_parameters
-        secrets = checked._no_log_values | find_secrets_in_url(str(options.get("hub_url") or ""))
+        secrets = checked._no_log_values | find_secrets(module.argument_spec, options)
+        secrets |= find_secrets_in_url(str(options.get("hub_url") or ""))
 
         def report(line: str) -> None:
             if not task.no_log:
                 # The display of a worker process writes while its task runs. On stdout, the lines would wait in a
                 # buffer if stdout is no terminal, and would break the output of a callback that writes JSON. So use
                 # stderr.
-                _display.display(line, stderr=True)
+                _display.display(self._name_variables({"msg": line}, task_vars)["msg"], stderr=True)
 
         result: dict[str, Any]
         if checked.error_messages:

@@ -9,6 +9,7 @@ The user has set the variables, and does not know the options.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _CONNECTION = {
@@ -26,13 +27,22 @@ _TOKEN_PATHS = "service_account_token_path (service_account_vault_path, service_
 VARIABLES: dict[str, dict[str, str]] = {
     "verify": {
         **_CONNECTION,
-        **_prefixed("verify", "api_token", "server_name", "user_options", "wait_timeout"),
+        **_prefixed(
+            "verify", "api_token", "server_name", "user_options", "wait_timeout", "expected_version", "login_page",
+            "tls_min_days", "token_min_ttl",
+        ),
         "with timeout": "with verify_code_timeout",
-        # The role starts its own server and does not touch a server that somebody else started.
+        # hub_verify has no such option. Somebody else has started the server.
         "Run this again with on_options_change: restart, or stop the server first.": (
             "Let no two runs use this account at the same time, or set verify_stop_running."
         ),
         "timeout:": "verify_code_timeout:",
+        "services:": "verify_services:",
+        "concurrency must": "verify_concurrency must",
+        "argument 'concurrency'": "argument 'verify_concurrency'",
+        "set if_running to stop or use": "set verify_stop_running",
+        "with kernel_name": "with kernel_name in verify_checks",
+        "Set user to": "Set verify_user to",
     },
     "service_account": {
         **_CONNECTION,
@@ -67,10 +77,23 @@ VARIABLES: dict[str, dict[str, str]] = {
 """For each role, how the sentences of a failure name an option, and the variable that replaces it. If an option is also
 an English word, the words beside it make it unambiguous."""
 
+_OPTIONS_OF_A_CHECK = frozenset(
+    {
+        "server_name", "user_options", "wait_timeout", "with timeout", "timeout:", "set if_running to stop or use",
+        "with kernel_name", "Set user to",
+    }
+)  # fmt: skip
+"""What stays as it is if the user has written the options of the module themselves, in ``verify_checks``."""
 
-def named_in(role: str, result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result of a failed task of the role, with variables in its sentences. Other data stay as they are."""
-    variables = VARIABLES.get(role)
+
+def named_in(role: str, result: dict[str, Any], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the result of a failed task of the role, with variables in its sentences. Other data stay as they are.
+
+    ``given`` are the variables of the task.
+    """
+    has_checks = role == "verify" and (given or {}).get("verify_checks") is not None
+    left_out = _OPTIONS_OF_A_CHECK if has_checks else ()
+    variables = {option: name for option, name in VARIABLES.get(role, {}).items() if option not in left_out}
     if not variables:
         return result
     longest_first = sorted(variables, key=len, reverse=True)
@@ -82,8 +105,9 @@ def named_in(role: str, result: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list):
             return [named(item) for item in value]
         if isinstance(value, dict):
-            return {name: named(item, name) for name, item in value.items()}
+            # The details of a phase are data, such as what a spawner has said.
+            return {name: item if name == "details" else named(item, name) for name, item in value.items()}
         return value
 
-    sentences = ("msg", "failure", "tokens", "servers")
+    sentences = ("msg", "failure", "tokens", "servers", "hub", "checks")
     return {name: named(value, name) if name in sentences else value for name, value in result.items()}

@@ -307,6 +307,9 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
         task("hub_exec", "held_exec", api_token=held_token, user=user, code="6 * 7"),
     ]
     tasks += [task(module, f"FAILS_{module}", api_token=wrong, **options) for module, options in modules.items()]
+    # Ansible finds no secret in options of which one has no dictionary where it should.
+    tasks.append(task("hub_server", "FAILS_type", api_token=wrong, servers=["a text"]))
+    tasks.append(task("hub_token", "FAILS_type_listed", api_token=wrong, tokens=[{"secret": held_token}, "a text"]))
     tasks.append(
         task("hub_info", "FAILS_nowhere", api_token=held_token, hub_url="http://127.0.0.1:9/", request_timeout="1s")
     )
@@ -315,6 +318,55 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     check_failures(evidence)
     assert_recorded(evidence, tasks, stage.door)
     assert_no_secret(evidence, real_hub.admin_token, held, unknown, Path(stage.kept("for all")).read_text().strip())
+
+
+def test_hub_verify(real_hub: Hub, stage: Stage) -> None:
+    """The tokens of the task and of its checks, in servers whose code tells them, and in failures of every kind."""
+    runner, unknown = Runner(stage.door, real_hub), token_hex(16)
+    scopes = ("start:servers!user", "delete:servers!user", "read:servers!user", "access:servers!user")
+    held: dict[str, str] = {}
+    for user in (runner.new_user() for _number in range(3)):
+        held[user] = runner.mint(user, *scopes)
+        home = real_hub.state / "homes" / user
+        home.mkdir(parents=True)
+        (home / "token").write_text(held[user])
+    (first, *others), wrong = held, stage.secret(unknown)
+    tokens = {user: stage.secret(token) for user, token in held.items()}
+    show, fail = "print(open('token').read())", "raise ValueError(open('token').read())"
+    prints_token = [{"code": show, "expect": {"stdout": {"matches": r"^\w+$"}}}]
+    notebook = {"path": "a.ipynb", "content": json.dumps(notebook_of(show, fail)), "kernel_name": "python3"}
+    listed = [
+        {"name": "tells", "api_token": tokens[others[0]], "code": prints_token},
+        {"name": "raises", "api_token": tokens[others[1]], "code": [{"code": fail}]},
+        {"name": "refused", "api_token": wrong},
+    ]
+    nowhere = {"hub_url": "http://127.0.0.1:9/", "request_timeout": "1s"}
+    tasks = [
+        task("hub_token", "minted", user=first, note="beside", scopes=SCOPES, path=stage.kept("beside")),
+        task("hub_verify", "shown", api_token=tokens[first], code=prints_token),
+        task("hub_verify", "in_check_mode", CHECK_MODE, api_token=tokens[first], checks=listed[:2]),
+        task("hub_verify", "async", {"async": 120, "poll": 1}, api_token=tokens[first], checks=listed[:1]),
+        task("hub_verify", "FAILS_raised", api_token=tokens[first], notebooks=[notebook]),
+        task("hub_verify", "FAILS_listed", api_token=tokens[first], checks=listed),
+        task("hub_verify", "FAILS_wrong", api_token=wrong, checks=[{}, listed[2]]),
+        task("hub_verify", "FAILS_option", api_token=tokens[first], no_such_option=1),
+        task("hub_verify", "FAILS_option_listed", checks=[{**listed[0], "no_such_option": 1}]),
+        task("hub_verify", "FAILS_type_listed", checks=[{**listed[0], "code": tokens[others[0]]}]),
+        task("hub_verify", "FAILS_nowhere", api_token=tokens[first], checks=listed, **nowhere),
+    ]
+    evidence = stage.play(real_hub, tasks)
+    check_failures(evidence)
+    assert_recorded(evidence, tasks, stage.door)
+    # The code has printed its token, and the result shows that it was masked.
+    [entry] = evidence.results["shown"]["checks"][0]["phases"][1]["details"]["snippets"]
+    assert entry["stdout"].strip() == "*" * 8
+    kept = Path(stage.kept("beside")).read_text().strip()
+    assert_no_secret(evidence, real_hub.admin_token, unknown, kept, *held.values())
+
+
+def notebook_of(*cells: str) -> dict[str, Any]:
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{**cell, "source": each} for each in cells]}
 
 
 @pytest.mark.parametrize("door", ["controller"])

@@ -12,6 +12,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import 
     CONNECTION_OPTIONS,
     HubModule,
     exclude_shown_secrets,
+    find_secrets,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import SpawnFailed, printable
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import Action, Flow, Plan, Result
@@ -143,6 +144,39 @@ def test_the_secrets_of_the_options_are_masked_and_those_of_the_hub_are_added(fa
     assert "hunter2pw" not in f"{result}{lines}"
     assert minted not in str(result)
     assert secrets == {"hunter2pw", minted}, "the caller masks the invocation with all of them"
+
+
+SECRET_SPEC: dict[str, dict[str, Any]] = {
+    "api_token": {"type": "str", "no_log": True},
+    "path": {"type": "path", "no_log": False},
+    "items": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "api_token": {"type": "str", "no_log": True},
+            "code": {"type": "list", "elements": "dict", "options": {"code": {"type": "str"}}},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("items", "more"),
+    [
+        (None, set()),
+        ([{"api_token": "one"}, {"api_token": "two"}], {"one", "two"}),
+        ([{"api_token": "one", "code": "a text"}, "no dictionary"], {"one"}),
+        ({"api_token": "one"}, {"one"}),
+        ('{"api_token": "one"}', {"one"}),
+        (["api_token=one"], {"one"}),
+        ("user: alice, api_token: one", {"user: alice, api_token: one", " api_token: one"}),
+        (["short", 7, None, ["deep"]], set()),
+        (7, set()),
+    ],
+)
+def test_secret_options_are_found_however_wrong_others_are(items: Any, more: set[str]) -> None:
+    options = {"api_token": "whole", "path": "known", "items": items}
+    assert find_secrets(SECRET_SPEC, options) == {"whole", *more}
 
 
 def test_but_for_what_the_result_is_there_to_tell() -> None:

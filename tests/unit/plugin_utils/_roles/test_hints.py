@@ -13,11 +13,10 @@ import pytest
 import yaml
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import MODULE as CULL
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_exec import MODULE as EXEC
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_info import MODULE as INFO
-from ansible_collections.hubops.jupyterhub.plugins.modules.hub_server import MODULE as SERVER
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE as TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import MODULE as USER
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_verify import MODULE as VERIFY
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.hints import VARIABLES, named_in
 
 ROLES = Path(__file__).resolve().parents[4] / "roles"
@@ -32,10 +31,10 @@ def test_the_role_has_each_variable(role: str) -> None:
     assert named <= options
 
 
-PROGRAMS = {"verify": (SERVER, EXEC, INFO), "service_account": (TOKEN, USER, INFO), "idle_culler": (CULL,)}
+PROGRAMS = {"verify": (VERIFY,), "service_account": (TOKEN, USER, INFO), "idle_culler": (CULL,)}
 UNREACHABLE = {
-    # Options that a role does not offer, or that only its tasks set.
-    "verify": {"server_name", "options_format", "on_options_change", "on_timeout", "if_running", "keep_running"},
+    # Options that a role does not offer, or that only its tasks set. Those of verify are only in verify_checks.
+    "verify": {"options_format", "if_running", "keep_running", "kernel_name", "warn_after", "websocket_idle"},
     "service_account": {"wait_timeout"},  # it deletes no user, so it waits for no server
     "idle_culler": set[str](),
 }
@@ -103,3 +102,22 @@ def test_a_hint_names_the_variable(role: str, hint: str, shown: str | None) -> N
     assert named["failure"]["hint"] == named["servers"][0]["failure"]["hint"] == wanted
     assert named["msg"] == f"Something is wrong. {wanted}"
     assert named["stdout"] == named["servers"][0]["reason"] == hint
+
+
+def test_who_writes_the_options_reads_of_the_options() -> None:
+    hint = "Give it longer with wait_timeout, set if_running to stop or use, or correct expected_version."
+    result = {"msg": hint, "summary": [hint]}
+    with_variables = (
+        "Give it longer with verify_wait_timeout, set verify_stop_running, or correct verify_expected_version."
+    )
+    for given in ({}, {"verify_checks": None}):
+        assert named_in("verify", result, given)["msg"] == with_variables
+    with_options = hint.replace("expected_version", "verify_expected_version")
+    assert named_in("verify", result, {"verify_checks": []})["msg"] == with_options
+
+
+def test_phases_are_renamed_and_their_details_are_data() -> None:
+    phase = {"message": "Correct expected_version.", "details": {"events": [{"message": "expected_version"}]}}
+    named = named_in("verify", {"hub": {"phases": [phase]}, "checks": [{"phases": [phase]}]})
+    for part in (named["hub"], named["checks"][0]):
+        assert part["phases"] == [{**phase, "message": "Correct verify_expected_version."}]
