@@ -40,6 +40,7 @@ __all__ = [
     "crash_hub",
     "hub_install",
     "hub_processes",
+    "lab_config",
     "local_hub",
     "running_hub",
     "start_crashed_hub",
@@ -57,6 +58,17 @@ def venv(name: str) -> Path:
     command = [REPOSITORY / "tools" / "venv", name]
     made = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     return REPOSITORY / made.stdout.strip()
+
+
+def lab_config() -> str:
+    """Configuration for `running_hub` with real servers, whose environment also has JupyterLab and terminals."""
+    folder = venv("lab") / "bin"
+    return f"""
+c.Spawner.cmd = ["{folder / "python"}", "-m", "jupyterhub.singleuser"]
+c.Spawner.args = ["--allow-root"]
+c.Spawner.environment["PATH"] = "{folder}:" + __import__("os").environ["PATH"]
+c.Spawner.http_timeout = 300  # many start at once, on a machine that may be busy
+"""
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,16 @@ FILTERS = [path for path in FILES if path.parent.name == "filter"]
 PUBLIC_FILTERS = {"printable"}
 
 KNOW_ANSIBLE = ("module_utils._ansible", "plugin_utils._action")
-NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user")
+NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user", "_verify")
 SHARED = {
     # What several flows use of a noun that has a flow of its own.
     "_server": ("model", "stop"),
 }
-LIBRARIES = {"requests": "_hub", "urllib3": "_hub", "websocket": "_exec"}
+COMPOSED = {"_verify": ("_exec", "_server")}
+"""Nouns whose flow is made of the flows of other nouns."""
+OF_ROLES = ("module_utils._cull.policy", "module_utils._verify.phases")
+"""What the roles use of a noun."""
+LIBRARIES = {"requests": "_hub", "urllib3": "_hub", "websocket": "_exec", "packaging": "_verify"}
 LONGEST = 400
 """Lines of code of one file, without its documentation, its docstrings, its comments, and its empty lines."""
 
@@ -82,8 +86,12 @@ def may_import(user: str, used: str) -> bool:
     if kind == "module_utils" and folder == "_path":
         return False
     if used_kind == "module_utils" and used_folder in NOUNS and kind != "modules":
-        of_roles = kind == "plugin_utils" and used == "module_utils._cull.policy"
-        return of_roles or folder == used_folder or (folder in NOUNS and used_file[0] in SHARED.get(used_folder, ()))
+        of_roles = kind == "plugin_utils" and used in OF_ROLES
+        return (
+            of_roles
+            or used_folder in (folder, *COMPOSED.get(folder, ()))
+            or (folder in NOUNS and used_file[0] in SHARED.get(used_folder, ()))
+        )
     return kind in ("modules", "action", "filter", "plugin_utils") or user in KNOW_ANSIBLE
 
 

@@ -93,7 +93,7 @@ def test_tls(door: str, secured: Secured) -> None:
 def test_all_modules_through_tls(door: str, secured: Secured) -> None:
     runner = Runner(door, secured.hub)
     user, trust = runner.hub.version.replace(".", "") + door, {"ca_path": secured.ca}
-    *_others, started, ran, unchecked, refused, stopped = runner.run(
+    *_others, started, ran, unchecked, refused, stopped, verified = runner.run(
         [
             runner.task("hub_user", user=user, **trust),
             runner.task("hub_server", user=user, **trust),
@@ -101,12 +101,37 @@ def test_all_modules_through_tls(door: str, secured: Secured) -> None:
             runner.task("hub_exec", user=user, code="6 * 7", validate_certs=False),
             runner.task("hub_exec", user=user, code="6 * 7"),
             runner.task("hub_server", user=user, state="stopped", **trust),
+            runner.task(
+                "hub_verify",
+                user=user,
+                page=["api"],
+                websocket=True,
+                websocket_idle="1s",
+                code=[{"code": "1"}],
+                **trust,
+            ),
         ]
     ).results
     assert started["servers"][0]["url"] == f"{runner.hub.url}user/{user}/"
     assert (ran["result"], unchecked["result"]) == ("42", "42")
     assert_failed(refused, "tls", "ca_path")
     assert stopped["changed"] is True
+    assert verified["verdict"] == "passed", verified["summary"]
+
+
+def test_the_days_of_the_hub_s_certificate(door: str, secured: Secured) -> None:
+    runner, trust = Runner(door, secured.hub), {"ca_path": secured.ca, "checks": []}
+    good, soon, unchecked = runner.run(
+        [
+            runner.task("hub_verify", tls_min_days=1, **trust),
+            runner.task("hub_verify", tls_min_days=1_000_000, **trust),
+            runner.task("hub_verify", tls_min_days=1, checks=[], validate_certs=False),
+        ]
+    ).results
+    assert good["hub"]["phases"][0]["details"]["tls_days_left"] > 1
+    assert "Its certificate is valid for" in good["hub"]["phases"][0]["message"]
+    assert_failed(soon, "conflict", "The phase hub failed", "ends in", "tls_min_days is 1000000")
+    assert_failed(unchecked, "invalid", "tls_min_days", "validate_certs")
 
 
 @pytest.mark.doors

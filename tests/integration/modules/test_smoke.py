@@ -24,6 +24,7 @@ def test_every_module(real: Runner) -> None:
         "and is listed": real.task("hub_info", gather=["servers"], users=[user]),
         "and is not culled": real.task("hub_cull", idle_timeout="never", rules=[{"users": [user], "keep": True}]),
         "until it stops": real.task("hub_server", user=user, state="stopped", wait_timeout="5m"),
+        "and is verified": real.task("hub_verify", user=user, code=[{"code": "6 * 7"}]),
         "nobody is left": real.task("hub_user", user=user, state="absent"),
     }
     results = dict(zip(steps, real.run(list(steps.values())).results, strict=True))
@@ -35,5 +36,6 @@ def test_every_module(real: Runner) -> None:
     assert results["with a server"]["servers"][0]["state"] == "ready"
     assert [server["user"] for server in results["and is listed"]["servers"]] == [user]
     assert results["and is not culled"]["kept_count"]["rule"] == 1
+    assert results["and is verified"]["verdict"] == "passed"
     modules = {next(iter(step)).rpartition(".")[2] for step in steps.values()}
     assert modules == {path.stem for path in (REPOSITORY / "plugins" / "modules").glob("hub_*.py")}
