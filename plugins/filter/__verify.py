@@ -12,24 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils._roles import verify
+from ..plugin_utils._roles import verify, verify_files, verify_report, verify_summary
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "_verify_is_due": verify.is_due,
-            "_verify_step_result": verify.step_result,
-            "_verify_check_hub": verify.check_hub,
-            "_verify_check_token": verify.check_token,
-            "_verify_required_scopes": verify.required_scopes,
-            "_verify_check_not_running": verify.check_not_running,
-            "_verify_check_started": verify.check_started,
-            "_verify_check_output": verify.check_output,
-            "_verify_check_stopped": verify.check_stopped,
-            "_verify_check_removed": verify.check_removed,
-            "_verify_report": verify.report,
-            "_verify_failure_message": verify.failure_message,
-            "_verify_summary": verify.summary,
-            "_verify_junit": verify.junit,
+            "_verify_list_checks": verify.list_checks,
+            "_verify_read_hosts": verify_report.read_hosts,
+            "_verify_collect": verify_report.collect,
+            "_verify_file": verify_files.file_content,
+            "_verify_stats": verify_summary.stats,
+            "_verify_table": verify_summary.table,
+            "_verify_host_failure": verify_summary.host_failure,
         }

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the hubops.jupyterhub contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of the role verify for CI, as JUnit's XML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from ...module_utils._verify.phases import FAILED, SKIPPED
+from .verify_tracebacks import find_tracebacks
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even as references."""
+
+Case = dict[str, Any]
+
+
+def junit(report: Mapping[str, Any]) -> str:
+    """Return the report as JUnit's XML: a hub is a suite, and a phase is a case.
+
+    A hub that was not verified has one case. A phase that passed with a warning is a case that passed. The attributes
+    are those that the schemas of Jenkins and of Ant's task know.
+    """
+    suites = [(hub, _cases(hub)) for hub in report["hubs"]]
+    every = [case for _hub, cases in suites for case in cases]
+    root = ElementTree.Element("testsuites")
+    root.attrib.update(
+        {"name": "hubops.jupyterhub.verify", "time": _seconds(report["seconds"])}
+        | {name: number for name, number in _counts(every).items() if name != "skipped"}
+    )
+    for number, (hub, cases) in enumerate(suites):
+        suite = _element(
+            root, "testsuite", name=hub["host"], id=number, package="hubops.jupyterhub.verify", hostname=hub["host"],
+            timestamp=hub["began"].rstrip("Z"), time=_seconds(hub["seconds"]), **_counts(cases),
+        )  # fmt: skip
+        properties = _element(suite, "properties")
+        for name, value in (("hub_url", hub["url"]), ("hub_version", hub["version"]), ("verdict", hub["verdict"])):
+            _element(properties, "property", name=name, value=value)
+        for case in cases:
+            _add_case(suite, case)
+    ElementTree.indent(root)
+    return f"{ElementTree.tostring(root, encoding='UTF-8').decode()}\n"
+
+
+def _cases(hub: Mapping[str, Any]) -> list[Case]:
+    groups = [("hub", hub["phases"]), *((check["name"], check["phases"]) for check in hub["checks"])]
+    cases = [{**phase, "classname": f"{hub['host']}.{group}"} for group, phases in groups for phase in phases]
+    # A verdict that no phase shows must not get lost.
+    if not cases or (hub["verdict"] in (FAILED, SKIPPED) and hub["verdict"] not in [case["verdict"] for case in cases]):
+        code = (hub["failure"] or {}).get("code") or hub["not_verified"]
+        failure = {**(hub["failure"] or {"message": hub["message"], "hint": ""}), "code": code}
+        facts = {"name": "verify", "details": {}, "failure": failure, "classname": f"{hub['host']}.hub"}
+        cases.insert(0, {**facts, "verdict": hub["verdict"], "message": hub["message"], "seconds": hub["seconds"]})
+    return cases
+
+
+def _add_case(suite: ElementTree.Element, case: Case) -> None:
+    element = _element(
+        suite, "testcase", classname=case["classname"], name=case["name"], time=_seconds(case["seconds"])
+    )
+    if case["verdict"] == SKIPPED:
+        _element(element, "skipped", message=case["message"])
+    elif case["verdict"] == FAILED:
+        failure = case["failure"] or {}
+        tracebacks = [f"{title}\n{text}" for title, text in find_tracebacks(case)]
+        shown = _element(element, "failure", type=failure.get("code") or "failed", message=case["message"])
+        shown.text = _xml_text("\n\n".join([case["message"], *tracebacks]))
+    else:
+        _element(element, "system-out").text = _xml_text(f"{case['verdict']}: {case['message']}")
+
+
+def _counts(cases: list[Case]) -> dict[str, str]:
+    verdicts = [case["verdict"] for case in cases]
+    return {
+        "tests": str(len(cases)),
+        "failures": str(verdicts.count(FAILED)),
+        "errors": "0",
+        "skipped": str(verdicts.count(SKIPPED)),
+    }
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3f}"
+
+
+def _element(parent: ElementTree.Element, tag: str, /, **attributes: Any) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, {name: _xml_text(value) for name, value in attributes.items()})
+
+
+def _xml_text(value: Any) -> str:
+    return _NOT_IN_XML.sub("", str(value))
