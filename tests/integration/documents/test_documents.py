@@ -24,7 +24,7 @@ import pytest
 import requests
 import yaml
 from support.documents import Block, blocks
-from support.hubs import HOME, REPOSITORY, Hub, local_hub, running_hub
+from support.hubs import HOME, REPOSITORY, Hub, lab_config, local_hub, running_hub
 from support.playbooks import (
     ProgramResult,
     ansible_bin,
@@ -32,6 +32,7 @@ from support.playbooks import (
     bare_environment,
     copy_checkout,
     hub_environment,
+    mint,
     run_forked,
     run_playbook,
     run_program,
@@ -91,7 +92,7 @@ def workdir(hub_61: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     folder, away = tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("other")
     (folder / "hubops.token").write_text(SERVICE_TOKEN + "\n")
     [service] = [block.code for block in blocks("README.md") if block.language == "python"]
-    config = service.replace("/etc/jupyterhub/hubops.token", str(folder / "hubops.token")) + FULL
+    config = service.replace("/etc/jupyterhub/hubops.token", str(folder / "hubops.token")) + FULL + lab_config()
     with (
         running_hub(folder, spawner="server", config=config) as hub,
         running_hub(away, version="5.5", spawner="server", base_url="/jhub/", config=config) as other,
@@ -155,7 +156,8 @@ def make_test(block: Block, workdir: Workdir, account: Path) -> None:
     assert makes("test-slurm") == ["tools/slurm"]  # which the last check runs, too
     runs = (REPOSITORY / ".ci/run").read_text().splitlines()
     assert [line for line in runs if not line.startswith("#")] == [
-        "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]", "exec make test",
+        "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]",
+        "tools/chromium --install || [ $? = 3 ]", "exec make test",
     ]  # fmt: skip
 
 
@@ -190,17 +192,20 @@ def service_account(block: Block, workdir: Workdir, account: Path) -> None:
 @rule("README.md", 'export JUPYTERHUB_API_TOKEN="$(cat verify-bot.token)"')
 def verify(block: Block, workdir: Workdir, account: Path) -> None:
     workdir.shell(block.code, JUPYTERHUB_URL=workdir.hub.url)
-    # The files that the README names.
     assert json.loads((workdir.folder / "verify-report/report.json").read_text())["verdict"] == "passed"
-    assert (workdir.folder / "verify-report/junit.xml").exists()
+    # The files that the README names.
+    for name in ("index.html", "junit.xml", "metrics.prom"):
+        assert (workdir.folder / "verify-report" / name).exists()
 
 
 @rule("README.md", "ansible-playbook hubops.jupyterhub.verify -e '{")
 def verify_with_variables(block: Block, workdir: Workdir, account: Path) -> None:
     workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
-    steps = json.loads((workdir.folder / "verify-report/report.json").read_text())["steps"]
-    assert [step["verdict"] for step in steps] == ["passed"] * 6
-    assert steps[3]["message"].startswith("3.")  # sys.version, which the block runs
+    report = json.loads((workdir.folder / "verify-report/report.json").read_text())
+    [check] = report["hubs"][0]["checks"]
+    assert (report["verdict"], [phase["name"] for phase in check["phases"]]) == ("passed", ["start", "code", "stop"])
+    [snippet] = check["phases"][1]["details"]["snippets"]
+    assert snippet["stdout"].startswith("3.")  # sys.version, which the block runs
 
 
 INVENTORY = ("README.md", "verify_api_token:")
@@ -209,7 +214,7 @@ INVENTORY = ("README.md", "verify_api_token:")
 @rule(*INVENTORY)
 def inventory(block: Block, workdir: Workdir, account: Path) -> None:
     """Run together with the command that follows it."""
-    [command] = [each for each in blocks() if "-i hubs.yml" in each.code]
+    [command] = [each for each in blocks("README.md") if "-i hubs.yml" in each.code]
     code = block.code
     for name, hub in (("teaching.example.org/", workdir.hub), ("research.example.org/jhub/", workdir.other)):
         assert f"https://{name}" in code
@@ -222,16 +227,15 @@ def inventory(block: Block, workdir: Workdir, account: Path) -> None:
     assert made.status == 0, made.output
     done = workdir.shell(command.code)
     assert sorted(done.recap) == ["research", "teaching"]
-    for name, version in (("teaching", "6.1"), ("research", "5.5")):
-        report = json.loads((workdir.folder / "verify-report" / name / "report.json").read_text())
-        assert report["verdict"] == "passed"
-        assert report["hub_version"].startswith(version)
+    rows = json.loads((workdir.folder / "verify-report/report.json").read_text())["hubs"]
+    found = {row["host"]: (row["verdict"], row["version"][:3]) for row in rows}
+    assert found == {"teaching": ("passed", "6.1"), "research": ("passed", "5.5")}
 
 
 @rule("README.md", "-i hubs.yml")
 def many_hubs(block: Block, workdir: Workdir, account: Path) -> None:
     """Run by the rule of its inventory."""
-    assert len([each for each in blocks() if all(text in (each.document + each.code) for text in INVENTORY)]) == 1
+    assert len([each for each in blocks("README.md") if INVENTORY[1] in each.code]) == 1
 
 
 @rule("README.md", "service_accounts:")
@@ -371,7 +375,8 @@ def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
 WALKED = [
     "docs/culling.md",
     "docs/service-accounts.md",
-]  # test_culling_page.py and test_service_accounts_page.py run them
+    "docs/verification.md",
+]  # test_culling_page.py, test_service_accounts_page.py and test_verification_page.py run them
 RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
 
 
@@ -398,7 +403,7 @@ def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
     verifies, rotates, culls = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
     done = workdir.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
-    assert "INCOMPLETE" in done.stdout
+    assert "SKIPPED in " in done.stdout
     declared = ["-e", f"service_account_user=verify-bot service_account_token_path={account}"]
     done = workdir.play(rotates, SERVICE_TOKEN, "--check", *declared)
     assert done.status == 0, done.output
@@ -421,7 +426,7 @@ def test_the_list_of_failures_is_complete() -> None:
 
 def test_the_readme_lists_every_module() -> None:
     assert re.findall(r"^\| `(hub_\w+)` \|", (REPOSITORY / "README.md").read_text(), re.M) == sorted(
-        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_cull", "hub_exec"].index
+        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_cull", "hub_exec", "hub_verify"].index
     )
 
 
@@ -502,13 +507,13 @@ def test_the_roles_share_one_connection() -> None:
 # Examples of the modules
 
 
-def play_examples(workdir: Workdir, hub: Hub, module: str, *arguments: str) -> dict[str, int]:
-    """The numbers of the play recap."""
+def play_examples(workdir: Workdir, hub: Hub, module: str, *arguments: str, token: str | None = None) -> dict[str, int]:
+    """The numbers of the play recap. Without a ``token``, the examples run as the hub's admin."""
     found = importlib.import_module(f"ansible_collections.hubops.jupyterhub.plugins.modules.{module}")
     tasks = yaml.safe_load(found.EXAMPLES)
     assert tasks
     playbook = [{"name": module, "hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-    done = workdir.play(json.dumps(playbook), hub.admin_token, *arguments, hub=hub)
+    done = workdir.play(json.dumps(playbook), token or hub.admin_token, *arguments, hub=hub)
     assert done.status == 0, done.output
     numbers = done.recap["localhost"]
     assert (numbers["ok"] + numbers["skipped"], numbers["failed"], numbers["ignored"]) == (len(tasks), 0, 0)
@@ -519,7 +524,9 @@ def play_examples(workdir: Workdir, hub: Hub, module: str, *arguments: str) -> d
 def test_the_examples_of_a_module_run(workdir: Workdir, module: str) -> None:
     hub = workdir.light if module == "hub_server" else workdir.hub
     with_users(hub, *([] if module == "hub_user" else ["alice"]))  # hub_user creates alice itself
-    assert play_examples(workdir, hub, module)["skipped"] == 0
+    # The first examples of hub_verify check a server of the token's owner.
+    token = mint(hub, "alice") if module == "hub_verify" else None
+    assert play_examples(workdir, hub, module, token=token)["skipped"] == 0
     # No server that an example starts is left, except the one that the example on code leaves to its reader.
     if module == "hub_exec":
         api_request(hub, "DELETE", "users/alice/server")

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -26,8 +27,10 @@ from support.playbooks import ProgramResult, copy_checkout, hub_environment, min
 from support.waiting import wait_until
 
 SAMPLES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SAMPLE_BEGINS = re.compile(r"JupyterHub \S+ at \S+, user ")
-STEPS = ["hub", "token", "start", "run", "stop", "gone"]
+SAMPLE_BEGINS = re.compile(r"localhost +\(hub\) +passed ")
+PHASES = {"hub": ["hub", "token"], "verify-bot": ["start", "code", "stop"]}
+FILES = ["index.html", "report.json", "junit.xml", "metrics.prom"]
+MOST_LINES = 24
 # JSON: Ansible would split a plain name=value at the spaces.
 SLEEPING = """-e '{"verify_code": "import time; time.sleep(600)"}'"""
 
@@ -75,10 +78,22 @@ def nothing_is_left(checkout: Path) -> Iterator[None]:
     assert not (checkout / ".build/verify/verify-bot.token").exists()
 
 
-def report(checkout: Path) -> dict[str, str]:
-    """The verdict of each step in the last run."""
-    found = json.loads((checkout / ".build/verify/report/report.json").read_text())
-    return {step["name"]: step["verdict"] for step in found["steps"]}
+def read_report(checkout: Path) -> dict[str, Any]:
+    report = json.loads((checkout / ".build/verify/report/report.json").read_text())
+    assert isinstance(report, dict)
+    return report
+
+
+def verdicts(checkout: Path) -> dict[str, dict[str, str]]:
+    """The verdict of each phase of the only hub in the last run, by the names of its checks."""
+    [hub] = read_report(checkout)["hubs"]
+    groups = [("hub", hub["phases"]), *((check["name"], check["phases"]) for check in hub["checks"])]
+    return {name: {phase["name"]: phase["verdict"] for phase in phases} for name, phases in groups}
+
+
+def all_passed(user: str = "verify-bot") -> dict[str, dict[str, str]]:
+    names = {"hub": PHASES["hub"], user: PHASES["verify-bot"]}
+    return {name: dict.fromkeys(phases, "passed") for name, phases in names.items()}
 
 
 def shape(summary: str) -> list[str]:
@@ -95,13 +110,19 @@ def test_an_embedded_hub_is_verified(checkout: Path, embedded: ProgramResult) ->
     done = embedded
     assert done.status == 0, done.output
     assert "Installing" not in done.output
-    assert re.search(r"PASSED in \d+\.\d s, report in \.build/verify/report\b", done.stdout)
-    assert all(re.search(rf"passed +{step} +\d+\.\d\d s ", done.stdout) for step in STEPS)
+    assert re.search(r"^PASSED in \d+\.\d s\. .* report in \.build/verify/report$", done.stdout, re.MULTILINE)
     folder = checkout / ".build/verify/report"
-    for name in ("report.json", "junit.xml"):
-        assert f"Report: {folder / name}\n" in done.stdout
-    assert report(checkout) == dict.fromkeys(STEPS, "passed")
-    assert len(list(ElementTree.parse(folder / "junit.xml").iter("testcase"))) == len(STEPS)
+    assert done.stdout.splitlines()[-len(FILES) :] == [f"Report: {folder / name}" for name in FILES]
+    assert all((folder / name).stat().st_size for name in FILES)
+    assert verdicts(checkout) == all_passed()
+    assert len(list(ElementTree.parse(folder / "junit.xml").iter("testcase"))) == 5
+
+
+def test_a_good_run_is_short(embedded: ProgramResult) -> None:
+    """The lines of progress count, which a terminal shows, too. Ansible's names of tasks are not shown."""
+    lines = embedded.output.splitlines()
+    assert len(lines) <= MOST_LINES, embedded.output
+    assert not [line for line in lines if re.match(r"(TASK|PLAY|ok:|changed:|included:)", line)]
 
 
 def test_the_readme_shows_a_summary_as_it_prints(embedded: ProgramResult) -> None:
@@ -115,11 +136,30 @@ def test_the_readme_shows_a_summary_as_it_prints(embedded: ProgramResult) -> Non
 def test_code_that_raises_is_the_verdict(checkout: Path) -> None:
     done = make_verify(checkout, VERIFY_ARGS="-e verify_code=1/0 -e 'verify_server_name=second'")
     assert done.status != 0
-    assert report(checkout) == {**dict.fromkeys(STEPS, "passed"), "run": "failed"}
-    assert "step 'run' failed: " in done.stdout
-    assert "ZeroDivisionError" in done.stdout
+    expected = all_passed("verify-bot/second")
+    expected["verify-bot/second"]["code"] = "failed"
+    assert verdicts(checkout) == expected
+    assert re.search(r"^localhost +verify-bot/second +FAILED .* code: .*ZeroDivisionError", done.stdout, re.MULTILINE)
     # The output still says where the report is.
-    assert "report.json" in done.stdout
+    assert f"Report: {checkout / '.build/verify/report/index.html'}\n" in done.stdout
+    assert len(done.output.splitlines()) <= MOST_LINES
+
+
+def test_everything_is_shown_with_v(checkout: Path) -> None:
+    """In check mode, which starts no server."""
+    done = make_verify(checkout, VERIFY_ARGS="--check -vv")
+    assert done.status == 0, done.output
+    assert "TASK [hubops.jupyterhub.verify : Verify the hub] ***" in done.stdout
+    assert "PLAY RECAP" in done.stdout
+    assert "SKIPPED in " in done.stdout
+    assert "Report: " not in done.stdout  # there is none
+
+
+def test_a_task_that_fails_is_shown_without_v(checkout: Path) -> None:
+    """Any task, not only those of the roles' verdicts."""
+    done = make_verify(checkout, VERIFY_ARGS="-e verify_report_dir=/dev/null/report")
+    assert done.status != 0
+    assert re.search(r"^localhost, .* : Create the folder of the report: .*/dev/null", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +207,10 @@ def test_a_hub_of_somebody_is_verified_and_nothing_is_started(checkout: Path, po
     token = mint(hub, "somebody")
     done = make_verify(checkout, **hub_environment(hub, token))
     assert done.status == 0, done.output
-    assert report(checkout) == dict.fromkeys(STEPS, "passed")
-    found = json.loads((checkout / ".build/verify/report/report.json").read_text())
-    assert (found["hub_url"], found["user"]) == (hub.url, "somebody")
-    assert found["hub_version"].startswith("5.5")
+    assert verdicts(checkout) == all_passed("somebody")
+    [found] = read_report(checkout)["hubs"]
+    assert (found["url"], found["checks"][0]["user"]) == (hub.url, "somebody")
+    assert found["version"].startswith("5.5")
     assert "embedded" not in done.stdout
     assert token not in done.output
     assert servers(hub, "somebody") == {}
@@ -181,4 +221,4 @@ def fails(hub: Hub, checkout: Path) -> None:
     """The same hub with an unknown token. The exit status is the verdict, too."""
     done = make_verify(checkout, **hub_environment(hub, "0123456789abcdef0123456789abcdef"))
     assert done.status != 0
-    assert report(checkout)["token"] == "failed"
+    assert verdicts(checkout)["hub"]["token"] == "failed"

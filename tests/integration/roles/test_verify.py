@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The role verify with real hubs and real servers: its verdict is true, and it leaves nothing behind.
 
-Most cases are hosts of one inventory, so they share one run. Each has its own user, token and report.
+Most cases are hosts of one inventory, so they share one run and one report. Each has its own user and token.
+test_verify_report.py tests the report of a fleet.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -17,8 +19,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
-from support.hubs import Hub, HubPool, running_hub
+from junitparser import JUnitXml
+from prometheus_client.parser import text_string_to_metric_families
+from support.hubs import REPOSITORY, Hub, HubPool, running_hub
 from support.playbooks import (
     ProgramResult,
     hub_environment,
@@ -32,7 +37,8 @@ from support.playbooks import (
 from support.service_accounts import logged, settle, writes
 
 VERIFY = "hubops.jupyterhub.verify"
-STEPS = ["hub", "token", "start", "run", "stop", "gone"]
+PHASES = ["hub", "token", "start", "code", "stop"]
+FILES = ["report.json", "junit.xml", "metrics.prom", "index.html", "history.json"]
 
 # Quotes, markup, templates, terminal colours, a bell, the end of a CDATA section, letters that are not ASCII.
 HOSTILE = "a \"b\" 'c' <d>&amp; {{ 7*7 }} {% e %} {# f #} \x1b[31mg\x1b[0m \x07 ]]> é 日本"
@@ -128,24 +134,55 @@ class All:
     before: dict[str, Any]  # the servers that ran beforehand
     log: str  # of the hub, during the run
 
-    def report(self, case: str) -> dict[str, Any]:
-        return read_report(self.folder / "verify-report" / case)
+    @property
+    def report(self) -> dict[str, Any]:
+        return read_report(self.folder / "verify-report")
 
-    def step(self, case: str, name: str) -> dict[str, Any]:
-        return next(step for step in self.report(case)["steps"] if step["name"] == name)
+    def row(self, case: str) -> dict[str, Any]:
+        """The hub of this case in the report."""
+        [row] = [hub for hub in self.report["hubs"] if hub["host"] == case]
+        assert isinstance(row, dict)
+        return row
+
+    def check(self, case: str) -> dict[str, Any]:
+        [check] = self.row(case)["checks"]
+        assert isinstance(check, dict)
+        return check
+
+    def phases(self, case: str) -> list[dict[str, Any]]:
+        return [*self.row(case)["phases"], *self.check(case)["phases"]]
+
+    def phase(self, case: str, name: str) -> dict[str, Any]:
+        [phase] = [phase for phase in self.phases(case) if phase["name"] == name]
+        return phase
+
+    def verdicts(self, case: str) -> dict[str, str]:
+        return {phase["name"]: phase["verdict"] for phase in self.phases(case)}
 
     def failed(self, case: str, *says: str) -> dict[str, Any]:
-        """The only step that failed. Checks its message, the verdict and the recap."""
-        report = self.report(case)
-        [step] = [step for step in report["steps"] if step["verdict"] == "failed"]
-        assert report["verdict"] == "failed"
+        """The only phase that failed. Checks its message, the verdict and the recap."""
+        [phase] = [phase for phase in self.phases(case) if phase["verdict"] == "failed"]
+        assert self.row(case)["verdict"] == "failed"
         assert self.played.recap[case]["failed"] == 1
         for words in says:
-            assert words in step["message"]
-        return step
+            assert words in phase["message"]
+        return phase
+
+    def suite(self, case: str) -> ElementTree.Element:
+        [suite] = [each for each in read_junit(self.folder / "verify-report") if each.get("name") == case]
+        return suite
 
     def asked_for_server(self, case: str) -> bool:
         return re.search(rf" POST /jhub/hub/api/users/{case}/servers?[/ ]", self.log) is not None
+
+
+def verdicts_until(failing: str, after: str = "skipped") -> dict[str, str]:
+    """The verdicts of a check whose phase with this name failed."""
+    position = PHASES.index(failing)
+    return {
+        name: "passed" if number < position else "failed" if number == position else after
+        for number, name in enumerate(PHASES)
+    }
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -155,9 +192,7 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 
 def read_junit(folder: Path) -> ElementTree.Element:
-    suite = ElementTree.parse(folder / "junit.xml").getroot().find("testsuite")
-    assert suite is not None
-    return suite
+    return ElementTree.parse(folder / "junit.xml").getroot()
 
 
 def run_all(hub: Hub, folder: Path, cases: Iterable[str], bin_folder: Path | None = None) -> All:
@@ -195,129 +230,180 @@ def test_the_exit_status_and_the_recap_tell_the_verdicts(every: All) -> None:
     assert every.played.status == 2, every.played.output
     failed = {case for case, numbers in every.played.recap.items() if numbers["failed"] or numbers["unreachable"]}
     assert set(CASES) - failed == PASS
+    assert every.report["verdict"] == "failed"
+    assert [hub["host"] for hub in every.report["hubs"]] == [*CASES]
+    assert {hub["host"] for hub in every.report["hubs"] if hub["verdict"] == "passed"} == PASS
+
+
+def test_the_table_has_a_line_for_each_check_and_failures_come_last(templates: All) -> None:
+    """Each line is one text, whatever is in it."""
+    table = shown_table(templates.played.stdout)
+    rows = [line.split()[:3] for line in table[:-1]]
+    hosts = [hub["host"] for hub in templates.report["hubs"]]
+    assert {row[0] for row in rows} == set(hosts)
+    words = [next(word for word in ("passed", "skipped", "FAILED") if f" {word} " in line) for line in table[:-1]]
+    assert words == sorted(words, key=["passed", "skipped", "FAILED"].index)
+    totals = table[-1]
+    assert totals.startswith("FAILED in ")
+    assert totals.endswith("report in verify-report")
+
+
+def shown_table(stdout: str) -> list[str]:
+    """The lines of the table, from what Ansible's own callback shows as JSON."""
+    found = re.search(r"TASK \[[^]]*: Show the verdicts\].*?=> (\{.*?^\})", stdout, re.DOTALL | re.MULTILINE)
+    assert found, stdout[-2000:]
+    lines = json.loads(found[1])["msg"]
+    assert all(isinstance(line, str) and line.isprintable() for line in lines)
+    return list(lines)
 
 
 def test_the_artifacts_of_a_job_hold_every_verdict(templates: All) -> None:
     found = re.search(r"CUSTOM STATS: .*?\tRUN: (\{.*?\})\n\n", templates.played.stdout + "\n\n", re.DOTALL)
     assert found, templates.played.stdout[-2000:]
+    [(name, stats)] = json.loads(found[1]).items()
+    assert (name, stats["verdict"], set(stats)) == ("verify", "failed", {"verdict", "summary", "hubs"})
+    assert stats["summary"].startswith(f"{len(templates.played.recap)} hubs: ")
     verdicts = {case: "passed" if case in PASS else "failed" for case in templates.played.recap}
-    assert json.loads(found[1]) == {"verify_hubs": verdicts}
+    assert {host: hub["verdict"] for host, hub in stats["hubs"].items()} == verdicts
 
 
 @pytest.mark.parametrize("case", sorted(PASS))
-def test_every_step_of_a_good_hub_passes(every: All, case: str) -> None:
-    report = every.report(case)
-    assert report["verdict"] == "passed"
-    assert [(step["name"], step["verdict"]) for step in report["steps"]] == [(name, "passed") for name in STEPS]
-    assert report["hub_url"] == every.hub.url
-    assert report["hub_version"] == every.hub.version
-    assert report["server_name"] == CASES[case].variables.get("verify_server_name", "")
-    assert report["user"] == CASES[case].variables.get("verify_user", case)
-    assert report["server_name"] not in servers(every.hub, report["user"])
+def test_every_phase_of_a_good_hub_passes(every: All, case: str) -> None:
+    row, check = every.row(case), every.check(case)
+    assert every.verdicts(case) == dict.fromkeys(PHASES, "passed")
+    assert (row["verdict"], row["not_verified"], row["failure"]) == ("passed", None, None)
+    assert (row["url"], row["version"]) == (every.hub.url, every.hub.version)
+    user, server_name = (CASES[case].variables.get(f"verify_{name}", "") for name in ("user", "server_name"))
+    assert (check["user"], check["server_name"], check["server_left"]) == (user or case, server_name, False)
+    assert check["server_name"] not in servers(every.hub, check["user"])
 
 
 def test_a_number_is_a_number(templates: All) -> None:
     """Before ansible-core 2.19, templates can turn a number into text."""
-    report = templates.report("passing")
-    assert all(isinstance(part["seconds"], float) for part in (report, *report["steps"]))
-    # A server and a kernel take their time, and no step takes longer than the whole.
-    assert all(0.3 < templates.step("passing", name)["seconds"] < report["seconds"] for name in ("start", "run"))
+    report, row, check = templates.report, templates.row("passing"), templates.check("passing")
+    parts = (report, row, check, *templates.phases("passing"))
+    assert all(isinstance(part["seconds"], float) for part in parts)
+    # A server and a kernel take their time, and no phase takes longer than the whole.
+    whole = check["seconds"]
+    assert all(0.3 < templates.phase("passing", name)["seconds"] < whole for name in ("start", "code"))
+    assert whole < row["seconds"] + 0.01 < report["seconds"] + 0.02
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", report["began"])
-    assert templates.step("passing", "run")["failure"] is None
+    assert templates.phase("passing", "code")["failure"] is None
+    assert report["counts"]["hubs"]["total"] == len(templates.played.recap)
 
 
-def test_junit_lists_each_step(templates: All) -> None:
-    suite = read_junit(templates.folder / "verify-report" / "passing")
+def test_the_report_has_the_form_of_its_schema(templates: All) -> None:
+    schema = json.loads((REPOSITORY / "docs/verify-report.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(templates.report)
+
+
+def test_other_parsers_read_the_other_files(templates: All) -> None:
+    folder = templates.folder / "verify-report"
+    cases = {suite.name: len([*suite]) for suite in JUnitXml.fromfile(str(folder / "junit.xml"))}
+    assert cases == dict.fromkeys(templates.played.recap, len(PHASES))
+    families = text_string_to_metric_families((folder / "metrics.prom").read_text())
+    samples = [sample for family in families for sample in family.samples]
+    metrics = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+    for host in templates.played.recap:
+        assert metrics["hubops_verify_verdict", host, "passed"] == float(host in PASS)
+        assert (("hubops_verify_last_success_timestamp_seconds", host) in metrics) is (host in PASS)
+    page = (folder / "index.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.count("<script") == 0
+
+
+def test_junit_lists_each_phase(templates: All) -> None:
+    suite = templates.suite("passing")
     assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped", "hostname")} == {
-        "tests": "6", "failures": "0", "errors": "0", "skipped": "0", "hostname": "passing",
+        "tests": "5", "failures": "0", "errors": "0", "skipped": "0", "hostname": "passing",
     }  # fmt: skip
-    steps = templates.report("passing")["steps"]
+    phases = templates.phases("passing")
     assert [(case.get("name"), float(case.get("time", ""))) for case in suite.iter("testcase")] == [
-        (step["name"], step["seconds"]) for step in steps
+        (phase["name"], phase["seconds"]) for phase in phases
     ]
-    assert [case.findtext("system-out") for case in suite.iter("testcase")] == [step["message"] for step in steps]
+    assert [case.findtext("system-out") for case in suite.iter("testcase")] == [
+        f"passed: {phase['message']}" for phase in phases
+    ]
     assert {each.get("name"): each.get("value") for each in suite.iter("property")} == {
-        "hub_url": templates.hub.url, "hub_version": templates.hub.version, "user": "passing", "server_name": "",
+        "hub_url": templates.hub.url, "hub_version": templates.hub.version, "verdict": "passed",
     }  # fmt: skip
 
 
 def test_junit_tells_failed_from_skipped(every: All) -> None:
-    suite = read_junit(every.folder / "verify-report" / "hostile_exception")
+    suite = every.suite("hostile_exception")
     assert (suite.get("failures"), suite.get("skipped")) == ("1", "0")
-    suite = read_junit(every.folder / "verify-report" / "wrong_version")
-    assert (suite.get("failures"), suite.get("skipped")) == ("1", "5")
+    suite = every.suite("unknown_token")
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "3")
     kinds = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
-    assert kinds == {"hub": ["failure"], **{name: ["skipped"] for name in STEPS[1:]}}
-    failure = read_junit(every.folder / "verify-report" / "hostile_reason").find("testcase/failure")
+    assert kinds == {
+        "hub": ["system-out"], "token": ["failure"], **{name: ["skipped"] for name in PHASES[2:]},
+    }  # fmt: skip
+    failure = every.suite("hostile_reason").find("testcase/failure")
     assert failure is not None
     assert failure.get("type") == "spawn_failed"
 
 
 def test_spawn_that_fails(every: All) -> None:
-    step = every.failed("hostile_reason", HOSTILE_SHOWN)
-    assert step["name"] == "start"
-    assert step["failure"]["code"] == "spawn_failed"
-    assert {name: every.step("hostile_reason", name)["verdict"] for name in STEPS} == {
-        "hub": "passed", "token": "passed", "start": "failed", "run": "skipped", "stop": "passed", "gone": "passed",
-    }  # fmt: skip
+    phase = every.failed("hostile_reason", HOSTILE_SHOWN)
+    assert (phase["name"], phase["failure"]["code"]) == ("start", "spawn_failed")
+    verdicts = every.verdicts("hostile_reason")
+    assert (verdicts["code"], verdicts["hub"], verdicts["token"]) == ("skipped", "passed", "passed")
+    assert every.check("hostile_reason")["server_left"] is False
     assert servers(every.hub, "hostile_reason") == {}
-    assert "step 'start' failed: " in every.played.stdout
 
 
 def test_spawn_that_never_becomes_ready(every: All) -> None:
-    step = every.failed("slow")
-    assert (step["name"], step["failure"]["code"]) == ("start", "timeout")
+    phase = every.failed("slow", "verify_wait_timeout")
+    assert (phase["name"], phase["failure"]["code"]) == ("start", "timeout")
     assert servers(every.hub, "slow") == {}
 
 
 @pytest.mark.parametrize(
-    ("case", "code", "says"),
+    ("case", "code", "reason", "says"),
     [
-        ("hostile_exception", "invalid", ["ValueError", PALE_SHOWN]),
-        ("endless", "timeout", []),
-        ("hostile_contrast", None, ["'49'", HOSTILE_SHOWN]),
+        ("hostile_exception", "invalid", "exception", ["ValueError", PALE_SHOWN]),
+        ("endless", "timeout", "timeout", ["verify_code_timeout"]),
+        ("hostile_contrast", "invalid", "wrong_output", ["49", HOSTILE_SHOWN]),
     ],
 )
-def test_code_that_does_not_do_what_it_should(every: All, case: str, code: str | None, says: list[str]) -> None:
+def test_code_that_does_not_do_what_it_should(every: All, case: str, code: str, reason: str, says: list[str]) -> None:
     """The role stops the server, and the server is gone."""
-    step = every.failed(case, *says)
-    assert step["name"] == "run"
-    assert (step["failure"] or {}).get("code") == code
-    assert [every.step(case, name)["verdict"] for name in STEPS] == ["passed"] * 3 + ["failed"] + ["passed"] * 2
-    assert every.step(case, "stop")["message"] == "stopped"
+    phase = every.failed(case, *says)
+    assert (phase["name"], phase["failure"]["code"]) == ("code", code)
+    assert phase["details"]["snippets"][0]["reason"] == reason
+    assert every.verdicts(case) == {**dict.fromkeys(PHASES, "passed"), "code": "failed"}
+    assert every.phase(case, "stop")["message"] == "The server was stopped."
     assert servers(every.hub, case) == {}
 
 
 @pytest.mark.parametrize(
-    ("case", "step", "says"),
+    ("case", "says"),
     [
-        ("wrong_version", "hub", ["6.1", "expected was 5.5"]),
-        ("half_version", "hub", ["expected was 6."]),
-        ("no_token", "token", ["verify_api_token", "JUPYTERHUB_API_TOKEN"]),
-        ("unknown_token", "token", ["does not accept the API token"]),
-        ("lacking_access", "token", ["lacks access:servers!server=lacking_access/;"]),
-        ("lacking_most", "token", ["read:servers!", "start:servers!", "delete:servers!", "access:servers!"]),
-        (
-            "lacking_other",
-            "token",
-            ["read:servers!user=passing", "start:servers!server=passing/", "user 'lacking_other'"],
-        ),
-        ("service", "token", ["service admin", "verify_user"]),
+        ("no_token", ["verify_api_token", "JUPYTERHUB_API_TOKEN"]),
+        ("unknown_token", ["does not accept the API token"]),
+        ("lacking_access", ["lacks access:servers!server=lacking_access/;"]),
+        ("lacking_most", ["read:servers!", "start:servers!", "delete:servers!", "access:servers!"]),
+        ("lacking_other", ["read:servers!user=passing", "start:servers!server=passing/", "user 'lacking_other'"]),
+        ("service", ["service 'admin'", "Set verify_user"]),
     ],
 )
-def test_what_is_missing_is_named_before_anything_is_started(every: All, case: str, step: str, says: list[str]) -> None:
-    assert every.failed(case, *says)["name"] == step
-    verdicts = [each["verdict"] for each in every.report(case)["steps"]]
-    assert verdicts == ["passed"] * STEPS.index(step) + ["failed"] + ["skipped"] * (5 - STEPS.index(step))
+def test_what_is_missing_is_named_before_anything_is_started(every: All, case: str, says: list[str]) -> None:
+    assert every.failed(case, *says)["name"] == "token"
+    assert every.verdicts(case) == verdicts_until("token")
     assert not every.asked_for_server(case)
     # The same check finds a start in the log if there was one.
     assert every.asked_for_server("passing")
 
 
+@pytest.mark.parametrize(("case", "expected"), [("wrong_version", "5.5"), ("half_version", "6.")])
+def test_a_wrong_version_fails_and_the_check_is_still_taken(every: All, case: str, expected: str) -> None:
+    phase = every.failed(case, "6.1", f"expected was {expected}", "verify_expected_version")
+    assert (phase["name"], every.check(case)["verdict"]) == ("hub", "passed")
+
+
 def test_a_running_server_is_left_alone(every: All) -> None:
-    step = every.failed("running", "ready already", "verify_stop_running")
-    assert step["name"] == "start"
-    assert [each["verdict"] for each in every.report("running")["steps"]][3:] == ["skipped"] * 3
+    assert every.failed("running", "ready already", "verify_stop_running", "verify_server_name")["name"] == "start"
+    assert every.verdicts("running") == verdicts_until("start")
     assert servers(every.hub, "running")[""]["started"] == every.before["running"]["started"]
     assert not every.asked_for_server("running")
 
@@ -331,27 +417,36 @@ def test_a_running_server_is_stopped_first_if_that_is_asked_for(every: All) -> N
     ("case", "name", "text"),
     [
         ("hostile_reason", "start", HOSTILE_SHOWN),
-        ("hostile_output", "run", HOSTILE_SHOWN),
-        ("hostile_exception", "run", PALE_SHOWN),
+        ("hostile_exception", "code", PALE_SHOWN),
         # If Ansible evaluated the output, it would contain the expected 49.
-        ("hostile_contrast", "run", HOSTILE_SHOWN),
+        ("hostile_contrast", "code", HOSTILE_SHOWN),
     ],
 )
 def test_hostile_text_survives_in_the_reports(templates: All, case: str, name: str, text: str) -> None:
-    assert text in templates.step(case, name)["message"]
-    testcase = read_junit(templates.folder / "verify-report" / case).find(f"testcase[@name='{name}']")
-    assert testcase is not None
-    failure = testcase.find("failure")
-    assert (failure is None) is (case == "hostile_output")
-    text_in_junit = testcase.findtext("system-out") if failure is None else failure.get("message")
-    assert text in str(text_in_junit)
+    assert text in templates.phase(case, name)["message"]
+    failure = templates.suite(case).find(f"testcase[@name='{name}']/failure")
+    assert failure is not None
+    assert text in failure.get("message", "")
+    assert text in html.unescape((templates.folder / "verify-report/index.html").read_text())
+
+
+def test_hostile_output_of_code_that_passes_is_only_data(templates: All) -> None:
+    """As the code printed it. JSON escapes it."""
+    snippet = templates.phase("hostile_output", "code")["details"]["snippets"][0]
+    assert snippet["stdout"].rstrip("\n") == HOSTILE
 
 
 def test_no_token_is_shown_anywhere(templates: All) -> None:
-    reports = list((templates.folder / "verify-report").rglob("*.*"))
-    assert len(reports) == 2 * len(templates.played.recap)
+    reports = sorted((templates.folder / "verify-report").iterdir())
+    assert [file.name for file in reports] == sorted(FILES)
     for text in (templates.played.output, *(file.read_text() for file in reports)):
         assert not [secret for secret in templates.secrets if secret in text]
+
+
+def test_the_reports_are_for_everybody_to_read(every: All) -> None:
+    """CI often collects them with another account. They hold no secret."""
+    for file in (every.folder / "verify-report").iterdir():
+        assert os.stat(file).st_mode & 0o777 == 0o644
 
 
 # Runs of their own
@@ -367,14 +462,16 @@ def test_without_an_inventory_the_environment_names_the_hub(old_hub: Hub, tmp_pa
     played = run_playbook(VERIFY, folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 0, played.output
     assert played.recap["localhost"]["failed"] == 0
-    report = read_report(tmp_path / "verify-report")
-    assert report["hub_version"].startswith("5.5")
-    assert [(step["name"], step["verdict"]) for step in report["steps"]] == [(name, "passed") for name in STEPS]
-    assert read_junit(tmp_path / "verify-report").get("tests") == "6"
-    # The summary has a line for each step, and the verdict with the relative path of the report.
-    for step in report["steps"]:
-        assert re.search(rf"{step['verdict']} +{step['name']} +{step['seconds']:.2f} s  ", played.stdout)
-    assert re.search(r"PASSED in \d+\.\d s, report in verify-report\b", played.stdout)
+    [row] = read_report(tmp_path / "verify-report")["hubs"]
+    assert (row["host"], row["url"], row["checks"][0]["name"]) == ("localhost", old_hub.url, "alone")
+    assert row["version"].startswith("5.5")
+    assert {phase["verdict"] for phase in (*row["phases"], *row["checks"][0]["phases"])} == {"passed"}
+    assert len([*read_junit(tmp_path / "verify-report").iter("testcase")]) == 5
+    # The table has a line for the hub and one for its check, and the verdict with the relative path of the report.
+    hub, check, totals = shown_table(played.stdout)
+    assert re.fullmatch(rf"localhost  \(hub\)  passed +\d\.\d s  JupyterHub 5\.5\S+ at {old_hub.url}", hub)
+    assert re.fullmatch(r"localhost  alone  passed +\d+\.\d s", check)
+    assert re.fullmatch(r"PASSED in .* 1 hub: 1 passed\. 1 check: 1 passed, report in verify-report", totals)
     assert servers(old_hub, "alone") == {}
     assert token not in played.output
 
@@ -384,10 +481,21 @@ def test_check_mode_starts_nothing_and_reports_to_no_file(old_hub: Hub, tmp_path
     position = logged(old_hub)
     played = run_playbook(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 0, played.output
-    assert re.search(r"skipped +start ", played.stdout)
-    assert "INCOMPLETE" in played.stdout
+    *rows, totals = shown_table(played.stdout)
+    assert any(re.match("localhost  careful  skipped ", row) for row in rows)
+    assert totals.startswith("SKIPPED in ")
+    assert "report in" not in totals
     assert not (tmp_path / "verify-report").exists()
     assert not writes(old_hub, position)
+
+
+def test_check_mode_leaves_the_last_report(old_hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "verify-report"
+    folder.mkdir()
+    (folder / "report.json").write_text("{}")
+    played = run_playbook(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, mint(old_hub, "careful")))
+    assert played.status == 0, played.output
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("report.json", "{}")]
 
 
 def test_check_mode_fails_where_the_run_would(old_hub: Hub, tmp_path: Path) -> None:
@@ -395,33 +503,6 @@ def test_check_mode_fails_where_the_run_would(old_hub: Hub, tmp_path: Path) -> N
     played = run_playbook(VERIFY, "--check", folder=tmp_path, env=hub_environment(old_hub, token))
     assert played.status == 2
     assert "access:servers" in played.stdout
-
-
-def test_a_good_and_a_bad_hub_have_a_report_each(hub: Hub, old_hub: Hub, tmp_path: Path) -> None:
-    hosts: dict[str, dict[str, Any]] = {
-        "good": {"hub_url": old_hub.url, "verify_api_token": mint(old_hub, "one")},
-        # Another token, of a user who exists only on the other hub.
-        "bad": {
-            "hub_url": hub.url,
-            "verify_api_token": mint(hub, "two"),
-            "verify_user_options": refusing("the disk is full"),
-        },
-        # Nothing listens at this port.
-        "away": {"hub_url": "http://127.0.0.1:9/", "verify_api_token": "of-no-hub"},
-    }
-    reports = tmp_path / "a place" / "reports"
-    played = run_playbook(VERIFY, folder=tmp_path, hosts=hosts, variables={"verify_report_dir": str(reports)})
-    assert played.status == 2
-    verdicts = {name: read_report(reports / name) for name in hosts}
-    assert {name: report["verdict"] for name, report in verdicts.items()} == {
-        "good": "passed", "bad": "failed", "away": "failed",
-    }  # fmt: skip
-    assert verdicts["good"]["hub_url"] == old_hub.url
-    assert "the disk is full" in json.dumps(verdicts["bad"])
-    assert verdicts["away"]["hub_url"] == "http://127.0.0.1:9/"
-    assert verdicts["away"]["steps"][0]["failure"]["code"] == "unreachable"
-    assert {name: len(list(read_junit(reports / name).iter("testcase"))) for name in hosts} == dict.fromkeys(hosts, 6)
-    assert servers(old_hub, "one") == servers(hub, "two") == {}
 
 
 def test_a_relative_report_folder_is_where_the_run_was_started(tmp_path: Path) -> None:
@@ -434,9 +515,3 @@ def test_a_relative_report_folder_is_where_the_run_was_started(tmp_path: Path) -
     assert played.status == 2
     assert list(named_by_pwd.iterdir()) == []
     assert read_report(started_in / "verify-report")["verdict"] == "failed"
-
-
-def test_the_reports_are_for_everybody_to_read(every: All) -> None:
-    """CI often collects them with another account. They hold no secret."""
-    for file in (every.folder / "verify-report" / "passing").iterdir():
-        assert os.stat(file).st_mode & 0o777 == 0o644
