@@ -91,9 +91,8 @@ class CheckRun:
 
     @property
     def lock_name(self) -> str:
-        """The name of the lock that a check of this server holds on this machine."""
-        created = self._present.user_created if self._present else None
-        return f"verify {created or self._hub.url} {self.key}"
+        """The name of the lock that a check of this server holds on this machine. Empty if the plan read no server."""
+        return f"verify {self._present.user_created or self._hub.url} {self.key}" if self._present else ""
 
     # Planning
 

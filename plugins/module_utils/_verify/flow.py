@@ -160,7 +160,9 @@ class VerifyFlow(Flow):
 
         def take_checks(positions: list[int]) -> None:
             """Take the checks of one server, one after the other."""
-            with gate, hold_lock(planned[positions[0]][0].lock_name, 0.0) as is_alone:
+            # The first check may have an account that cannot be used, so that it has read nothing.
+            lock_name = next(filter(None, (planned[position][0].lock_name for position in positions)), "")
+            with gate, hold_lock(lock_name, 0.0) as is_alone:
                 for position in positions:
                     run, outcome = planned[position]
                     run.run(outcome, recorders[position], left_overs, is_alone=is_alone)

@@ -151,6 +151,9 @@ def test_a_server_that_others_start_first_is_left_alone(light: Runner, gate: Pat
         second = light("hub_verify", user=user, if_running=if_running)
         assert_failed(second, "conflict", "Another task on this machine", "no two runs")
         assert second["changed"] is False
+    checks = [{"user": user, "api_token": "0123456789abcdef"}, {"user": user, "if_running": "stop"}]
+    after_bad_account = light("hub_verify", checks=checks)
+    assert "Another task on this machine" in after_bad_account["checks"][1]["failure"]["message"]
     assert_failed(light("hub_verify", user=user), "conflict", "is pending already")
     gate.touch()
     thread.join()
