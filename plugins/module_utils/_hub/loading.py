@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 from .errors import UnexpectedAnswer
 from .responses import connection_failed, is_passing, request_timed_out
-from .threads import in_background, wait_for
-from .transport import LONGEST_PAUSE, PAUSE, T, Transport, hang_up
+from .transport import LONGEST_PAUSE, PAUSE, T, Transport, read_within
 
 try:
     import requests
@@ -68,9 +67,8 @@ def load(hub: Transport, url: str, *, token: bool, keep: int, deadline: float, r
 
 def _load_once(hub: Transport, url: str, *, token: bool, keep: int, deadline: float) -> Loaded:
     timeout = min(hub.connection.request_timeout, max(deadline - time.monotonic(), _LEAST_TIMEOUT))
-    opened: list[requests.Response] = []
 
-    def read() -> Loaded:
+    def read(opened: list[requests.Response]) -> Loaded:
         response = hub.open("GET", url, timeout=timeout, token=token, stream=True)
         opened.append(response)
         kept, size = bytearray(), 0
@@ -87,14 +85,9 @@ def _load_once(hub: Transport, url: str, *, token: bool, keep: int, deadline: fl
         response._content = bytes(kept)
         return Loaded(response, size)
 
-    # The HTTP library's timeout starts again at each byte, so it does not limit the time of the whole answer.
-    work = in_background(read)
     try:
-        wait_for([work], timeout)
-        return work.result(0)
+        return read_within(timeout, read)
     except FutureTimeout:
-        for response in opened:
-            hang_up(response)
         raise request_timed_out("GET", url.partition("?")[0], timeout) from None
     except requests.RequestException as error:
         raise connection_failed(error, "GET", url.partition("?")[0], timeout) from None

@@ -14,6 +14,7 @@ import math
 import socket
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from copy import copy
 from dataclasses import replace
@@ -83,14 +84,33 @@ _MAX_ANSWER_BYTES = 256 << 20
 _MIN_TOKEN_LENGTH = 8
 """Characters. A hub accepts no shorter token (``APIToken.new`` in its orm.py)."""
 
+R = TypeVar("R")
 T = TypeVar("T", bound="Transport")
 
 
-def hang_up(response: requests.Response) -> None:
+def _hang_up(response: requests.Response) -> None:
     """End a connection that another thread reads, so that the thread ends. `close` would wait for the thread."""
     connection: Any = response.raw.connection
     with contextlib.suppress(OSError, AttributeError):  # it may have ended meanwhile
         connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def read_within(timeout: float, read: Callable[[list[requests.Response]], R]) -> R:
+    """Return what ``read`` returns. Raises what it raises, and `FutureTimeout` after ``timeout`` seconds.
+
+    ``read`` adds each answer that it opens to the list. After the timeout their connections are ended. The HTTP
+    library's own timeout starts again at each byte and at each repetition, so an answer that arrives slowly would never
+    end.
+    """
+    opened: list[requests.Response] = []
+    work = in_background(partial(read, opened))
+    try:
+        wait_for([work], timeout)
+        return work.result(0)
+    except FutureTimeout:
+        for response in opened:
+            _hang_up(response)
+        raise
 
 
 class Transport:
@@ -304,17 +324,7 @@ class Transport:
 
     def _send_within(self, timeout: float, method: str, url: str, **more: Any) -> requests.Response:
         """Send one request. Raises `FutureTimeout` if its whole answer does not arrive within ``timeout`` seconds."""
-        # The HTTP library's timeout starts again at each byte and at each repetition. An answer that arrives slowly
-        # would never end.
-        opened: list[requests.Response] = []
-        work = in_background(partial(self._read_response, opened, method, url, timeout=timeout, **more))
-        try:
-            wait_for([work], timeout)
-            return work.result(0)
-        except FutureTimeout:
-            for response in opened:
-                hang_up(response)
-            raise
+        return read_within(timeout, lambda opened: self._read_response(opened, method, url, timeout=timeout, **more))
 
     def _read_response(self, opened: list[requests.Response], method: str, url: str, **more: Any) -> requests.Response:
         """Send one request and read its whole answer. Raises `UnexpectedAnswer` if the answer is too large."""
