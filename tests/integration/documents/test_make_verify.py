@@ -9,6 +9,7 @@ starts every program of a run; the tests check that, and what happens to the pro
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -191,6 +192,23 @@ def test_ctrl_c_stops_everything(checkout: Path, sign: str, more: dict[str, str]
             raise
     assert status != 0
     assert "Traceback" not in log.read_text()
+
+
+def test_the_hub_outlives_a_worker_of_killed_ansible(checkout: Path) -> None:
+    """The worker notices that Ansible has ended and stops its server, for which it needs the hub."""
+    command = ["make", "verify"]
+    with subprocess.Popen(
+        command, cwd=checkout, env=environment(checkout, {"VERIFY_ARGS": SLEEPING}), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            wait_until(lambda: any("ipykernel_launcher" in each for each in processes_using(checkout).values()), 300)
+            ansible = min(pid for pid, each in processes_using(checkout).items() if "ansible-playbook hubops" in each)
+            os.kill(ansible, signal.SIGKILL)
+            assert process.wait(180) != 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("name", ["JUPYTERHUB_URL", "JUPYTERHUB_API_TOKEN"])
