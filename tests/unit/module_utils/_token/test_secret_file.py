@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Conflict, Invalid
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._path import private_file
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._token import secret_file
 
 SECRET = "s3cr3t"
@@ -273,7 +274,7 @@ def test_a_lock_that_another_program_keeps_is_told_of(path: Path, monkeypatch: p
     keeps = (
         "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print('locked', flush=True); sys.stdin.read()"
     )
-    monkeypatch.setattr(secret_file, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(private_file, "LONGEST_WAIT", 0.1)
     command = [sys.executable, "-c", keeps, str(path.parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -305,7 +306,7 @@ def test_a_folder_that_cannot_be_locked_is_no_hindrance(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_of_a_stranger_s_command_only_the_program_is_told(command: list[str], reported: str) -> None:
-    assert secret_file._program_name(command) == reported
+    assert private_file._program_name(command) == reported
 
 
 @pytest.mark.parametrize("place", ["alice.token", "folder/alice.token"])
