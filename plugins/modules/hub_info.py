@@ -28,15 +28,20 @@ options:
         one request for each user, at most ten at a time.
       - V(tokens) does not return expired tokens. A hub deletes the expired tokens of a user when it lists the user's
         tokens.
+      - V(all) reads everything that the token may see, and also the servers that are stopped. The result
+        RV(unreadable) names what the token may not see, so the module does not fail for a missing scope. It fails for
+        a missing scope only if you name the part beside V(all), for example as V(all,tokens).
+      - A token sees everything with the scopes C(list:users), C(read:users), C(read:servers), C(read:tokens),
+        C(list:groups), C(read:groups), C(list:services), C(read:services), C(read:roles), C(read:hub) and C(proxy).
     type: list
     elements: str
-    choices: [users, servers, groups, services, routes, tokens]
+    choices: [users, servers, groups, services, routes, tokens, all]
     default: []
   users:
     description:
       - The names of the users to read for V(users), V(servers) and V(tokens) in O(gather). The module reads each of
         them by name and does not need C(list:users).
-      - If not set, the module reads all users.
+      - If not set, the module reads all users. You cannot use this option with V(all) in O(gather).
     type: list
     elements: str
   require_scopes:
@@ -97,6 +102,15 @@ EXAMPLES = r"""
     forgotten: >-
       {{ audit.tokens | rejectattr('expires_at') | rejectattr('idle_seconds', 'none')
          | selectattr('idle_seconds', 'gt', 90 * 86400) }}
+
+- name: Read everything that the token may see
+  hubops.jupyterhub.hub_info:
+    gather: [all]
+  register: everything
+
+- name: Show what the token may not see, and the scopes that it lacks
+  ansible.builtin.debug:
+    msg: "{{ everything.unreadable | map(attribute='name') | zip(everything.unreadable | map(attribute='scope')) }}"
 
 - name: Fail unless the token may start and stop the servers of alice
   hubops.jupyterhub.hub_info:
@@ -188,12 +202,15 @@ token:
           token of a user if the token has the scope C(read:tokens).
       type: bool
 users:
-  description: The users as the hub returns them, if O(gather) contains V(users).
+  description: The users as the hub returns them, if O(gather) contains V(users) or V(all).
   returned: success
   type: list
   elements: dict
 servers:
-  description: The servers that are not stopped, if O(gather) contains V(servers).
+  description:
+    - The servers that are not stopped, if O(gather) contains V(servers).
+    - If O(gather) contains V(all), the list also has the servers that are stopped and that the hub knows from their
+      last start.
   returned: success
   type: list
   elements: dict
@@ -222,18 +239,21 @@ servers:
     user_options:
       description: The spawner options that the server was started with.
       type: dict
+    stopped:
+      description: Whether the server is stopped. Only if O(gather) contains V(all).
+      type: bool
 groups:
-  description: The groups as the hub returns them, if O(gather) contains V(groups).
+  description: The groups as the hub returns them, if O(gather) contains V(groups) or V(all).
   returned: success
   type: list
   elements: dict
 services:
-  description: The services as the hub returns them, if O(gather) contains V(services).
+  description: The services as the hub returns them, if O(gather) contains V(services) or V(all).
   returned: success
   type: list
   elements: dict
 routes:
-  description: The routes of the hub's proxy, if O(gather) contains V(routes).
+  description: The routes of the hub's proxy, if O(gather) contains V(routes) or V(all).
   returned: success
   type: list
   elements: dict
@@ -289,6 +309,31 @@ tokens:
     idle_seconds:
       description: The time since the token was last used, in whole seconds. V(null) if it was never used.
       type: int
+unreadable:
+  description:
+    - What the token may not read, sorted by name. It is empty if the token has read everything.
+    - A part that is missing as a whole is V(null). A part that is named here and is not V(null) has only what the
+      token may see of it.
+  returned: success, if O(gather) contains V(all)
+  type: list
+  elements: dict
+  sample:
+    - name: tokens
+      scope: read:tokens
+      message: The token may not read the tokens.
+  contains:
+    name:
+      description:
+        - A part, which is C(hub), C(users), C(servers), C(groups), C(services), C(routes) or C(tokens), or a field of a
+          part, for example C(users.groups).
+        - C(hub) stands for the authenticator and the spawner of the hub.
+      type: str
+    scope:
+      description: The scope that the token needs.
+      type: str
+    message:
+      description: What the token may not read.
+      type: str
 actions:
   description: The list is always empty, because the module changes nothing.
   returned: success
@@ -313,11 +358,15 @@ from typing import Any
 
 from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._hub.client import HubClient
-from ..module_utils._info.flow import GATHER, InfoFlow, InfoSpec
+from ..module_utils._hub.errors import Invalid
+from ..module_utils._info.flow import ALL, GATHER, InfoFlow, InfoSpec
 from ..module_utils._path.plan import Report
 
 
 def flow(hub: HubClient, options: dict[str, Any], report: Report) -> InfoFlow:
+    """Return the flow for the module's validated ``options``. Raises `Invalid`."""
+    if ALL in options["gather"] and options["users"] is not None:
+        raise Invalid("gather has all, which reads all users.", "Leave users out, or name the parts in gather.")
     wanted = InfoSpec(
         gather=tuple(options["gather"]),
         users=None if options["users"] is None else tuple(options["users"]),
@@ -328,7 +377,7 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> InfoFlow:
 
 MODULE = HubModule(
     options={
-        "gather": {"type": "list", "elements": "str", "choices": list(GATHER), "default": []},
+        "gather": {"type": "list", "elements": "str", "choices": [*GATHER, ALL], "default": []},
         "users": {"type": "list", "elements": "str"},
         "require_scopes": {"type": "list", "elements": "str", "default": []},
     },

@@ -183,10 +183,11 @@ class HubClient(Transport):
         what = f"user {quoted(name)}"
         return User.from_model(self.get("users", name, scope=scope, what=what, schema=USER, **params), self.resolve)
 
-    def list_users(self, *, page_size: int = PAGE_SIZE, **filters: str) -> Iterator[User]:
-        """Yield the users, page by page. ``filters`` are the API's, such as ``state="active"``."""
+    def list_users(self, *, page_size: int = PAGE_SIZE, overlaps: bool = False, **filters: str) -> Iterator[User]:
+        """Yield the users, page by page. ``filters`` are the API's, such as ``state="active"``. See `pages`."""
+        scope, what = "list:users", "list of users"
         for model in self.pages(
-            "users", scope="list:users", what="list of users", schema=USER, page_size=page_size, **filters
+            "users", scope=scope, what=what, schema=USER, page_size=page_size, overlaps=overlaps, **filters
         ):
             yield User.from_model(model, self.resolve)
 
@@ -243,10 +244,22 @@ class HubClient(Transport):
         return response.status_code, self.read_json(response, scope=scope, what=what)
 
     def pages(
-        self, *path: str, scope: str, what: str, schema: Schema = OBJECT, page_size: int = PAGE_SIZE, **filters: str
+        self,
+        *path: str,
+        scope: str,
+        what: str,
+        schema: Schema = OBJECT,
+        page_size: int = PAGE_SIZE,
+        overlaps: bool = False,
+        **filters: str,
     ) -> Iterator[Any]:
-        """Yield all items of a list, each of this schema, page by page. If the list is a mapping, yields its values."""
-        offset, pages_without_news, seen = 0, 0, set[str]()
+        """Yield all items of a list, each of this schema, page by page. If the list is a mapping, yields its values.
+
+        An item that is deleted meanwhile moves those after it to an earlier page, which has been read by then. With
+        ``overlaps``, each page starts with the last item of the page before it. If it does not, the page before it is
+        read again. So no item is missed, and some are yielded twice.
+        """
+        offset, step, pages_without_news, seen = 0, 0, 0, set[str]()
         for _number in range(_MOST_PAGES):
             params = {**filters, "offset": str(offset), "limit": str(page_size)}
             response = self.send("GET", self._api_url(*path), params=params, headers={"Accept": _PAGES})
@@ -258,17 +271,25 @@ class HubClient(Transport):
                 items, following = answer.get("items"), answer["_pagination"].get("next")
                 total = answer["_pagination"].get("total")
             found = check_schema(list(items.values()) if isinstance(items, dict) else items, ListOf(schema), response)
-            yield from found
-            if not following:
-                return
-            next_offset = following.get("offset") if isinstance(following, dict) else None
+            names = [str(item.get("name", item)) for item in found]
+            next_offset: Any
+            has_gap = overlaps and offset > 0 and (not names or names[0] not in seen)
+            if has_gap:
+                next_offset = max(0, offset - step)
+            else:
+                yield from found
+                if not following:
+                    return
+                next_offset = following.get("offset") if isinstance(following, dict) else None
+                end = total if isinstance(total, int) else math.inf  # a hub's next page starts before this offset
+                if not isinstance(next_offset, int) or not offset < next_offset < end:
+                    raise unexpected_answer(response, "_pagination.next")
+                step = next_offset - offset
+                next_offset -= 1 if overlaps and step > 1 else 0
             # An item that is created or deleted meanwhile moves others to another page, so some may occur twice.
-            names = {str(item.get("name", item)) for item in found}
-            pages_without_news = pages_without_news + 1 if names <= seen else 0
-            seen |= names
-            end = total if isinstance(total, int) else math.inf  # a hub's next page starts before this offset
-            too_many = pages_without_news > _MOST_PAGES_WITHOUT_NEWS
-            if not isinstance(next_offset, int) or not offset < next_offset < end or too_many:
+            pages_without_news = pages_without_news + 1 if has_gap or seen.issuperset(names) else 0
+            seen.update(names if not has_gap else ())
+            if pages_without_news > _MOST_PAGES_WITHOUT_NEWS:
                 raise unexpected_answer(response, "_pagination.next")
             if time.monotonic() > self.deadline:
                 hint = "Check whether the hub is overloaded, or give it longer."

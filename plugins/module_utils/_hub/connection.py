@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from .errors import Invalid, is_encodable, quoted
@@ -193,6 +195,17 @@ def build_api_path(*segments: str) -> str:
                 f"{quoted(segment)} is not a valid name on a hub.", "Give the name as the hub's admin page shows it."
             )
     return "/".join(quote(segment, safe="@~") for segment in segments)
+
+
+def check_json(value: Any, what: str) -> None:
+    """Raise `Invalid` if no request can carry the value. ``what`` is its name in a sentence."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Invalid(
+            f"The {what} cannot be sent as JSON: {error}.",
+            "Use text, numbers, lists and dictionaries only. Quote a date to make it text.",
+        ) from None
 
 
 def parse_duration(value: str | int | float, option: str) -> float:

@@ -9,6 +9,7 @@ A field is None if the hub does not show it, for example because the token may n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,8 @@ class Token:
     created: str | None
     expires_at: str | None
     last_activity: str | None = None
+    issued_for: str = ""
+    """``server`` or ``oauth`` if the hub has issued it for a server or for an OAuth session, and else empty."""
 
     @staticmethod
     def from_model(model: Model) -> Token:
@@ -140,6 +143,7 @@ class Token:
             model.get("created"),
             model.get("expires_at"),
             model.get("last_activity"),
+            _find_purpose(model),
         )
 
     @property
@@ -159,8 +163,29 @@ class Group:
 
     name: str
     users: tuple[str, ...] | None = None
+    properties: dict[str, Any] | None = None
 
     @staticmethod
     def from_model(model: Model) -> Group:
         users = model.get("users")
-        return Group(model["name"], None if users is None else tuple(users))
+        # A group from before JupyterHub 3 has null.
+        properties = model["properties"] or {} if "properties" in model else None
+        return Group(model["name"], None if users is None else tuple(users), properties)
+
+
+def _find_purpose(token: Model) -> str:
+    """Return what the hub has issued the token for: ``server``, ``oauth``, or nothing that the hub knows of.
+
+    Tokens of OAuth sessions belong to the OAuth client of a server or a service, all others to the hub's own client
+    (``token_model`` in JupyterHub's apihandlers/base.py). The hub writes the note of a server's token (``User.spawn``
+    in its user.py).
+    """
+    client = token.get("oauth_client")
+    if client and client not in _HUB_CLIENTS:
+        return "oauth"
+    return "server" if _SERVER_NOTE.fullmatch(token.get("note") or "") else ""
+
+
+_HUB_CLIENTS = ("JupyterHub", "jupyterhub")
+"""The description and the identifier of the hub's own OAuth client (``init_oauth`` in JupyterHub's app.py)."""
+_SERVER_NOTE = re.compile(r"Server at /(\S+/)?user/\S+")

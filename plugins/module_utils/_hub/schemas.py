@@ -134,6 +134,7 @@ TOKEN = Record(
         "created": _STRING_OR_NULL,
         "expires_at": _STRING_OR_NULL,
         "last_activity": _STRING_OR_NULL,
+        "oauth_client": _STRING_OR_NULL,
         "token": _STRING,
     },
     required=("id",),
@@ -149,7 +150,12 @@ OWNER = Record(
     },
     required=("kind", "name"),
 )
-GROUP = Record({"name": _STRING, "users": _STRINGS}, required=("name",))
+GROUP = Record(
+    {"name": _STRING, "users": _STRINGS, "properties": _OBJECT_OR_NULL, "roles": _STRINGS}, required=("name",)
+)
+SERVICE = Record(
+    {"name": _STRING, "admin": _BOOL_OR_NULL, "roles": _STRINGS, "url": _STRING_OR_NULL}, required=("name",)
+)
 EVENT = Record(
     {
         "progress": _NUMBER_OR_NULL,

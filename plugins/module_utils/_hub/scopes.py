@@ -21,6 +21,12 @@ CULL_USERS = ("list:users", "read:users", READ_SERVERS, STOP, "delete:users")
 """The scopes to delete idle users, too. Only ``read:users`` shows when a user was created. The age of a user depends on
 that time, and so does the idle time of a user who was never active."""
 
+READ_EVERYTHING = (
+    *("list:users", "read:users", READ_SERVERS, "read:tokens", "list:groups", "read:groups"),
+    *("list:services", "read:services", "read:roles", "read:hub", "proxy"),
+)
+"""The scopes to read everything that a hub's API shows. There is no scope only to read the proxy's routes."""
+
 META_SCOPES = ("inherit", "self")
 """Names that stand for other scopes. The hub shows those scopes in their place (``expand_scopes``)."""
 

@@ -26,6 +26,10 @@ class Dialect:
     """Whether ``GET /user`` returns the id of the token that the request carries."""
     may_cancel_starts: bool = True
     """Whether DELETE cancels the start of a server. Older hubs refuse it until the start is over."""
+    new_scopes: frozenset[str] = frozenset()
+    """The scopes that older hubs do not have. A scope that existed before may include them now."""
+    split_scopes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The scopes of older hubs that have become several, by their old names."""
 
     def build_start_body(
         self, user_options: dict[str, Any] | None, options_format: str = "auto"
@@ -50,6 +54,17 @@ class Dialect:
         unwrapped = body.get("user_options") if self.has_wrapped_options and body is not None else None
         return unwrapped if isinstance(unwrapped, dict) else body
 
+    def explain_scopes(self, scopes: Iterable[str]) -> set[str]:
+        """Return the scopes that these hubs show for a token, and what they mean in the names of the newest hubs."""
+        meanings: dict[str, list[str]] = {}
+        for newest, name in self.scopes.items():
+            meanings.setdefault(name, []).append(newest)
+        found = set(scopes)
+        for scope in list(found):
+            name, bang, restriction = scope.partition("!")
+            found |= {f"{newest}{bang}{restriction}" for newest in meanings.get(name, ())}
+        return found
+
     def translate_scope(self, scope: str) -> str:
         """Return the name that these hubs have for a scope of the newest hubs. Keeps a filter (``!user=alice``)."""
         name, bang, restriction = scope.partition("!")
@@ -57,9 +72,29 @@ class Dialect:
 
 
 DIALECTS = (
-    Dialect((6, 0), has_wrapped_options=True),
     # JupyterHub 6.0 split `servers` into `start:servers` and `delete:servers`. The latter existed before, too.
-    Dialect((5, 0), has_wrapped_options=False, scopes={"start:servers": "servers"}),
+    Dialect(
+        (6, 0),
+        has_wrapped_options=True,
+        new_scopes=frozenset({"start:servers"}),
+        split_scopes={"servers": ("start:servers", "delete:servers")},
+    ),
+    Dialect(
+        (5, 0),
+        has_wrapped_options=False,
+        scopes={"start:servers": "servers"},
+        new_scopes=frozenset(
+            {
+                "admin:services",
+                "groups:shares",
+                "read:groups:shares",
+                "read:shares",
+                "read:users:shares",
+                "shares",
+                "users:shares",
+            }
+        ),
+    ),
     # Older hubs are not supported: before 3.0 a token could not be given scopes, and had all permissions of its owner.
     Dialect(
         (3, 0),
@@ -113,3 +148,34 @@ def find_dialect(version: str) -> Dialect:
         f"The hub runs JupyterHub {version}.",
         hint if number else f"That is not a version of JupyterHub: check hub_url. {hint}",
     )
+
+
+def explain_scopes(version: str, scopes: Iterable[str]) -> set[str]:
+    """Return what `Dialect.explain_scopes` returns for a hub of this version. An unknown version counts as the newest.
+
+    Two sets of scopes from hubs of different versions can be compared then.
+    """
+    return _dialect_or_newest(version).explain_scopes(scopes)
+
+
+def find_new_scopes(before: str, after: str) -> frozenset[str]:
+    """Return the scopes that a hub of version ``after`` has and a hub of version ``before`` does not have."""
+    old, new = _dialect_or_newest(before).version, _dialect_or_newest(after).version
+    return frozenset().union(*(dialect.new_scopes for dialect in DIALECTS if old < dialect.version <= new))
+
+
+def find_split_scopes(before: str, after: str) -> list[tuple[str, tuple[str, ...], bool]]:
+    """Return the scopes that are one on one of two hubs and several on the other, from their versions.
+
+    Each has its single name, its other names, and whether the hub of version ``after`` is the one with several.
+    """
+    first, second = _dialect_or_newest(before).version, _dialect_or_newest(after).version
+    between = [each for each in DIALECTS if min(first, second) < each.version <= max(first, second)]
+    return [(name, names, first < second) for each in between for name, names in each.split_scopes.items()]
+
+
+def _dialect_or_newest(version: str) -> Dialect:
+    try:
+        return find_dialect(version)
+    except Invalid:
+        return DIALECTS[0]

@@ -6,27 +6,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._hub.client import HIDDEN_CODES, HubClient
-from .._hub.errors import (
-    HubError,
-    Invalid,
-    MissingScope,
-    NotFound,
-)
+from .._hub.client import HubClient
+from .._hub.errors import MissingScope, NotFound
 from .._hub.models import Token, User
 from .._hub.scopes import READ_SERVERS, split_scope
 from .._hub.times import parse_time, whole_seconds
 from .._path.plan import Flow, Plan, Report, Result
-from .._path.workers import map_concurrently
+from .everything import LIST_USERS, READ_TOKENS, describe_hub, describe_own_token, read_everything, read_tokens
 
 GATHER = ("users", "servers", "groups", "services", "routes", "tokens")
-_LIST_USERS, _READ_TOKENS = "list:users", "read:tokens"
-_CONCURRENCY = 10
-"""Users whose tokens are read at the same time. A hub works on one request at a time, so this only uses the pauses
-between requests."""
+ALL = "all"
+"""Reads everything that the token may see, and names what it may not see."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +41,10 @@ class InfoFlow(Flow):
 
     def plan(self) -> Plan:
         hub, wanted = self._hub, self._wanted
+        if ALL in wanted.gather:
+            return Plan((), {}, {}, predicted=self._read_everything())
         token = self._describe_own_token()
-        answer: dict[str, Any] = {"hub": self._describe_hub(token), "token": token, **dict.fromkeys(GATHER)}
+        answer: dict[str, Any] = {"hub": describe_hub(hub, token), "token": token, **dict.fromkeys(GATHER)}
         if "tokens" in wanted.gather:
             self._check_token_scopes()
         users: list[User] = []
@@ -71,56 +67,50 @@ class InfoFlow(Flow):
     def apply(self, plan: Plan) -> Result:
         return Result(plan.predicted)
 
-    def _describe_hub(self, token: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the hub's address, version and scope names, and its classes if the token may read them."""
-        hub = self._hub
-        details: dict[str, Any] = {}
-        if token and "read:hub" in token["scopes"]:
-            try:
-                details = hub.get("info", scope="read:hub", what="hub's details")
-            except HubError as error:
-                if error.code not in HIDDEN_CODES:
-                    raise
-        try:
-            names = dict(hub.dialect.scopes)
-        except Invalid:
-            names = {}  # the collection does not support a hub that is so old, but it can show the version
+    def _read_everything(self) -> dict[str, Any]:
+        """Return the answer for `ALL`. Raises `MissingScope` for a part that is named beside `ALL` and is not whole."""
+        self._check_required_scopes()
+        found = read_everything(self._hub)
+        for each in found.unreadable:
+            if each.name in self._wanted.gather:
+                raise MissingScope(each.message, f"Mint it with {each.scope}, or leave {each.name} out of gather.")
+        now, hidden = time.time(), {each.name for each in found.unreadable}
+        shown = [user for user in found.users or () if user.servers is not None]
         return {
-            "url": hub.url,
-            "version": hub.version,
-            "authenticator": _describe_class(details.get("authenticator")),
-            "spawner": _describe_class(details.get("spawner")),
-            "scope_names": names,
+            "hub": found.hub,
+            "token": found.token,
+            "users": _list(found.users and (user.model for user in found.users)),
+            "servers": None
+            if "servers" in hidden and not shown
+            else [
+                {**server, "stopped": bool(user.model["servers"][server["server_name"]].get("stopped"))}
+                for user in shown
+                for server in _describe_servers(user)
+            ],
+            "groups": _list(found.groups),
+            "services": _list(found.services),
+            "routes": _list(found.routes),
+            "tokens": _list(found.tokens and (_describe_token(user, token, now) for user, token in found.tokens)),
+            "unreadable": _list(asdict(each) for each in found.unreadable),
         }
 
     def _describe_own_token(self) -> dict[str, Any] | None:
-        """Return the token's owner and what the token may do, or None if there is no token and nothing needs one.
-
-        Raises `MissingScope` if the token lacks a scope of ``require_scopes``.
-        """
+        """Return the token's owner and what the token may do, or None if there is no token and nothing needs one."""
         hub, wanted = self._hub, self._wanted
         if not hub.connection.api_token and not wanted.gather and not wanted.require_scopes:
             return None
-        owner = hub.owner
-        missing = hub.missing_scopes(wanted.require_scopes)
+        self._check_required_scopes()
+        return describe_own_token(hub)
+
+    def _check_required_scopes(self) -> None:
+        """Raise `MissingScope` if the token lacks a scope that the task requires."""
+        owner, missing = self._hub.owner, self._hub.missing_scopes(self._wanted.require_scopes)
         if missing:
-            held = ", ".join(hub.held_scopes) or "none"
+            held = ", ".join(self._hub.held_scopes) or "none"
             raise MissingScope(
                 f"The token of {owner.title} lacks {', '.join(missing)}; it holds {held}.",
                 "Mint it with the missing scopes, or have an admin grant them to its owner.",
             )
-        token = hub.read_own_token()
-        return {
-            "kind": owner.kind,
-            "name": owner.name,
-            "admin": owner.admin,
-            "scopes": list(hub.held_scopes),
-            "id": owner.token_id,
-            "note": token.note if token else None,
-            "created": token.created if token else None,
-            "expires_at": token.expires_at if token else None,
-            "expiry_known": token is not None,
-        }
 
     def _read_users(self) -> list[User]:
         """Return the named users, or all. Raises `MissingScope` if their servers are needed and hidden."""
@@ -135,7 +125,7 @@ class InfoFlow(Flow):
         """Raise one `MissingScope` for all scopes that the list of tokens needs and the token lacks for everybody."""
         held = self._hub.held_scopes
         names = {split_scope(scope)[0] for scope in held}
-        needed = (_READ_TOKENS, _LIST_USERS) if self._wanted.users is None else (_READ_TOKENS,)
+        needed = (READ_TOKENS, LIST_USERS) if self._wanted.users is None else (READ_TOKENS,)
         missing = [scope for scope in needed if scope not in names]
         if missing:
             raise MissingScope(
@@ -148,26 +138,30 @@ class InfoFlow(Flow):
         named = self._wanted.users
         unique = list(dict.fromkeys(named if named is not None else (user.name for user in users)))
         now = time.time()
-        found = map_concurrently(self._read_tokens_of, unique, _CONCURRENCY)
+        found = read_tokens(self._hub, unique)
         return [
-            _describe_token(user, token, now) for user, tokens in zip(unique, found, strict=True) for token in tokens
+            _describe_token(user, token, now)
+            for user, tokens in zip(unique, found, strict=True)
+            for token in self._check_found(user, tokens)
         ]
 
-    def _read_tokens_of(self, user: str) -> list[Token]:
-        """Return a user's tokens. Raises `NotFound` for a user whom the task names."""
-        what = f"user '{user}'"
-        try:
-            return self._hub.list_tokens(user)
-        except NotFound:
-            # The hub answers the same for users whose tokens this token may not see.
-            if not {_READ_TOKENS, f"{_READ_TOKENS}!user={user}"} & set(self._hub.held_scopes):
-                raise MissingScope(
-                    f"The token's scope '{_READ_TOKENS}' does not cover {what}, or there is no such user.",
-                    f"Check the name, or mint the token with {_READ_TOKENS}, or with {_READ_TOKENS}!user={user}.",
-                ) from None
-            if self._wanted.users is not None:
-                raise
-            return []  # somebody has deleted the user since the list was read
+    def _check_found(self, user: str, tokens: list[Token] | NotFound) -> list[Token]:
+        """Return the user's tokens. Raises `NotFound` for a user whom the task names."""
+        if not isinstance(tokens, NotFound):
+            return tokens
+        # The hub answers the same for users whose tokens this token may not see.
+        if not {READ_TOKENS, f"{READ_TOKENS}!user={user}"} & set(self._hub.held_scopes):
+            raise MissingScope(
+                f"The token's scope '{READ_TOKENS}' does not cover user '{user}', or there is no such user.",
+                f"Check the name, or mint the token with {READ_TOKENS}, or with {READ_TOKENS}!user={user}.",
+            )
+        if self._wanted.users is not None:
+            raise tokens
+        return []  # somebody has deleted the user since the list was read
+
+
+def _list(items: Iterable[Any] | None) -> list[Any] | None:
+    return None if items is None else list(items)
 
 
 def _describe_servers(user: User) -> list[dict[str, Any]]:
@@ -177,17 +171,6 @@ def _describe_servers(user: User) -> list[dict[str, Any]]:
         {"user": user.name, "server_name": name, **{key: model.get(key) for key in keys}}
         for name, model in (user.model.get("servers") or {}).items()
     ]
-
-
-def _describe_class(model: Any) -> dict[str, Any] | None:
-    """Return a class of the hub's configuration, or None if the hub does not show it.
-
-    If the hub does not know the version of the class, it says "unknown". The version is None then.
-    """
-    if not isinstance(model, dict):
-        return None
-    version = model.get("version")
-    return {"class": model.get("class"), "version": None if version == "unknown" else version}
 
 
 def _describe_token(user: str, token: Token, now: float) -> dict[str, Any]:

@@ -3,8 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from support.fakes.misbehaving_hub import MisbehavingHub
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Token
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import READ_EVERYTHING
+from support.fakes.misbehaving_hub import Answer, MisbehavingHub, Request, misbehaving_hub, refuse_writes
 from support.runner import Runner, assert_failed
 
 
@@ -111,6 +116,7 @@ def test_more_users_than_a_page_has(light: Runner) -> None:
     names = [user["name"] for user in light("hub_info", gather=["users"])["users"]]
     assert crowd <= set(names)
     assert len(names) == len(set(names))
+    light.delete_users(crowd)
 
 
 def test_only_named_users(light: Runner) -> None:
@@ -270,6 +276,201 @@ def test_check_mode_gathers_the_same(light: Runner) -> None:
     checked = light.check("hub_info", **options)
     assert checked["services"] == light("hub_info", **options)["services"]
     assert checked["changed"] is False
+
+
+# Everything
+
+
+PARTS = ("users", "servers", "groups", "services", "routes", "tokens")
+
+
+def named(result: dict[str, Any]) -> dict[str, str]:
+    assert not result["failed"], result["msg"]
+    names = [each["name"] for each in result["unreadable"]]
+    assert names == sorted(set(names))
+    return {each["name"]: each["scope"] for each in result["unreadable"]}
+
+
+def test_everything(any_version: Runner) -> None:
+    """With the scopes that the page of the module lists, nothing is unreadable."""
+    runner = any_version
+    user, admin = runner.new_user(), runner.new_user(admin=True)
+    secret = runner.mint(user, "read:users:name!user", note="a job", expires_in=86400)
+    runner("hub_group", name=f"of-{user}", users=[user], properties={"size": 1})
+    for name in ("", "lab", "old"):
+        started = runner("hub_server", user=user, server_name=name, user_options={"option": name}, wait_timeout="2m")
+        assert started["servers"][0]["state"] == "ready", started["msg"]
+    runner("hub_server", user=user, server_name="old", state="stopped")
+    reader = runner.with_token(runner.mint(admin, *READ_EVERYTHING))
+    found = reader("hub_info", gather=["all"])
+
+    assert found["unreadable"] == []
+    assert found["hub"]["spawner"]["class"] == "light_spawner.LightSpawner"
+    assert (found["token"]["kind"], found["token"]["name"]) == ("user", admin)
+    model = by_name(found["users"])[user]
+    assert (model["admin"], model["groups"], model["roles"]) == (False, [f"of-{user}"], ["user"])
+    assert {"created", "last_activity"} <= model.keys()
+    group = by_name(found["groups"])[f"of-{user}"]
+    assert (group["users"], group["properties"], group["roles"]) == ([user], {"size": 1}, [])
+    service = by_name(found["services"])["admin"]
+    assert service["roles"]
+    assert "url" in service
+    servers = {one["server_name"]: one for one in found["servers"] if one["user"] == user}
+    assert {name: (one["ready"], one["stopped"]) for name, one in servers.items()} == {
+        "": (True, False), "lab": (True, False), "old": (False, True),
+    }  # fmt: skip
+    assert {name: one["user_options"] for name, one in servers.items()} == {
+        name: {"option": name} for name in servers
+    }  # fmt: skip
+    assert f"/jhub/user/{user}/lab/" in {route["routespec"] for route in found["routes"]}
+    issued_for = {Token.from_model(model).issued_for for model in runner.tokens(user)}
+    assert issued_for == {"", "server"}, "the hub issues a token for each server"
+    assert "a job" in {token["note"] for token in found["tokens"] if token["user"] == user}
+    assert secret not in str(found)
+    # No user has a default server that was never started, and nobody's secrets are shown to the hub's admin either.
+    as_admin = runner("hub_info", gather=["all"])
+    for one in as_admin["users"]:
+        assert "auth_state" not in one
+        assert not any("state" in server for server in one["servers"].values())
+    assert [one for one in as_admin["servers"] if one["user"] == admin] == []
+    assert as_admin["unreadable"] == []
+
+
+def test_what_each_scope_hides(any_version: Runner) -> None:
+    """Without one of the scopes, what it shows is named, and nothing else."""
+    runner = any_version
+    user, admin = runner.new_user(), runner.new_user(admin=True)
+    runner("hub_group", name=f"of-{user}", users=[user])
+    names = {
+        "list:users": {"users": "list:users", "servers": "list:users", "tokens": "list:users"},
+        "read:users": {
+            "users.created": "read:users", "users.groups": "read:users:groups",
+            "users.last_activity": "read:users:activity",
+        },
+        "read:servers": {"servers": "read:servers"},
+        "read:tokens": {"tokens": "read:tokens"},
+        "list:groups": {"groups": "list:groups"},
+        "read:groups": {"groups.properties": "read:groups", "groups.users": "read:groups"},
+        "list:services": {"services": "list:services"},
+        "read:services": {
+            f"services.{field}": "read:services" for field in ("command", "display", "info", "prefix", "url")
+        },
+        "read:roles": {"groups.roles": "read:roles:groups", "services.roles": "read:roles:services"},
+        "read:hub": {"hub": "read:hub"},
+        "proxy": {"routes": "proxy"},
+    }  # fmt: skip
+    assert names.keys() == set(READ_EVERYTHING)
+    tasks = []
+    for scope in READ_EVERYTHING:
+        token = runner.mint(admin, *(each for each in READ_EVERYTHING if each != scope))
+        tasks.append(runner.with_token(token).task("hub_info", gather=["all"]))
+    for scope, result in zip(READ_EVERYTHING, runner.run(tasks).results, strict=True):
+        assert named(result) == names[scope], scope
+        whole = {name for name in names[scope] if "." not in name}
+        assert {part for part in PARTS if result[part] is None} == whole - {"hub"}
+        assert (result["hub"]["spawner"] is None) is ("hub" in whole)
+
+
+def test_scopes_with_filters(any_version: Runner) -> None:
+    runner = any_version
+    user, other, admin = runner.new_user(), runner.new_user(), runner.new_user(admin=True)
+    for name in (user, other):
+        runner.mint(name, note=f"of {name}")
+        runner("hub_server", user=name, wait=True)
+    runner("hub_group", groups=[{"name": f"of-{user}"}, {"name": f"of-{other}"}], users=[user])
+    filters = {
+        "read:tokens": (f"!user={user}", {"tokens": "read:tokens"}),
+        "read:servers": (f"!user={user}", {"servers": "read:servers"}),
+        "list:groups": (f"!group=of-{user}", {"groups": "list:groups"}),
+        "list:users": (
+            f"!user={user}", {"servers": "list:users", "tokens": "list:users", "users": "list:users"},
+        ),
+        "list:services": ("!service=admin", {"services": "list:services"}),
+    }  # fmt: skip
+    tasks = []
+    for scope, (restriction, _named) in filters.items():
+        scopes = [each + (restriction if each == scope else "") for each in READ_EVERYTHING]
+        tasks.append(runner.with_token(runner.mint(admin, *scopes)).task("hub_info", gather=["all"]))
+    found = dict(zip(filters, runner.run(tasks).results, strict=True))
+    for scope, (restriction, expected) in filters.items():
+        assert named(found[scope]) == expected, scope
+        assert any(restriction in each["message"] for each in found[scope]["unreadable"])
+    assert {token["user"] for token in found["read:tokens"]["tokens"]} == {user}
+    assert {server["user"] for server in found["read:servers"]["servers"]} == {user}
+    assert {group["name"] for group in found["list:groups"]["groups"]} == {f"of-{user}"}
+    assert [one["name"] for one in found["list:users"]["users"]] == [user]
+    assert {token["user"] for token in found["list:users"]["tokens"]} == {user}
+    assert [one["name"] for one in found["list:services"]["services"]] == ["admin"]
+
+
+def test_a_user_sees_only_the_user(any_version: Runner) -> None:
+    """A token with all rights of a user without rights."""
+    user = any_version.new_user()
+    found = any_version.with_token(any_version.mint(user, "self"))("hub_info", gather=["all"])
+    assert {"users", "servers", "tokens", "groups", "services", "routes", "hub"} <= named(found).keys()
+    assert [one["name"] for one in found["users"]] == [user]
+    assert [token["user"] for token in found["tokens"]] == [user]
+    assert (found["groups"], found["services"], found["routes"]) == (None, None, None)
+
+
+@pytest.mark.doors
+def test_everything_through_both_doors(light: Runner) -> None:
+    blind = light.with_token(light.mint(light.new_user(admin=True), "list:users"))
+    all_of_it, nothing, required, nobody, some = light.run(
+        [
+            light.task("hub_info", {"check_mode": True}, gather="all"),
+            blind.task("hub_info", gather=["all"]),
+            blind.task("hub_info", gather=["all", "groups"]),
+            light.with_token("").task("hub_info", gather=["all"]),
+            light.task("hub_info", gather=["all"], users=["x"]),
+        ]
+    ).results
+    assert all_of_it["unreadable"] == []
+    assert all(all_of_it[part] is not None for part in PARTS)
+    assert {"tokens", "groups", "servers"} <= named(nothing).keys()
+    assert_failed(required, "missing_scope", "list:groups")
+    assert_failed(nobody, "unauthorized", "api_token")
+    assert_failed(some, "invalid", "all users")
+
+
+@pytest.mark.doors
+def test_a_hub_that_fails_in_the_middle_is_not_a_missing_scope(light: Runner) -> None:
+    relay = refuse_writes(light.hub.url)
+    for path in ("info", "users?", "groups", "services", "proxy", "tokens"):
+
+        def behave(request: Request, path: str = path) -> Answer | None:
+            if path in request.path.partition("/hub/api/")[2]:
+                return Answer({"message": "broken"}, 500)
+            return relay(request)
+
+        with misbehaving_hub(behave) as broken:
+            result = light.with_url(broken.url + "jhub/")("hub_info", gather=["all"])
+        assert_failed(result, "hub_error", "500")
+
+
+def test_users_who_come_and_go_while_everything_is_read(light: Runner) -> None:
+    """Users are deleted between two pages. Each user who is there all the time is found."""
+    names, leaving = [f"stays{number}" for number in range(40)], [f"leaves{number}" for number in range(20)]
+    light.api_request("POST", "users", {"usernames": [*leaving, *names]})
+    relay, pages = refuse_writes(light.hub.url), []
+
+    def behave(request: Request) -> Answer | None:
+        small = replace(request, path=request.path.replace("limit=200", "limit=9"))
+        answer = relay(small)
+        found = answer.body if answer else b""
+        if b'"leaves' in found and b'"stays0"' not in found:
+            pages.append(request.path)
+            for name in leaving[len(pages) * 6 - 6 : len(pages) * 6]:
+                assert light.api_request("DELETE", f"users/{name}").ok
+        return answer
+
+    with misbehaving_hub(behave) as changing:
+        found = light.with_url(changing.url + "jhub/")("hub_info", gather=["all"])
+    assert found["unreadable"] == []
+    assert pages
+    assert set(names) <= {one["name"] for one in found["users"]}
+    assert not set(leaving[:6]) & {one["name"] for one in found["users"]}
+    light.delete_users([*leaving, *names])
 
 
 def by_name(models: list[dict]) -> dict[str, dict]:

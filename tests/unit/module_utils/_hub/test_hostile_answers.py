@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 import requests
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._snapshot.snapshot_file import read_snapshot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
@@ -29,6 +31,8 @@ from support.models import ADMIN, ALICE, GROUP, INFO, MINTED, ROUTE, SERVICE, TO
 from urllib3 import HTTPResponse
 
 EXAMPLES = int(os.environ.get("HUBOPS_EXAMPLES", "300"))
+FOLDER = tempfile.TemporaryDirectory(prefix="hubops-hostile-")
+GOLDEN = Path(__file__).resolve().parents[1] / "_snapshot" / "golden" / "snapshot-1.json"
 DOCUMENTED = Path(__file__).resolve().parents[4] / "docs" / "failures.md"
 CODES = set(re.findall(r"^\| `(\w+)` \|", DOCUMENTED.read_text(), re.M))
 
@@ -47,12 +51,16 @@ SOUND: list[tuple[str, str, Any]] = [
     ("GET", r".*/progress", {"progress": 50, "message": "Pulling image"}),
     ("GET", r"user/alice/api", {"version": "2.17.0"}),
     ("POST", r"hub/api/groups/\w+/users", GROUP),
+    ("PUT", r"hub/api/groups/\w+/properties", GROUP),
     ("PATCH", r"hub/api/users/\w+", USER),
 ]
 """The answers of a working hub, by method and by the path below its address."""
 
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("hub_info", {"gather": ["users", "servers", "groups", "services", "routes", "tokens"]}),
+    ("hub_info", {"gather": ["all"]}),
+    ("hub_group", {"name": "staff", "users": ["alice", "bob"], "properties": {"a": 1}}),
+    ("hub_group", {"groups": [{"name": "staff", "state": "absent"}, {"name": "new", "users": ["alice"]}]}),
     ("hub_info", {"require_scopes": ["read:servers!user"]}),
     ("hub_user", {"user": "alice", "admin": True, "groups": ["staff", "new"], "create_groups": True}),
     ("hub_user", {"user": "alice", "state": "absent", "wait_timeout": "0.05"}),
@@ -62,6 +70,8 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
                     "on_options_change": "restart"}),
     ("hub_server", {"user": "alice", "state": "stopped", "wait_timeout": "0.05"}),
     ("hub_cull", {"idle_timeout": "1h", "cull_users": True, "stop_timeout": "0.05"}),
+    ("hub_snapshot", {"path": str(Path(FOLDER.name) / "snapshot.json")}),
+    ("hub_compare", {"before": str(GOLDEN)}),
 ]  # fmt: skip
 
 TEXTS = st.one_of(
@@ -196,5 +206,7 @@ def test_any_answer_ends_in_a_result_or_in_a_clear_failure(
             assert len(text) < 5000
     if result.get("failed"):
         assert result["msg"].isprintable()
+    elif task[0] == "hub_snapshot":
+        read_snapshot(result["path"])  # what is written can be read again
     for action in result.get("actions") or []:
         assert all(text.isprintable() for text in action.values())

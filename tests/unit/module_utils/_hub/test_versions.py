@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import find_dialect, has_service_mint_bug
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import (
+    explain_scopes,
+    find_dialect,
+    find_new_scopes,
+    find_split_scopes,
+    has_service_mint_bug,
+)
 
 WRAPPED, FLAT = {"user_options": {"a": 1}}, {"a": 1}
 
@@ -88,3 +94,36 @@ def test_a_number_that_no_version_has_is_no_surprise() -> None:
         find_dialect("9" * 5000)
     assert "hub_url" in error.value.hint
     assert find_dialect("6.0." + "1" * 5000).version == (6, 0)
+
+
+SPLIT = {"servers!user=a", "start:servers!user=a", "delete:servers!user=a"}
+
+
+@pytest.mark.parametrize(
+    ("version", "shown", "means"),
+    [
+        ("5.5.4", ["servers!user=a", "delete:servers!user=a"], SPLIT),
+        ("4.1.6", ["servers", "tokens"], {"servers", "start:servers", "tokens"}),
+        ("6.1.1", ["servers!user=a"], {"servers!user=a"}),
+        ("6.1.1", sorted(SPLIT), SPLIT),
+        ("of no number", ["servers"], {"servers"}),
+        ("5.5.4", ["start:servers", "servers:x", "read:servers"], {"start:servers", "servers:x", "read:servers"}),
+    ],
+)
+def test_what_a_scope_means_in_the_names_of_the_newest_hubs(version: str, shown: list[str], means: set[str]) -> None:
+    assert explain_scopes(version, shown) == means
+
+
+def test_which_scopes_come_with_a_version() -> None:
+    assert find_new_scopes("4.1.6", "4.1.7") == find_new_scopes("6.0.0", "6.1.1") == frozenset()
+    assert find_new_scopes("6.1.1", "5.5.4") == frozenset()
+    assert find_new_scopes("5.5.4", "6.1.1") == {"start:servers"}
+    assert {"shares", "read:shares", "start:servers"} < find_new_scopes("4.1.6", "6.1.1")
+    assert "start:servers" not in find_new_scopes("4.1.6", "5.5.4")
+
+
+def test_which_scope_is_split_between_two_versions() -> None:
+    split = ("servers", ("start:servers", "delete:servers"))
+    assert find_split_scopes("5.5.4", "6.1.1") == find_split_scopes("4.1.6", "6.0") == [(*split, True)]
+    assert find_split_scopes("6.1.1", "4.1.6") == [(*split, False)]
+    assert find_split_scopes("4.1.6", "5.5.4") == find_split_scopes("6.0", "6.1") == find_split_scopes("?", "6.1") == []
