@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .._group import model as group_model
+from .._group.model import group_title
 from .._hub.client import HubClient
 from .._hub.connection import build_api_path
 from .._hub.errors import (
     Conflict,
     HubError,
-    Invalid,
     MissingScope,
     NotFound,
 )
@@ -24,9 +25,6 @@ from .._server import model as servers
 from .._server import stop
 
 _READ, _WRITE, _DELETE = "read:users", "admin:users", "delete:users"
-_READ_GROUP, _CHANGE_GROUP, _CREATE_GROUP = "read:groups:name", "groups", "admin:groups"
-_SCOPES_TO_SEE_GROUP = (_READ_GROUP, "read:groups", "read:roles:groups")
-"""Scopes each of which lets a token see a group."""
 
 
 @dataclass(frozen=True)
@@ -110,60 +108,19 @@ class UserFlow(Flow):
             raise MissingScope(f"The token may not read the groups of {self._title}.", f"Mint it with {_READ}.")
         memberships = (user.groups or ()) if user else ()
         to_join = [group for group in dict.fromkeys(wanted.groups) if group not in memberships]
-        to_create = [group for group in to_join if not self._has_group(group)]
+        to_create = [group for group in to_join if group_model.find_group(self._hub, group) is None]
         if to_create and not wanted.create_groups:
             raise NotFound(
-                f"The hub has no {_group_title(to_create[0])}.", "Check the name, or set create_groups to create it."
+                f"The hub has no {group_title(to_create[0])}.", "Check the name, or set create_groups to create it."
             )
-        self._check_scope(_CREATE_GROUP, to_create)
-        self._check_scope(_CHANGE_GROUP, to_join)
+        group_model.check_scope(self._hub, group_model.CREATE, to_create)
+        group_model.check_scope(self._hub, group_model.CHANGE, to_join)
         if to_join:
-            self._check_lower_case()
+            group_model.check_lower_case([wanted.user], lambda name: self._find(name) is not None)
         return [
-            *(Action("create", _group_title(group), "the hub does not have it", group) for group in to_create),
-            *(Action("join", _group_title(group), f"{self._title} is no member", group) for group in to_join),
+            *(Action("create", group_title(group), "the hub does not have it", group) for group in to_create),
+            *(Action("join", group_title(group), f"{self._title} is no member", group) for group in to_join),
         ]
-
-    def _has_group(self, group: str) -> bool:
-        """Return whether the hub has the group. Raises `MissingScope` if the token may not see whether it has."""
-        try:
-            self._hub.read_group(group, scope=_READ_GROUP)
-        except NotFound:
-            # The hub answers the same for a group that the token may not see.
-            if not any(self._has_scope(scope, group) for scope in _SCOPES_TO_SEE_GROUP):
-                raise MissingScope(
-                    f"The token may not see {_group_title(group)}, so the task cannot know whether it exists.",
-                    f"Mint it with {_READ_GROUP}!group={group} and the scopes for the changes, "
-                    f"such as {_CHANGE_GROUP}!group={group}.",
-                ) from None
-            return False
-        return True
-
-    def _has_scope(self, scope: str, group: str) -> bool:
-        return bool({scope, f"{scope}!group={group}"} & set(self._hub.held_scopes))
-
-    def _check_scope(self, scope: str, groups: list[str]) -> None:
-        """Raise `MissingScope` if the token does not hold the scope for all these groups."""
-        without_scope = [group for group in groups if not self._has_scope(scope, group)]
-        if without_scope:
-            titles, scopes = ", ".join(map(_group_title, without_scope)), ", ".join(self._hub.held_scopes)
-            raise MissingScope(
-                f"The token lacks the scope '{scope}' for {titles}; it holds {scopes or 'none'}.",
-                f"Mint it with {scope}, or have an admin grant that scope to its owner.",
-            )
-
-    def _check_lower_case(self) -> None:
-        """Raise `Conflict` if the hub would add another user to the groups.
-
-        When a hub adds a user to a group, it changes the user's name to lower case, because most authenticators have
-        names in lower case (``_usernames_to_users`` in JupyterHub 6.1).
-        """
-        other = self._wanted.user.lower()
-        if other != self._wanted.user and self._find(other):
-            raise Conflict(
-                f"The hub would put user '{other}' into the groups in place of {self._title}.",
-                "Use names in lower case: a hub's API for groups knows no others.",
-            )
 
     def apply(self, plan: Plan) -> Result:
         """Carry out the plan. The result does not list an action that somebody else has carried out first."""
@@ -224,24 +181,15 @@ class UserFlow(Flow):
     def _create_group(self, group: str) -> bool:
         """Create the group. Return False if somebody else has created it by now."""
         try:
-            self._write_group(group, scope=_CREATE_GROUP, what=_group_title(group))
+            group_model.create_group(self._hub, group)
         except Conflict:
             return False  # for example the same task for another user
         return True
 
     def _join(self, group: str) -> bool:
         """Add the user to the group. Return True, because this task has changed the group."""
-        what = f"{self._title} in {_group_title(group)}"
-        self._write_group(group, "users", scope=_CHANGE_GROUP, what=what, body={"users": [self._wanted.user]})
+        group_model.change_members(self._hub, "POST", group, [self._wanted.user])
         return True
-
-    def _write_group(self, *path: str, scope: str, what: str, body: dict[str, Any] | None = None) -> None:
-        try:
-            self._hub.write("POST", "groups", *path, scope=scope, what=what, body=body)
-        except Invalid as error:
-            raise error.with_hint(
-                "Leave groups out if the authenticator manages them. Most authenticators know names in lower case only."
-            ) from None
 
     def _check_joined(self, plan: Plan, user: User | None) -> None:
         """Raise `Conflict` if the user is not a member of all its groups after the plan was carried out."""
@@ -250,7 +198,7 @@ class UserFlow(Flow):
         missing = [group for group in self._wanted.groups if group not in ((user and user.groups) or ())]
         if missing:
             raise Conflict(
-                f"The hub accepted the change, but {self._title} is not in {', '.join(map(_group_title, missing))}.",
+                f"The hub accepted the change, but {self._title} is not in {', '.join(map(group_title, missing))}.",
                 "Check whether its authenticator manages groups, or maps the name to that of another user.",
             )
 
@@ -305,10 +253,6 @@ class UserFlow(Flow):
             "admin": user.admin if user else None,
             "groups": None if groups is None else _sorted(groups),
         }
-
-
-def _group_title(name: str) -> str:
-    return f"group '{name}'"
 
 
 def _sorted(*groups: Iterable[str] | None) -> list[str]:
