@@ -75,7 +75,8 @@ options:
       - If V(false), the task ends as soon as the hub has accepted the request. It returns RV(servers[].state=pending)
         for a server that is still starting or stopping. A later task with O(wait=true) waits for the same spawn.
       - If V(false), a restart still waits until the server is stopped.
-      - If V(false) and the hub has no capacity for another start, the task fails at once.
+      - If V(false) and the hub has no room for another start, the task asks once and fails at once with the code
+        V(rate_limited).
       - JupyterHub 4 cannot cancel a start. If V(false), a task that must stop or remove a starting server fails on
         JupyterHub 4 with the code V(conflict).
     type: bool
@@ -154,9 +155,13 @@ notes:
   - On a local connection, the module prints each message of the spawner to the standard error stream as soon as it
     arrives. For many servers, it prints one line every few seconds instead, for example V(37/200 ready, 2 failed, 61
     pending).
-  - A hub that has reached its C(concurrent_spawn_limit) may say when to try again. The module then tries again at that
-    time, if O(wait) and O(wait_timeout) allow it.
-  - A hub that has reached its C(active_server_limit) does not say when to try again. The start then fails.
+  - A hub that has reached its C(concurrent_spawn_limit) has no room for another start. A proxy that limits requests
+    looks the same. Starts that are refused wait their turn in their order, each up to its O(wait_timeout). The next one
+    asks as soon as another start of the task has ended. If others use the room, the first one asks again at the time
+    that the hub names, or with growing pauses. So O(concurrency) may be larger than the limit of the hub.
+  - If the hub has no room within O(wait_timeout), the start fails with the code V(rate_limited).
+  - If a hub has reached its C(active_server_limit), waiting does not help. The start then fails at once with the code
+    V(rate_limited).
   - If the hub does not answer during a wait because it is restarting, the module waits for it, up to O(wait_timeout).
     It does the same if the hub asks for fewer requests.
   - A hub shows a server as stopped even if its spawner failed to stop it. Only the log of the hub shows this failure.

@@ -49,11 +49,12 @@ options:
       description:
         - How long the start of the server may take, and how long its stop may take. The value is in seconds or has a
           unit, for example V(90s) or V(10m). The default is V(5m).
+        - If the hub has no room for another start, the start waits its turn within this time.
       type: str
     warn_after:
       description:
         - If the start takes longer than this, the phase V(start) has the verdict V(warned). The value is in seconds or
-          has a unit.
+          has a unit. The time until the hub has room for the start does not count.
       type: str
     if_running:
       description:
@@ -253,7 +254,10 @@ options:
           - If this token ends while the check runs, the task stops the server with its own token, if that may do so.
         type: str
   concurrency:
-    description: How many servers the task checks at the same time.
+    description:
+      - How many servers the task checks at the same time.
+      - If the hub has room for fewer starts at the same time, the others wait their turn. See
+        M(hubops.jupyterhub.hub_server).
     type: int
     default: 10
   show_progress:
@@ -425,7 +429,8 @@ checks:
             - V(token) has C(accounts), each with C(name), C(kind), C(expires_at), C(missing_scopes), and
               C(may_log_in). The latter is V(false) if the hub says that the user must log in again, and V(null) if that
               is not known.
-            - V(start) has C(url), the C(events) of the spawner, and C(user_options).
+            - V(start) has C(url), the C(events) of the spawner, C(user_options), and C(waited_for_room). The latter is
+              the part of the phase's seconds for which the start waited until the hub had room for it.
             - V(page) has C(pages). V(code) has C(snippets), and V(notebooks) has C(notebooks). Both name the C(reason)
               of a failure, which is one of V(exception), V(wrong_output), V(timeout), V(kernel_died),
               V(out_of_memory), V(kernel_not_started), V(kernel_timeout), V(websocket_refused) and V(other).

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.benchmarking import copy_collection
 from support.hubs import REPOSITORY, Hub, running_hub
 from support.playbooks import mint
 
@@ -44,18 +45,12 @@ class Run:
 
 def copy_earlier(folder: Path) -> Path:
     """Copy the collection as it was, without the step that runs code. Returns the path for Ansible's collections."""
-    target = folder / "earlier" / "ansible_collections" / "hubops" / "jupyterhub"
-    target.mkdir(parents=True)
-    archive = subprocess.run(
-        ["git", "archive", EARLIER, "plugins", "roles", "playbooks", "meta", "galaxy.yml"],
-        cwd=REPOSITORY, check=True, stdout=subprocess.PIPE,
-    ).stdout  # fmt: skip
-    subprocess.run(["tar", "-x", "-C", target], input=archive, check=True)
-    steps = target / "roles" / "verify" / "vars" / "main" / "main.yml"
+    collections = copy_collection(EARLIER, folder)
+    steps = collections / "ansible_collections/hubops/jupyterhub/roles/verify/vars/main/main.yml"
     text, number = re.subn(r"  - name: run\n(    .*\n)+", "", steps.read_text())
     assert number == 1
     steps.write_text(text)
-    return folder / "earlier"
+    return collections
 
 
 def run_playbook(hub: Hub, folder: Path, collections: str, hosts: dict[str, Any], variables: dict[str, Any]) -> Run:
@@ -132,7 +127,7 @@ def main() -> None:
         (folder / "light").mkdir()
         with running_hub(folder / "light") as hub:
             measure_fleets(hub, folder, {"earlier": (earlier, {}), "now": (now, {"verify_checks": [{}]})})
-        whole = folder / "earlier" / "ansible_collections/hubops/jupyterhub/roles/verify/vars/main/main.yml"
+        whole = folder / EARLIER / "ansible_collections/hubops/jupyterhub/roles/verify/vars/main/main.yml"
         subprocess.run(
             f"git archive {EARLIER} roles/verify/vars/main/main.yml | tar -xO > '{whole}'",
             cwd=REPOSITORY, shell=True, check=True,

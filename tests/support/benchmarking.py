@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from subprocess import DEVNULL, Popen
 from typing import Any
 
 import requests
-from support.hubs import Hub
+from support.hubs import REPOSITORY, Hub
 
 OPEN_METRICS = "c.JupyterHub.authenticate_prometheus = False\n"
 """Configuration for `running_hub`: lets anybody read the hub's metrics, which count its requests."""
@@ -31,11 +32,26 @@ class Cost:
     megabytes: float = 0.0
 
 
-def start_playbook(hub: Hub, folder: Path, tasks: list[dict[str, Any]]) -> Popen[bytes]:
-    """Start a playbook with these tasks, as the hub's admin."""
+def copy_collection(revision: str, folder: Path) -> Path:
+    """Copy the collection as it was at this revision. Returns the path for Ansible's collections."""
+    target = folder / revision / "ansible_collections" / "hubops" / "jupyterhub"
+    target.mkdir(parents=True)
+    archive = subprocess.run(
+        ["git", "archive", revision, "plugins", "roles", "playbooks", "meta", "galaxy.yml"],
+        cwd=REPOSITORY, check=True, stdout=subprocess.PIPE,
+    ).stdout  # fmt: skip
+    subprocess.run(["tar", "-x", "-C", target], input=archive, check=True)
+    return folder / revision
+
+
+def start_playbook(
+    hub: Hub, folder: Path, tasks: list[dict[str, Any]], collections: Path | None = None
+) -> Popen[bytes]:
+    """Start a playbook with these tasks, as the hub's admin. ``collections`` has another version of the collection."""
     path = folder / "playbook.yml"
     path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     env = {**os.environ, "JUPYTERHUB_URL": hub.url, "JUPYTERHUB_API_TOKEN": hub.admin_token}
+    env |= {"ANSIBLE_COLLECTIONS_PATH": str(collections)} if collections else {}
     program = Path(sys.prefix) / "bin" / "ansible-playbook"
     return Popen([program, path], env=env, stdout=DEVNULL, stderr=DEVNULL)
 

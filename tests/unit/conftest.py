@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import polling
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import event_log, flow, start, stop
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import event_log, flow, gate, start, stop
 from support.fakes.fake_clock import FakeClock
 
 
@@ -25,8 +25,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     Not for a hub that answers from another thread after some polls, since the flow then does not wait for that thread.
     """
     clock = FakeClock()
-    for module in (polling, event_log, flow, start, stop):
+    for module in (polling, event_log, flow, gate, start, stop):
         monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(gate, "wait_for", clock.wait_for)
     monkeypatch.setattr(polling, "PAUSE", 0.5)
     monkeypatch.setattr(polling, "LONGEST_PAUSE", 2.0)
     return clock

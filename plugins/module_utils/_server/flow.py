@@ -28,6 +28,7 @@ from .._path.plan import Plan, Report, Result, find_duplicate
 from .._path.workers import SPREAD, catch_failures, map_concurrently
 from . import model, stop
 from .claim import Claim
+from .gate import StartGate
 from .model import ServerSpec, StartOptions
 from .start import Spawn
 
@@ -77,16 +78,17 @@ class ServerList:
 def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *, concurrency: int) -> Batch:
     """Return the flow of `hub_server`: the declared servers, at most ``concurrency`` at a time.
 
-    Raises `Invalid` for a server that is declared twice.
+    All starts go through one gate. Raises `Invalid` for a server that is declared twice.
     """
     duplicate = find_duplicate([spec.title for spec in specs])
     if duplicate is not None:
         raise Invalid(f"The {duplicate} is declared twice.", "Declare each server once.")
     present = ServerList(hub, specs, concurrency)
     final_states = {_FINAL_STATES[spec.state] for spec in specs}
+    gate = StartGate(report if len(specs) > 1 else None)
     return Batch(
         "servers",
-        [ServerFlow(hub, spec, present.servers_of, report if len(specs) == 1 else None) for spec in specs],
+        [ServerFlow(hub, spec, present.servers_of, gate, report if len(specs) == 1 else None) for spec in specs],
         concurrency,
         SPREAD,
         prepare=present.read,
@@ -109,8 +111,8 @@ class _Context:
 class ServerFlow(Item):
     """Takes one server to its desired state.
 
-    ``servers_of`` returns the servers of a user by name, and raises `HubError`. ``report`` takes the progress, if the
-    task shows it for this server.
+    ``servers_of`` returns the servers of a user by name, and raises `HubError`. ``gate`` is that of the whole task.
+    ``report`` takes the progress, if the task shows it for this server.
     """
 
     def __init__(
@@ -118,11 +120,13 @@ class ServerFlow(Item):
         hub: HubClient,
         wanted: ServerSpec,
         servers_of: Callable[[str], dict[str, Server]],
+        gate: StartGate,
         report: Report | None,
     ) -> None:
         self._hub = hub
         self._wanted = wanted
         self._servers_of = servers_of
+        self._gate = gate
         self._report = report
         self._start_time = time.monotonic()
         self._spawn: Spawn | None = None
@@ -206,23 +210,25 @@ class ServerFlow(Item):
         # Somebody else may have begun a pending start, with other options. So the options must match then, too.
         must_match = plan.has("start") or not ran_before
         claim = Claim(context.options.shown, server, must_match=must_match, ran_before=ran_before)
-        spawn = Spawn(
-            self._hub,
-            wanted,
-            context.options,
-            server,
-            claim,
-            start_time=self._start_time,
-            report=self._report_line,
-        )
-        with self._spawn_lock:
-            if self._is_cancelled:
-                raise Conflict(f"The start of the {wanted.title} was cancelled.", "Run the task again.")
-            self._spawn = spawn
-        # If somebody else has started the server again meanwhile, the restart is done.
-        if plan.has("start") and not stop.is_newer(server, before.started):
-            spawn.request()
-        return spawn.wait_until_ready() if wanted.wait else spawn.read_result()
+        with self._gate.take_place() as place:
+            spawn = Spawn(
+                self._hub,
+                wanted,
+                context.options,
+                server,
+                claim,
+                start_time=self._start_time,
+                place=place,
+                report=self._report_line,
+            )
+            with self._spawn_lock:
+                if self._is_cancelled:
+                    raise Conflict(f"The start of the {wanted.title} was cancelled.", "Run the task again.")
+                self._spawn = spawn
+            # If somebody else has started the server again meanwhile, the restart is done.
+            if plan.has("start") and not stop.is_newer(server, before.started):
+                spawn.request()
+            return spawn.wait_until_ready() if wanted.wait else spawn.read_result()
 
     def cancel(self, timeout: float) -> None:
         """Stop the server if this task has started it, within ``timeout`` seconds. Start nothing more.
@@ -243,6 +249,11 @@ class ServerFlow(Item):
     def server(self) -> Server | None:
         """The server as the hub has shown it last to `apply`, or None if this task has followed no start."""
         return None if self._spawn is None else self._spawn.server
+
+    @property
+    def seconds_waited(self) -> float:
+        """For how long the start of the server has waited until the hub had room for it."""
+        return 0.0 if self._spawn is None else self._spawn.seconds_waited
 
     def _has_started_or_stopped(self) -> bool:
         """Return whether this task has stopped or started the server that is to run."""

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .._hub.client import HubClient
-from .._hub.connection import build_api_path
+from .._hub.connection import build_api_path, check_json
 from .._hub.errors import Conflict, Invalid, MissingScope, quoted
 from .._hub.models import Server
 from .._hub.scopes import READ_SERVERS
@@ -42,13 +41,7 @@ class ServerSpec:
 
     def __post_init__(self) -> None:
         build_api_path(*server_path(self.user, self.name))  # checks the names before the first request
-        try:
-            json.dumps(self.user_options, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise Invalid(
-                f"The user_options of the {self.title} cannot be sent as JSON: {error}.",
-                "Use text, numbers, lists and dictionaries only. Quote a date to make it text.",
-            ) from None
+        check_json(self.user_options, f"user_options of the {self.title}")
         if self.state == "absent" and not self.name:
             raise Invalid(
                 f"The {self.title} is a default server, which a hub cannot remove.",

@@ -31,6 +31,7 @@ from .._hub.threads import hold_lock, in_background
 from . import stop
 from .claim import Claim, SentRequest
 from .event_log import EventLog
+from .gate import Place
 from .model import BUSY, ServerSpec, StartOptions, read, server_path
 from .verdict import (
     ASKS_AGAIN,
@@ -58,7 +59,8 @@ class Spawn:
     """A server that is to run, from the request to start it to the server's own answer. The task may send no request.
 
     ``server`` is the server as the task has read it last. ``start_time`` is when the task began (of `time.monotonic`).
-    The server's ``wait_timeout`` counts from then. ``report`` takes one line on the progress.
+    The server's ``wait_timeout`` counts from then. ``place`` is that of the start at the gate of the task. ``report``
+    takes one line on the progress.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Spawn:
         claim: Claim,
         *,
         start_time: float,
+        place: Place,
         report: Callable[[str], None],
     ) -> None:
         self.server = server
@@ -78,6 +81,7 @@ class Spawn:
         self._wanted = wanted
         self._options = options
         self._claim = claim
+        self._place = place
         self._report = report
         self._log = EventLog(start_time, report)
         self._deadline = start_time + wanted.wait_timeout
@@ -87,6 +91,8 @@ class Spawn:
         self._post_lock = threading.Lock()
         """Held while a request to start is created, so that none is sent after `cancel`."""
         self._is_cancelled = False
+        self._refusal: RateLimited | None = None
+        """The last answer by which the hub refused the start because it had no room."""
         self._silence_start: float | None = None
         """Since when the hub calls the server ready although the server does not answer."""
         self._error_status: int | None = None
@@ -104,8 +110,14 @@ class Spawn:
         """Whether this task started the server, as far as the task can know."""
         return self._claim.has_started
 
+    @property
+    def seconds_waited(self) -> float:
+        """For how long the start has waited for its turn at the gate."""
+        return self._place.seconds_waited
+
     def request(self, losses: int = 0) -> None:
-        """Ask the hub to start the server. Return when the hub has begun the start or refused it.
+        """Ask the hub to start the server, when it is this server's turn. Return when the hub has begun the start or
+        refused it.
 
         Sends no request if somebody else has started the server: a hub answers "accepted" to each request that arrives
         while a start is pending. ``losses`` are the starts before this one that were lost, or ended by others.
@@ -113,15 +125,36 @@ class Spawn:
         self._request = StartRequest(losses)
         if self.server.pending in BUSY:
             poll_until(lambda: self._read().pending not in BUSY, self._deadline)
+        if not self._wait_for_turn():
+            self._claim.begin_request()
+            return  # somebody else has started it meanwhile
         with hold_lock(f"{self.server.user_created or self._hub.url} {self._wanted.title}", _LOCK_PATIENCE):
             server = self._try_to_read()
             self._claim.begin_request()
             # If a server that the hub calls ready does not answer, a request to start it makes the hub check it.
             may_be_dead = server is not None and server.state == "ready" and self._claim.is_running_since_before(server)
-            if may_be_dead and self._server_at(self.server.url).is_hub_answering():
-                return  # the hub would do nothing: this machine cannot reach the server
-            if server is None or server.state == "stopped" or server.pending in BUSY or may_be_dead:
+            # But it would do nothing if the server only cannot be reached from this machine.
+            is_misplaced = may_be_dead and self._server_at(self.server.url).is_hub_answering()
+            is_needed = server is None or server.state == "stopped" or server.pending in BUSY or may_be_dead
+            if is_needed and not is_misplaced:
                 self._send_request()
+        if self._claim.sent is None:
+            self._place.end()
+
+    def _wait_for_turn(self) -> bool:
+        """Wait until this server may be started. Return False if somebody else has started it meanwhile.
+
+        Raises `RateLimited` if the hub has no room before the deadline.
+        """
+        # A task that does not wait asks once for each server, whatever else is under way.
+        if not self._wanted.wait or self._place.wait_for_turn(self._deadline):
+            return True
+        if self._is_cancelled:
+            raise self._cancelled()
+        server = self._try_to_read()
+        if server is None or server.state == "stopped" or server.pending in BUSY:
+            raise self._no_room()
+        return False
 
     def _send_request(self) -> None:
         self._report("asked to start")
@@ -131,10 +164,15 @@ class Spawn:
         # after a 403.
         with self._post_lock:
             if self._is_cancelled:
-                raise Conflict(f"The start of the {self._wanted.title} was cancelled.", "Run the task again.")
+                raise self._cancelled()
             sent = self._claim.sent = SentRequest(in_background(self._post))
         # Until the hub has begun the start, the stream shows the failure of an earlier one. So do not read it yet.
         stop.wait_for_answer(sent.answer, lambda: self._read().state != "stopped", self._deadline)
+        if self._claim.is_answered and sent.answer.exception() is None:
+            self._place.accept()
+
+    def _cancelled(self) -> Conflict:
+        return Conflict(f"The start of the {self._wanted.title} was cancelled.", "Run the task again.")
 
     def _post(self) -> int:
         wanted = self._wanted
@@ -282,16 +320,17 @@ class Spawn:
         if verdict not in ASKS_AGAIN:
             raise self._failure(verdict)
         if verdict is Verdict.ASK_WHEN_THERE_IS_ROOM:
-            self._wait_for_room()
+            self._note_refusal()
         self._claim.is_answer_lost = self._claim.is_answer_lost or verdict is Verdict.ASK_AFTER_LOSS
         self.request(self._request.losses + (verdict in COUNTS_AS_LOSS))
 
-    def _wait_for_room(self) -> None:
+    def _note_refusal(self) -> None:
         error = None if self._claim.answer is None else self._claim.answer.exception()
-        seconds = (error.retry_after if isinstance(error, RateLimited) else None) or 0.0
-        self._report(f"the hub has no room, and asks to come back in {seconds:g} s")
-        # The hub names whole seconds. Its 0 means "soon", and not "again and again without a pause".
-        time.sleep(min(max(seconds, polling.LONGEST_PAUSE), max(0.0, self._seconds_left)))
+        self._refusal = error if isinstance(error, RateLimited) else None
+        seconds = self._refusal.retry_after if self._refusal else None
+        time_to_return = "" if seconds is None else f", and asks to come back in {seconds:g} s"
+        self._report(f"the hub has no room{time_to_return}")
+        self._place.refuse(seconds)
 
     # Following the start
 
@@ -302,6 +341,7 @@ class Spawn:
         if self._reader.proxy_answers > proxy_answers:
             self._note_hub_away()
         is_new_start = self._claim.see(self.server, sent)
+        self._note_room()
         request = self._request
         self._request = replace(
             request,
@@ -310,6 +350,18 @@ class Spawn:
             failure_event=None if is_new_start else request.failure_event,
         )
         return self.server
+
+    def _note_room(self) -> None:
+        """Tell the gate whether the start that the task has asked for is under way or over."""
+        sent = self._claim.sent
+        if sent is None:
+            return
+        if self.server.pending == "spawn":
+            self._place.accept()
+        elif self.server.state == "ready" or (
+            sent.answer.done() and not isinstance(sent.answer.exception(), RateLimited)
+        ):
+            self._place.end()
 
     def _try_to_read(self) -> Server | None:
         """Read the server. Return None if the hub does not answer, because hub and server may be back in a moment."""
@@ -358,6 +410,16 @@ class Spawn:
     def _failure(self, verdict: Verdict) -> BaseException:
         """Return the failure that the verdict names."""
         error = None if self._claim.answer is None else self._claim.answer.exception()
+        if isinstance(error, RateLimited) and verdict is Verdict.FAIL_BY_LIMIT:
+            return error.with_message(
+                f"The hub has no room for the {self._wanted.title}: as many servers run as its active_server_limit "
+                "allows. Waiting does not help."
+            ).with_hint(
+                "Try again when fewer servers are running. Stop servers that nobody uses, for example with hub_cull, "
+                "or raise active_server_limit in the hub's configuration."
+            )
+        if isinstance(error, RateLimited) and verdict is Verdict.RAISE_ANSWER and not self._wanted.wait:
+            return error.with_hint(f"{error.hint} With wait: true, the task waits until the hub has room.")
         if error is not None and verdict is Verdict.RAISE_ANSWER:
             return error
         cause = error if isinstance(error, HubError) and verdict is not Verdict.FAIL_BY_STREAM else None
@@ -383,6 +445,26 @@ class Spawn:
             method=cause.method if cause else None,
             url=cause.url if cause else None,
         )
+
+    def _no_room(self) -> RateLimited:
+        """Return the failure of a start for which the hub has no room within its time."""
+        refusal, others = self._refusal, self._place.count_others()
+        seconds = refusal.retry_after if refusal else None
+        return_time = f", and asks to come back in {seconds:.0f} s" if seconds else ""
+        reason = f": {refusal.reason}" if refusal and refusal.reason else ""
+        message = (
+            f"The hub had no room for the {self._wanted.title} within its wait_timeout of "
+            f"{self._wanted.wait_timeout:g} s{return_time}{reason}. Other starts of this task that were under way at "
+            f"the end: {others}."
+        )
+        again = f"Try again in {seconds:.0f} s, or give" if seconds else "Give"
+        hint = (
+            f"{again} it longer with wait_timeout, start fewer servers in one task, or raise concurrent_spawn_limit in "
+            "the hub's configuration."
+        )
+        if refusal is None:
+            return RateLimited(message, hint)
+        return refusal.with_message(message).with_hint(hint)
 
     def _timeout(self) -> Timeout:
         """Stop a server that is not ready in time, if the task may, and return the failure."""
@@ -410,6 +492,7 @@ class Spawn:
         """
         with self._post_lock:
             self._is_cancelled = True
+        self._place.cancel()
         deadline, wanted = time.monotonic() + timeout, self._wanted
         hub, answer = self._hub.with_deadline(deadline), self._claim.answer
         with contextlib.suppress(HubError):

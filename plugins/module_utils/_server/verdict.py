@@ -24,6 +24,8 @@ STOPPED = "it stopped while the task waited for it"
 _CANCELLED = "Spawn cancelled"
 """What JupyterHub 5 and 6 say when a DELETE ended a start. They may also say nothing."""
 _UNHANDLED = "Internal Server Error"
+_IS_FULL = "Active user limit exceeded"
+"""How a hub begins its message if its active_server_limit is reached (``spawn_single_user``, handlers/base.py)."""
 
 MOST_LOSSES = 3
 """How many starts may be lost, or ended by others, before the task gives up."""
@@ -54,7 +56,7 @@ def find_starter(
     """
     if answer == 201 or (answer == 202 and was_kept_waiting):
         return StartedBy.THIS_TASK
-    if is_answer_lost or answer is None or isinstance(answer, int) or answer.is_passing:
+    if is_answer_lost or answer is None or isinstance(answer, int) or is_hub_away(answer):
         return StartedBy.UNKNOWN
     if isinstance(answer, HubFailure):
         # A 500 to the request that began a start means that the start has failed. A start that goes on is another one.
@@ -132,7 +134,7 @@ class Verdict(Enum):
     FOLLOW = auto()
     """Somebody else has begun another start. Follow that start."""
     ASK_WHEN_THERE_IS_ROOM = auto()
-    """Ask again after the time that the hub names."""
+    """Ask again when there is room for another start, see `gate.StartGate`."""
     ASK_AFTER_STOP = auto()
     """Ask again: the hub refused the start because somebody else stopped the server, or because the hub checked it."""
     ASK_AFTER_END = auto()
@@ -147,6 +149,8 @@ class Verdict(Enum):
     """Fail with the stream's reason, or else with the reason of the answer."""
     FAIL_BY_SPAWNER = auto()
     """Fail with the reason of the answer. The spawner gave it, so the hub had begun the start."""
+    FAIL_BY_LIMIT = auto()
+    """Fail at once: as many servers run as the hub's active_server_limit allows."""
     RAISE_ANSWER = auto()
     """Raise the answer: the hub refused the request."""
 
@@ -174,7 +178,10 @@ def judge(
     remaining time.
     """
     event, may_ask_again = request.failure_event, request.losses < MOST_LOSSES and seconds_left > 0
-    if isinstance(error, RateLimited) and wanted.wait and _is_within(error.retry_after, seconds_left):
+    if is_full(error):
+        return Verdict.FAIL_BY_LIMIT
+    may_wait_for_room = isinstance(error, RateLimited) and wanted.wait
+    if isinstance(error, RateLimited) and may_wait_for_room and error.retry_after is not None:
         return Verdict.ASK_WHEN_THERE_IS_ROOM
     if isinstance(error, Invalid) and request.was_busy:
         return Verdict.ASK_AFTER_STOP
@@ -206,11 +213,14 @@ def judge(
         return _fail_by_stream(request, wanted, has_request)  # the hub's slow_spawn_timeout is longer than the task's
     if isinstance(error, HubFailure):
         return Verdict.FAIL_BY_ANSWER
-    return Verdict.FAIL_BY_SPAWNER if is_of_spawner else Verdict.RAISE_ANSWER
+    if is_of_spawner:
+        return Verdict.FAIL_BY_SPAWNER
+    return Verdict.ASK_WHEN_THERE_IS_ROOM if may_wait_for_room else Verdict.RAISE_ANSWER
 
 
-def _is_within(retry_after: float | None, seconds_left: float) -> bool:
-    return retry_after is not None and retry_after < seconds_left
+def is_full(error: BaseException | None) -> bool:
+    """Return whether a hub refuses a start because its active_server_limit is reached. Waiting does not help then."""
+    return isinstance(error, RateLimited) and error.retry_after is None and str(error.reason).startswith(_IS_FULL)
 
 
 def _fail_by_stream(request: StartRequest, wanted: ServerSpec, has_request: bool) -> Verdict:

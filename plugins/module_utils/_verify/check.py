@@ -24,6 +24,7 @@ from .._path.plan import Action
 from .._server import model as servers
 from .._server import stop
 from .._server.flow import ServerFlow
+from .._server.gate import StartGate
 from .._server.model import ServerSpec
 from .code import prove_code
 from .interruption import LeftOvers
@@ -52,19 +53,22 @@ Outcome: TypeAlias = "tuple[Action, ...] | HubError"
 class CheckRun:
     """One check of a server.
 
-    ``user`` is the server's owner. ``spare_hub`` is the client with the task's own token. ``why_not`` is why the check
-    is not taken at all, if its hub or its account cannot be used.
+    ``user`` is the server's owner. ``spare_hub`` is the client with the task's own token. ``gate`` is that of all
+    starts of the task. ``why_not`` is why the check is not taken at all, if its hub or its account cannot be used.
 
     `plan` reads the server and says what the check will do. `run` takes the phases. `cancel` ends it early.
     """
 
-    def __init__(self, hub: HubClient, spare_hub: HubClient, spec: CheckSpec, *, user: str, why_not: str) -> None:
+    def __init__(
+        self, hub: HubClient, spare_hub: HubClient, spec: CheckSpec, gate: StartGate, *, user: str, why_not: str
+    ) -> None:
         self.name = spec.name
         """How the result calls it."""
         self.user = user
         self.spec = spec
         self._hub = hub
         self._spare_hub = spare_hub
+        self._gate = gate
         self._why_not = why_not
         self._lock = threading.Lock()
         self._is_cancelled = False
@@ -236,31 +240,39 @@ class CheckRun:
         self._has_run_before = present.state != "stopped" and spec.if_running == USE
         seconds = self._follow_start(finding)
         finding.message = f"The server was ready after {seconds:.1f} s."
+        waited = finding.details["waited_for_room"]
+        if waited:
+            finding.message += f" Before that, it waited {waited:.1f} s until the hub had room for its start."
         if self._has_run_before:
             finding.message = "The server ran before the check, and is used as it is."
         if spec.warn_after is not None and seconds > spec.warn_after:
             finding.warnings.append(f"The start took longer than warn_after, which is {spec.warn_after:g} s.")
 
     def _follow_start(self, finding: Finding) -> float:
-        """Start the server and wait until it answers. Return how many seconds that took. Raises `HubError`."""
+        """Start the server and wait until it answers. Return how many seconds the start took. Raises `HubError`.
+
+        The time for which the start has waited until the hub had room for it does not count.
+        """
         start_time = time.monotonic()
-        flow = ServerFlow(self._hub, self._server, partial(servers.read_all, self._hub), None)
+        flow = ServerFlow(self._hub, self._server, partial(servers.read_all, self._hub), self._gate, None)
         with self._lock:
             if self._is_cancelled:
                 raise Conflict("The task was interrupted.", "Run it again.")
             self._flow = flow
-        finding.details |= {"url": None, "events": [], "user_options": None}
+        finding.details |= {"url": None, "events": [], "user_options": None, "waited_for_room": 0.0}
         try:
             result = flow.apply(flow.plan())
         except HubError as error:
             finding.details |= {key: error.result[key] for key in finding.details if key in error.result}
             raise
+        finally:
+            finding.details["waited_for_room"] = round(flow.seconds_waited, 3)
         if not result.changed and not self._has_run_before:
             raise self._started_by_others()
-        finding.details |= {key: result.answer[key] for key in finding.details}
+        finding.details |= {key: result.answer[key] for key in finding.details if key in result.answer}
         self._has_run_before = self._has_run_before and not result.changed
         self._url = result.answer["url"]
-        return time.monotonic() - start_time
+        return time.monotonic() - start_time - flow.seconds_waited
 
     def _started_by_others(self) -> Conflict:
         return Conflict(

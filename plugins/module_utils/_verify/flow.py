@@ -21,6 +21,7 @@ from .._hub.errors import Invalid, printable
 from .._hub.threads import hold_lock, in_background, wait_for
 from .._path.plan import Flow, Plan, Report, Result, find_duplicate
 from .._path.workers import catch_failures, map_concurrently
+from .._server.gate import StartGate
 from .accounts import Account, check_accounts
 from .check import CheckRun, Outcome
 from .hub_phases import (
@@ -56,6 +57,7 @@ class VerifyFlow(Flow):
         """The process that this one was started for, see `interruptible`."""
         self._began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._is_hub_usable = False
+        self._gate = StartGate(report if spec.shows_progress else None)
         self._check_options()
         self._recorder = Recorder(self._start_time, partial(self._report_phase, ""))
 
@@ -146,7 +148,8 @@ class VerifyFlow(Flow):
         account = accounts.get(self._token_of(check))
         why_not = _NO_HUB if account is None else _NO_ACCOUNT if account.failure else ""
         user = check.user if account is None or account.failure else account.user_of(check)
-        return CheckRun(account.hub if account else self._hub, self._hub, check, user=user, why_not=why_not)
+        hub = account.hub if account else self._hub
+        return CheckRun(hub, self._hub, check, self._gate, user=user, why_not=why_not)
 
     # The checks
 
@@ -156,13 +159,13 @@ class VerifyFlow(Flow):
         groups: dict[tuple[str, str], list[int]] = {}
         for position, (run, _outcome) in enumerate(planned):
             groups.setdefault(run.key, []).append(position)
-        left_overs, gate = LeftOvers(), Semaphore(self._spec.concurrency)
+        left_overs, workers = LeftOvers(), Semaphore(self._spec.concurrency)
 
         def take_checks(positions: list[int]) -> None:
             """Take the checks of one server, one after the other."""
             # The first check may have an account that cannot be used, so that it has read nothing.
             lock_name = next(filter(None, (planned[position][0].lock_name for position in positions)), "")
-            with gate, hold_lock(lock_name, 0.0) as is_alone:
+            with workers, hold_lock(lock_name, 0.0) as is_alone:
                 for position in positions:
                     run, outcome = planned[position]
                     run.run(outcome, recorders[position], left_overs, is_alone=is_alone)

@@ -380,6 +380,31 @@ def test_a_queued_check_does_not_start_and_a_second_signal_ends_nothing(hub_41: 
     run_all([partial(interrupt, each) for each in COMBINATIONS])
 
 
+def test_checks_that_wait_for_room(pool: HubPool, tmp_path: Path) -> None:
+    """The task ends, starts nothing more, and leaves alone what somebody else has started meanwhile."""
+    narrow = SHORT_WAITS + "c.JupyterHub.concurrent_spawn_limit = 1\n"
+    narrow += 'c.JupyterHub.tornado_settings["spawn_throttle_retry_range"] = (600, 601)\n'
+    hub = pool.get(config=narrow)
+    runner, gate = Runner("controller", hub), tmp_path / "gate"
+    busy, *users = (runner.new_user() for _number in range(4))
+    assert runner.api_request("POST", f"users/{busy}/server", {"user_options": {"start_gate": str(gate)}}).ok
+    with recording(hub) as (recorder, url):
+        checks = [{"user": user} for user in users]
+        options = {"hub_url": url, "api_token": hub.admin_token, "checks": checks, "wait_timeout": "1h"}
+        with started(tmp_path, ("newest", "controller"), options) as ansible:
+            wait_until(lambda: "no room for more starts" in ansible.output)
+            gate.touch()
+            wait_until(lambda: runner.servers(busy)[""]["ready"])
+            assert runner.api_request("POST", f"users/{users[1]}/server").status_code in (201, 202)
+            wait_until(lambda: runner.servers(users[1])[""]["ready"])
+            at_signal = ansible.send("SIGINT")
+            ansible.wait()
+        assert [at for at in recorder.times("(POST|DELETE) .*/server") if at > at_signal] == []
+    assert [list(runner.servers(user)) for user in users] == [[], [""], []]
+    for user in (busy, users[1]):
+        runner.api_request("DELETE", f"users/{user}/server")
+
+
 @pytest.mark.parametrize("combination", [("newest", "controller"), ("oldest", "controller")])
 def test_the_end_of_the_tasks_own_timeout(hub_61: Hub, tmp_path: Path, combination: tuple[str, str]) -> None:
     """Also a signal that comes while the task cleans up after its timeout does not end that."""

@@ -7,38 +7,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.fakes.cutting_proxy import Exchange, cutting_proxy, open_gate, stream_contains
+from support.fakes.cutting_proxy import cutting_proxy, open_gate, stream_contains
 from support.fakes.misbehaving_hub import MisbehavingHub
-from support.hubs import Hub, running_hub
 from support.runner import Runner, assert_failed
-
-# Two starts at a time. The hub asks to repeat any other start after a second or two.
-NARROW = """
-c.JupyterHub.concurrent_spawn_limit = 2
-# The second name cannot be configured: it lacks the tag config=True (JupyterHub 6.1 and before).
-c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "spawn_throttle_retry_range": (1, 2)}
-"""
-# Three servers at most, without Retry-After.
-FULL = "c.JupyterHub.active_server_limit = 3"
-
-
-@pytest.fixture(scope="module")
-def narrow_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("narrow"), config=NARROW) as hub:
-        yield hub
-
-
-@pytest.fixture(scope="module")
-def full_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with running_hub(tmp_path_factory.mktemp("full"), version="5.5", config=FULL) as hub:
-        yield hub
 
 
 def states(result: dict[str, Any]) -> list[str]:
@@ -356,45 +332,3 @@ def test_the_format_of_the_options(any_version: Runner, options_format: str) -> 
     assert server_options(reused["servers"][0]) == server_options(started["servers"][0])
     cleared = runner("hub_server", user=user, state="restarted", user_options={}, options_format=options_format)
     assert server_options(cleared["servers"][0]) == {}
-
-
-# Hubs without room
-
-
-def test_retry_after_is_obeyed(narrow_hub: Hub, gate: Path) -> None:
-    runner = Runner("program", narrow_hub)
-    users = [runner.new_user() for _number in range(7)]
-    # When each start was refused, and when it was repeated.
-    refused: dict[str, list[float]] = defaultdict(list)
-    again: dict[str, list[float]] = defaultdict(list)
-
-    def observe(moment: str, exchange: Exchange) -> None:
-        if exchange.method == "POST" and moment == "request_received" and refused[exchange.path]:
-            again[exchange.path].append(time.monotonic())
-        if moment == "hub_answered" and exchange.status == 429:
-            refused[exchange.path].append(time.monotonic())
-            # The two starts end when all others have been refused.
-            if sum(map(bool, refused.values())) == 5:
-                gate.touch()
-
-    with cutting_proxy(runner.hub.url) as proxy:
-        proxy.observer = observe
-        servers = [{"user": user, "user_options": {"start_gate": str(gate)}} for user in users]
-        result = runner.with_url(proxy.url)("hub_server", servers=servers)
-    assert set(states(result)) == {"ready"}
-    assert sum(map(bool, refused.values())) == 5
-    # Each refused start was repeated a second or two later, and no sooner.
-    for path, times in refused.items():
-        assert len(again[path]) == len(times)
-        assert all(back - when >= 1 for when, back in zip(times, again[path], strict=True))
-
-
-def test_a_full_hub_without_retry_after_is_a_failure(full_hub: Hub) -> None:
-    runner = Runner("program", full_hub)
-    result = runner("hub_server", servers=[{"user": runner.new_user()} for _number in range(5)], concurrency=1)
-    assert_failed(result, "rate_limited", "2 of 5 servers failed", "Try again when fewer servers")
-    assert states(result) == ["ready"] * 3 + ["failed"] * 2
-    assert changes(result) == [True] * 3 + [False] * 2
-    assert set(
-        states(runner("hub_server", servers=[{"user": item["user"]} for item in result["servers"]], state="stopped"))
-    ) == {"stopped"}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from itertools import pairwise
 from typing import Any
@@ -314,9 +315,9 @@ def test_no_servers_at_all() -> None:
 
 
 def no_room(retry_after: float | None) -> RateLimited:
-    error = RateLimited("The hub has no room.", "Try again.", status=429)
-    error.retry_after = retry_after
-    return error
+    return RateLimited(
+        "The hub has no room.", "Try again.", status=429, method="POST", reason="too many", retry_after=retry_after
+    )
 
 
 def test_a_hub_that_says_when_to_come_back_is_asked_again_then() -> None:
@@ -350,9 +351,8 @@ def test_a_hub_that_asks_to_come_back_at_once_is_not_hammered(
     assert len(hub.writes) <= 7
 
 
-@pytest.mark.parametrize("retry_after", [None, 60.0])
-@pytest.mark.parametrize("wait", [True, False])
-def test_a_hub_that_names_no_time_or_too_late_a_time_is_not_waited_for(retry_after: float | None, wait: bool) -> None:
+@pytest.mark.parametrize(("retry_after", "wait"), [(60.0, True), (60.0, False), (5.0, False), (None, False)])
+def test_a_task_that_cannot_or_must_not_wait_for_room_asks_once(retry_after: float | None, wait: bool) -> None:
     hub = hub_with()
 
     def written(*_request: Any) -> None:
@@ -363,8 +363,125 @@ def test_a_hub_that_names_no_time_or_too_late_a_time_is_not_waited_for(retry_aft
     result = perform(hub, ServerSpec("alice", "", "started", wait=wait, wait_timeout=59.0))
     assert time.monotonic() - began < 50  # neither as long as wait_timeout, nor as long as the hub asks
     assert (result["failure"]["code"], result["changed"]) == ("rate_limited", False)
+    assert result["failure"]["status"] == 429
     assert result["servers"][0]["state"] == "failed"
     assert len(hub.writes) == 1
+    assert ("wait: true" in result["failure"]["hint"]) is not wait
+
+
+def test_a_hub_that_names_no_time_is_asked_with_growing_pauses(clock: FakeClock) -> None:
+    hub, asked = hub_with(), list[float]()
+
+    def written(*_request: Any) -> None:
+        asked.append(clock.now)
+        if len(asked) < 9:
+            raise no_room(None)
+        hub.set_server(READY)
+
+    hub.on_write = written
+    assert perform(hub, ServerSpec("alice", "", "started"))["servers"][0]["state"] == "ready"
+    assert [round(after - before) for before, after in pairwise(asked)] == [2, 4, 8, 16, 30, 30, 30, 30]
+
+
+@pytest.mark.parametrize("retry_after", [None, 20.0])
+def test_a_hub_that_never_has_room_is_named_at_the_end(clock: FakeClock, retry_after: float | None) -> None:
+    hub = hub_with()
+
+    def written(*_request: Any) -> None:
+        raise no_room(retry_after)
+
+    hub.on_write = written
+    began = clock.now
+    result = perform(hub, ServerSpec("alice", "", "started", wait_timeout=45.0))
+    failure = result["failure"]
+    assert (failure["code"], failure["status"], result["changed"]) == ("rate_limited", 429, False)
+    return_time = ", and asks to come back in 20 s" if retry_after else ""
+    assert failure["message"] == (
+        f"The hub had no room for the server of user 'alice' within its wait_timeout of 45 s{return_time}: too many. "
+        "Other starts of this task that were under way at the end: 0."
+    )
+    assert "wait_timeout" in failure["hint"]
+    assert "concurrent_spawn_limit" in failure["hint"]
+    assert ("Try again in 20 s" in failure["hint"]) is bool(retry_after)
+    # It ends as soon as the time that is left is too short.
+    assert clock.now - began <= 45.0
+    assert len(hub.writes) == (5 if retry_after is None else 3)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_hub_that_is_full_is_not_waited_for(wait: bool) -> None:
+    hub = hub_with()
+
+    def written(*_request: Any) -> None:
+        reason = "Active user limit exceeded. Try again in a few minutes"
+        raise RateLimited("The hub has no room.", "x", status=429, method="POST", reason=reason)
+
+    hub.on_write = written
+    result = perform(hub, *[ServerSpec("alice", name, "started", wait=wait) for name in ("one", "two", "three")])
+    assert len(hub.writes) == 3
+    for item in result["servers"]:
+        assert (item["failure"]["code"], item["changed"], item["state"]) == ("rate_limited", False, "failed")
+        assert "active_server_limit allows. Waiting does not help." in item["failure"]["message"]
+        assert "hub_cull" in item["failure"]["hint"]
+
+
+@pytest.mark.parametrize("retry_after", [10.0, 600.0], ids=["in time", "too late"])
+def test_somebody_else_starts_a_server_while_it_waits_for_room(clock: FakeClock, retry_after: float) -> None:
+    """The task sees that when it would ask again, or before it gives up."""
+    hub, looks = hub_with(), list[int]()
+
+    def written(*_request: Any) -> None:
+        looks.append(hub.looks)
+        raise no_room(retry_after)
+
+    def look() -> None:
+        # With the first look after the refusal, the task still finds the server stopped.
+        if looks and hub.looks > looks[0] + 1:
+            hub.set_server(READY)
+
+    hub.on_write, hub.on_look = written, look
+    result = perform(hub, ServerSpec("alice", "", "started", wait_timeout=60.0))
+    assert (result["servers"][0]["state"], result["changed"], len(hub.writes)) == ("ready", False, 1)
+
+
+class NarrowHub(FakeHubClient):
+    """A hub with room for so many starts at a time, each of which takes so many looks at the user."""
+
+    def __init__(self, room: int, looks: int) -> None:
+        super().__init__({"name": "alice", "admin": False, "servers": {}})
+        self.room, self.length = room, looks
+        self.left: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.accepted: list[str] = []
+        self.lock = threading.Lock()
+        self.on_look, self.on_write = self.move_on, self.start
+
+    def move_on(self) -> None:
+        with self.lock:
+            self.left = {name: left - 1 for name, left in self.left.items()}
+            models = {name: PENDING if left > 0 else READY for name, left in self.left.items()}
+            self.model = {"name": "alice", "admin": False, "servers": models}
+
+    def start(self, method: str, path: str, body: Any) -> None:
+        name = path.rpartition("/")[2]
+        with self.lock:
+            self.asked.append(name)
+            if sum(left > 0 for left in self.left.values()) >= self.room:
+                raise no_room(600.0)
+            self.accepted.append(name)
+            self.left[name] = self.length
+
+
+def test_starts_that_were_refused_follow_when_others_have_ended() -> None:
+    hub, names = NarrowHub(room=2, looks=20), [f"s{number}" for number in range(12)]
+    lines: list[str] = []
+    # The hub asks to come back in ten minutes, but each start that ends leaves room.
+    result = perform(hub, *[ServerSpec("alice", name, "started", wait_timeout=1200.0) for name in names], lines=lines)
+    assert [item["state"] for item in result["servers"]] == ["ready"] * 12
+    assert sorted(hub.accepted) == sorted(names)
+    # Four workers: two starts are refused at first. Then each asks when there is room.
+    assert len(hub.asked) <= 12 + 4
+    assert lines.count("the hub has no room for more starts at the moment, so they wait their turn") == 1
 
 
 AWAY = [

@@ -37,6 +37,7 @@ FORBIDDEN = MissingScope("The hub forbids POST.", "x", status=403, method="POST"
 UNHANDLED = HubFailure("The hub failed.", "x", status=500, method="POST", reason="Internal Server Error")
 FAILED = HubFailure("The hub failed.", "x", status=500, method="POST", reason="no such image")
 GATEWAY = HubFailure("The hub failed.", "x", status=502, method="POST")
+NO_ROOM = RateLimited("The hub has no room.", "x", status=429, method="POST", retry_after=40.0)
 OURS, ANOTHERS, UNKNOWN = StartedBy.THIS_TASK, StartedBy.ANOTHER, StartedBy.UNKNOWN
 
 
@@ -68,6 +69,8 @@ OURS, ANOTHERS, UNKNOWN = StartedBy.THIS_TASK, StartedBy.ANOTHER, StartedBy.UNKN
         (REFUSED, "ready", {}, ANOTHERS),
         (FORBIDDEN, "pending", {"was_kept_waiting": True}, ANOTHERS),
         (REFUSED, "ready", {"is_answer_lost": True}, UNKNOWN),
+        (NO_ROOM, "ready", {}, ANOTHERS),
+        (NO_ROOM, "pending", {"was_kept_waiting": True}, ANOTHERS),
         # A lost answer says nothing.
         (GATEWAY, "ready", {}, UNKNOWN),
         (Unreachable("No answer.", "x"), "pending", {}, UNKNOWN),
@@ -129,6 +132,12 @@ def no_room(retry_after: float | None) -> RateLimited:
     return RateLimited("The hub has no room.", "x", status=429, method="POST", retry_after=retry_after)
 
 
+FULL = RateLimited(
+    "The hub has no room.", "x", status=429, method="POST",
+    reason="Active user limit exceeded. Try again in a few minutes",
+)  # fmt: skip
+
+
 def spawner_failed(status: int, kind: type[HubError] = HubFailure) -> HubError:
     """The answer of a spawner whose stream ends with `NO_GPU`."""
     return kind("The hub failed.", "x", status=status, method="POST", reason="no GPU is free")
@@ -137,12 +146,26 @@ def spawner_failed(status: int, kind: type[HubError] = HubFailure) -> HubError:
 @pytest.mark.parametrize(
     ("request_", "error", "more", "verdict"),
     [
-        # The hub has no room, and says when to come back.
+        # The hub has no room for another start, and says when to come back.
         ({}, no_room(5.0), {}, Verdict.ASK_WHEN_THERE_IS_ROOM),
         ({"losses": EXHAUSTED}, no_room(0.0), {}, Verdict.ASK_WHEN_THERE_IS_ROOM),
-        ({}, no_room(60.0), {}, Verdict.RAISE_ANSWER),
-        ({}, no_room(None), {}, Verdict.RAISE_ANSWER),
+        ({}, no_room(60.0), {}, Verdict.ASK_WHEN_THERE_IS_ROOM),  # an own start may end sooner, and the gate knows it
         ({}, no_room(5.0), {"wait": False}, Verdict.RAISE_ANSWER),
+        # It does not say when. The reason may be that of the spawner, and the stream shows that.
+        ({}, no_room(None), {}, Verdict.ASK_WHEN_THERE_IS_ROOM),
+        ({}, no_room(None), {"wait": False}, Verdict.RAISE_ANSWER),
+        ({}, spawner_failed(429, RateLimited), {}, Verdict.READ_STREAM),
+        ({}, spawner_failed(429, RateLimited), {"is_stream_read": True}, Verdict.ASK_WHEN_THERE_IS_ROOM),
+        ({"failure_event": NO_GPU}, spawner_failed(429, RateLimited), {}, Verdict.FAIL_BY_SPAWNER),
+        (
+            {"failure_event": "Spawn failed: an old reason"},
+            spawner_failed(429, RateLimited),
+            {},
+            Verdict.ASK_WHEN_THERE_IS_ROOM,
+        ),
+        # It is full, so it does not help to wait.
+        ({}, FULL, {}, Verdict.FAIL_BY_LIMIT),
+        ({}, FULL, {"wait": False}, Verdict.FAIL_BY_LIMIT),
         # Somebody else stops the server, or the hub checks it.
         ({"was_busy": True, "losses": EXHAUSTED}, REFUSED, {}, Verdict.ASK_AFTER_STOP),
         ({"was_busy": True}, FORBIDDEN, {}, Verdict.RAISE_ANSWER),
