@@ -63,6 +63,9 @@ def is_internal_url(url: str) -> bool:
 _MIN_PIECE = 4
 """Characters. `mask` masks a piece of a secret that has at least this length. A shorter piece occurs in many words."""
 
+_NO_HUB = "http://localhost/"
+"""The address of the hub for a task that sends no request."""
+
 CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "hub_url": {"type": "str", "fallback": (find_hub_url, [])},
     "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["JUPYTERHUB_API_TOKEN"])},
@@ -90,6 +93,8 @@ class HubModule:
     read_files: Callable[[dict[str, Any], Callable[[str], str]], dict[str, Any]] | None = None
     """Returns the task's options with the content of files of the controller, before they are validated. It takes the
     options, and a function that returns the text of a file."""
+    works_offline: Callable[[dict[str, Any]], bool] = lambda options: False
+    """Returns whether a task with these options sends no request, so that it needs no ``hub_url``."""
     takes_cipher: bool = False
     """Whether ``flow`` takes the keyword ``cipher``, see `run`."""
 
@@ -133,9 +138,10 @@ class HubModule:
     ) -> dict[str, Any]:
         try:
             _check_text(options)
+            hub_url = options["hub_url"] or (_NO_HUB if self.works_offline(options) else "")
             connection = Connection(
-                hub_url=options["hub_url"] or "",
-                is_internal=is_internal_url(options["hub_url"] or ""),
+                hub_url=hub_url,
+                is_internal=is_internal_url(hub_url),
                 api_token=options["api_token"] or "",
                 validate_certs=options["validate_certs"],
                 ca_path=options["ca_path"],
