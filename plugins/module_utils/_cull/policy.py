@@ -9,13 +9,14 @@ except for what the notes of `hub_cull` list.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from .._hub.connection import parse_duration
-from .._hub.errors import Invalid, MissingScope, printable
+from .._hub.errors import Conflict, Invalid, MissingScope, printable
 from .._hub.models import Server, User
 from .._hub.times import format_duration, parse_time, whole_seconds
 
@@ -43,17 +44,21 @@ class Limits:
     max_age: float | None = None
 
     @staticmethod
-    def from_options(options: Mapping[str, Any], default: Limits | None = None, prefix: str = "") -> Limits:
+    def from_options(
+        options: Mapping[str, Any], default: Limits | None = None, prefix: str = "", *, may_be_zero: bool = False
+    ) -> Limits:
         """Return the limits from the options ``idle_timeout`` and ``max_age``.
 
-        An option that is None gets the limit of ``default``. Raises `Invalid`, whose message has the ``prefix`` before
-        the option's name.
+        An option that is None gets the limit of ``default``. ``may_be_zero`` says whether an ``idle_timeout`` of 0 is
+        allowed. Nothing stays then. Raises `Invalid`, whose message has the ``prefix`` before the option's name.
         """
 
         def read_limit(option: str, *no_limit: str) -> float | None:
             value = options[option]
             if value is None:
                 return getattr(default, option, None)
+            if may_be_zero and option == "idle_timeout" and re.fullmatch(r"0+(\.0+)?\s*[smhd]?", str(value).strip()):
+                return 0.0
             return None if str(value).strip() in ("never", *no_limit) else parse_duration(value, prefix + option)
 
         # In jupyterhub-idle-culler an age of 0 means no limit, and a timeout of 0 culls everything.
@@ -67,20 +72,35 @@ class MaxCulls:
     text: str
     number: float
     is_percentage: bool
+    option: str = "max_culls"
+    verb: str = "culled"
 
     @staticmethod
-    def parse(text: str) -> MaxCulls:
-        """Return the limit from the option ``max_culls``, such as ``20`` or ``20%``. Raises `Invalid`."""
+    def parse(text: str, option: str = "max_culls", verb: str = "culled") -> MaxCulls:
+        """Return the limit from the text of this option, such as ``20`` or ``20%``. Raises `Invalid`.
+
+        ``verb`` is what happens to the servers. It is also the name of the result that lists them.
+        """
         digits, is_percentage = text.strip().removesuffix("%").strip(), text.strip().endswith("%")
         is_number = digits.isascii() and digits.replace(".", "", int(is_percentage)).isdigit()
         number = float(digits) if is_number else -1.0
         if number < 0 or (is_percentage and number > 100):
-            raise Invalid(f"max_culls: '{text}' is neither a number nor a percentage.", "Write it like 20 or like 20%.")
-        return MaxCulls(text.strip(), number, is_percentage)
+            raise Invalid(f"{option}: '{text}' is neither a number nor a percentage.", "Write it like 20 or like 20%.")
+        return MaxCulls(text.strip(), number, is_percentage, option, verb)
 
     def allows(self, number: int, total: int) -> bool:
         """Return whether a pass may cull ``number`` of ``total``."""
         return number <= (total * self.number / 100 if self.is_percentage else self.number)
+
+    def find_excess(self, number: int, total: int, noun: str) -> Conflict | None:
+        """Return the failure of a task that would cull more than the limit allows, or None."""
+        if self.allows(number, total):
+            return None
+        return Conflict(
+            f"{number} of {total} {noun} would be {self.verb}, more than {self.option} ({self.text}) allows. "
+            "Nothing has been done.",
+            f"Look at the policy, at the clocks and at what {self.verb} says; raise {self.option} if all is right.",
+        )
 
 
 @dataclass(frozen=True)
@@ -102,10 +122,10 @@ class Rule:
     properties: Mapping[str, Any] | None = None
 
     @staticmethod
-    def from_options(number: int, options: Mapping[str, Any], default: Limits) -> Rule:
+    def from_options(number: int, options: Mapping[str, Any], default: Limits, *, may_be_zero: bool = False) -> Rule:
         """Return the task's rule at the position ``number``, from 1. Raises `Invalid` for a rule without effect.
 
-        ``default`` are the task's limits. The rule has them where it sets none.
+        ``default`` are the task's limits. The rule has them where it sets none. For ``may_be_zero`` see `Limits`.
         """
         name = options["name"] or str(number)
         has_limits = any(options[option] is not None for option in ("idle_timeout", "max_age"))
@@ -126,7 +146,7 @@ class Rule:
                     f"Rule {name} matches nothing, because '{member}' of its {criterion} is an empty list.",
                     "Fill it, or leave it out.",
                 )
-        limits = Limits.from_options(options, default, f"rule {name}, ")
+        limits = Limits.from_options(options, default, f"rule {name}, ", may_be_zero=may_be_zero)
         return Rule(name, limits, options["keep"], **{criterion: options[criterion] for criterion in _CRITERIA})
 
     @property
@@ -179,6 +199,8 @@ class Policy:
     cull_default_servers: bool = True
     cull_named_servers: bool = True
     cull_admin_users: bool = True
+    takes_pending: bool = False
+    """Whether the limits also apply to a server that is starting, or that the hub checks after its own restart."""
 
     def __post_init__(self) -> None:
         names = [rule.name for rule in self.rules]
@@ -210,9 +232,9 @@ class Policy:
         age = _seconds_since(server.started, now)
         idle = _seconds_since(server.last_activity, now)
         candidate = _Candidate(user.name, server.name, age if idle is None else idle, age)
-        if server.pending:
+        if server.pending and (server.pending == "stop" or not self.takes_pending):
             return candidate.keep("pending", f"its {printable(server.pending)} is pending")
-        if not server.ready:
+        if not server.ready and not server.pending:
             return candidate.keep("not_ready", "it is not ready")
         if _matches_glob(user.name, self.exclude_users):
             return candidate.keep("excluded", "its user is excluded")
@@ -320,9 +342,13 @@ class _Measure:
 
     @property
     def is_reached(self) -> bool:
+        if self.limit == 0:
+            return True  # also if the hub does not show the time, or its clock is ahead
         return self.time is not None and self.limit is not None and self.time >= self.limit
 
     def __str__(self) -> str:
+        if self.limit == 0:
+            return "it runs" if self.time is None else f"{self.name} {format_duration(self.time)}"
         return f"{self.name} {format_duration(self.time or 0)}, limit {format_duration(self.limit or 0)}"
 
 
