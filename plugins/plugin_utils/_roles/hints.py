@@ -24,6 +24,8 @@ def _prefixed(role: str, *options: str) -> dict[str, str]:
 _TOKEN_PATHS = "service_account_token_path (service_account_vault_path, service_account_manifest_path)"
 """The variables for a token's file. Each way to keep a token has a variable of its own."""
 
+_SNAPSHOT_MISSING = "Take one with the entry point snapshot, or check upgrade_dir, upgrade_before and upgrade_after."
+
 VARIABLES: dict[str, dict[str, str]] = {
     "verify": {
         **_CONNECTION,
@@ -72,6 +74,26 @@ VARIABLES: dict[str, dict[str, str]] = {
             "page_size",
         ),
         "concurrency": "idle_culler_concurrency",
+        "module: rules": "module: idle_culler_rules",
+    },
+    "upgrade": {
+        **_CONNECTION,
+        **_prefixed(
+            "upgrade", "api_token", "idle_timeout", "exclude_users", "max_stops", "stop_timeout", "wait_timeout",
+            "slower_share", "slower_seconds",
+        ),
+        "concurrency": "upgrade_concurrency",
+        "value of order": "value of upgrade_order",
+        "module: rules": "module: upgrade_rules",
+        # The role makes the paths of files from this folder and the name of the host.
+        "Give path": "Give upgrade_dir",
+        "give path": "give upgrade_dir",
+        "give another path": "give upgrade_dir another folder",
+        "or give the path of another": "or check upgrade_dir, upgrade_before and upgrade_after",
+        "give path another file": "give upgrade_dir another folder",
+        "Check path. hub_drain": "Check upgrade_dir. The entry point drain",
+        "Check the path.": _SNAPSHOT_MISSING,
+        "Take one with hub_snapshot, or give the path of another.": _SNAPSHOT_MISSING,
     },
 }  # fmt: skip
 """For each role, how the sentences of a failure name an option, and the variable that replaces it. If an option is also
@@ -101,7 +123,11 @@ def named_in(role: str, result: dict[str, Any], given: Mapping[str, Any] | None 
 
     def named(value: Any, key: str = "") -> Any:
         if isinstance(value, str):
-            return pattern.sub(lambda match: variables[match[0]], value) if key in ("msg", "message", "hint") else value
+            if key not in ("msg", "message", "hint"):
+                return value
+            # Ansible lists the names that an item of a list may have, such as a rule. Those are the user's own.
+            sentence, listed, names = value.partition("Supported parameters include: ")
+            return pattern.sub(lambda match: variables[match[0]], sentence) + listed + names
         if isinstance(value, list):
             return [named(item) for item in value]
         if isinstance(value, dict):
@@ -109,5 +135,5 @@ def named_in(role: str, result: dict[str, Any], given: Mapping[str, Any] | None 
             return {name: item if name == "details" else named(item, name) for name, item in value.items()}
         return value
 
-    sentences = ("msg", "failure", "tokens", "servers", "hub", "checks")
+    sentences = ("msg", "failure", "failures", "tokens", "servers", "hub", "checks")
     return {name: named(value, name) if name in sentences else value for name, value in result.items()}

@@ -36,6 +36,12 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "cull": CULL,
     # The same, and to delete idle users.
     "cull-users": CULL_USERS,
+    # To take snapshots, and to stop and start everybody's servers. The scope `proxy` is missing: it shows the routes,
+    # and it also allows to change the proxy.
+    "upgrade": (
+        *("list:users", "read:users", "read:servers", "read:tokens", "list:groups", "read:groups"),
+        *("list:services", "read:services", "read:roles", "read:hub", "start:servers", "delete:servers"),
+    ),
     "custom": (),
 }
 """The scopes that an account needs for its purpose. JupyterHub 6 has these names. The modules translate them."""

@@ -33,13 +33,13 @@ def junit(report: Mapping[str, Any]) -> str:
         | {name: number for name, number in _counts(every).items() if name != "skipped"}
     )
     for number, (hub, cases) in enumerate(suites):
-        suite = _element(
+        suite = add_element(
             root, "testsuite", name=hub["host"], id=number, package="hubops.jupyterhub.verify", hostname=hub["host"],
             timestamp=hub["began"].rstrip("Z"), time=_seconds(hub["seconds"]), **_counts(cases),
         )  # fmt: skip
-        properties = _element(suite, "properties")
+        properties = add_element(suite, "properties")
         for name, value in (("hub_url", hub["url"]), ("hub_version", hub["version"]), ("verdict", hub["verdict"])):
-            _element(properties, "property", name=name, value=value)
+            add_element(properties, "property", name=name, value=value)
         for case in cases:
             _add_case(suite, case)
     ElementTree.indent(root)
@@ -59,18 +59,18 @@ def _cases(hub: Mapping[str, Any]) -> list[Case]:
 
 
 def _add_case(suite: ElementTree.Element, case: Case) -> None:
-    element = _element(
+    element = add_element(
         suite, "testcase", classname=case["classname"], name=case["name"], time=_seconds(case["seconds"])
     )
     if case["verdict"] == SKIPPED:
-        _element(element, "skipped", message=case["message"])
+        add_element(element, "skipped", message=case["message"])
     elif case["verdict"] == FAILED:
         failure = case["failure"] or {}
         tracebacks = [f"{title}\n{text}" for title, text in find_tracebacks(case)]
-        shown = _element(element, "failure", type=failure.get("code") or "failed", message=case["message"])
-        shown.text = _xml_text("\n\n".join([case["message"], *tracebacks]))
+        shown = add_element(element, "failure", type=failure.get("code") or "failed", message=case["message"])
+        shown.text = xml_text("\n\n".join([case["message"], *tracebacks]))
     else:
-        _element(element, "system-out").text = _xml_text(f"{case['verdict']}: {case['message']}")
+        add_element(element, "system-out").text = xml_text(f"{case['verdict']}: {case['message']}")
 
 
 def _counts(cases: list[Case]) -> dict[str, str]:
@@ -87,9 +87,11 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.3f}"
 
 
-def _element(parent: ElementTree.Element, tag: str, /, **attributes: Any) -> ElementTree.Element:
-    return ElementTree.SubElement(parent, tag, {name: _xml_text(value) for name, value in attributes.items()})
+def add_element(parent: ElementTree.Element, tag: str, /, **attributes: Any) -> ElementTree.Element:
+    """Add an element with these attributes to another one, and return it."""
+    return ElementTree.SubElement(parent, tag, {name: xml_text(value) for name, value in attributes.items()})
 
 
-def _xml_text(value: Any) -> str:
+def xml_text(value: Any) -> str:
+    """Return the value as text without the characters that XML cannot hold."""
     return _NOT_IN_XML.sub("", str(value))

@@ -3,24 +3,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The page that shows a report of the role verify: one file of HTML without scripts, which loads nothing.
 
-Every text of a report may be an attack. It is escaped where it is put into the page (`_text`, `_lines`), and the page's
-own policy forbids scripts and requests.
+verify_page_html.py says how a text of a report gets into the page. After an upgrade, the page also shows a comparison,
+which verify_page_compare.py draws.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
 from ...module_utils._verify.phases import FAILED, PASSED, SKIPPED, WARNED, join_verdicts
-from .verify_page_style import STYLE
-from .verify_page_svg import SHAPES, axis, icon, phase_bar, share_bar, sparkline, tick_step
+from .verify_page_compare import describe_comparison, draw_bottom, draw_comparison, draw_top
+from .verify_page_html import (
+    END,
+    describe_duration,
+    draw_facts,
+    draw_head,
+    draw_link,
+    draw_moment,
+    escape_lines,
+    escape_text,
+    select_fitting,
+)
+from .verify_page_svg import axis, icon, phase_bar, share_bar, sparkline, tick_step
 from .verify_summary import ORDER, sort_hubs
 from .verify_tracebacks import LONGEST, find_tracebacks
-from .verify_values import read_line, read_list, read_mapping, read_seconds, readable_lines
+from .verify_values import read_line, read_list, read_mapping, read_seconds
 
 LONGEST_PAGE = 1_800_000
 """Bytes. A hub for which there is no room is a row without its details."""
@@ -31,39 +40,57 @@ MOST_EVENTS = 100
 MOST_RUNS = 30
 """Runs that a line of earlier runs shows."""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-
 Data = Mapping[str, Any]
 
 
-def page(report: Data) -> str:
-    """Return the content of ``index.html``."""
-    heading = _heading(report["counts"]["hubs"], report["hubs"])
-    parts = [
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f'<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f'<meta name="robots" content="noindex">\n<title>{_text(heading)} - JupyterHub verification</title>\n'
-        f'<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n<body>\n{SHAPES}\n<main>\n',
-        _top(report, heading),
-        '<div class="hubs">\n',
-    ]
-    size = sum(len(part.encode()) for part in parts)
+def page(report: Data | None, comparison: Data | None = None) -> str:
+    """Return the content of ``index.html``, for a verification, for a comparison of hubs before and after an upgrade,
+    or for both.
+
+    ``report`` is what `collect` in verify_report.py returns, and ``comparison`` the same of upgrade_report.py.
+    """
+    parts = [*_draw_start(report, comparison)]
+    if report:
+        file = "report.json of the verification" if comparison else "report.json beside this page"
+        parts += _draw_hubs(report, LONGEST_PAGE - sum(len(part.encode()) for part in parts))
+        parts.append(_bottom(report, file))
+    return "".join([*parts, END])
+
+
+def _draw_start(report: Data | None, comparison: Data | None) -> Iterator[str]:
+    """Yield what is above the hubs of the verification."""
+    verified = _heading(report["counts"]["hubs"], report["hubs"]) if report else ""
+    if comparison is None:
+        yield draw_head(f"{verified} - JupyterHub verification")
+        yield _top(report, verified) if report else ""
+        return
+    heading = describe_comparison(comparison)
+    verdicts = [comparison["verdict"], *([report["verdict"]] if report else [])]
+    if report and report["verdict"] in (FAILED, SKIPPED):
+        heading += f". Verification: {verified}"
+    yield draw_head(f"{heading} - JupyterHub upgrade")
+    yield draw_top(comparison, heading, join_verdicts(verdicts))
+    yield from draw_comparison(comparison, LONGEST_PAGE // 2 if report else LONGEST_PAGE)
+    yield draw_bottom(comparison)
+    if report:
+        yield (
+            f'<h2 class="part">{icon(report["verdict"])}<span>Verification: {escape_text(verified)}</span></h2>\n'
+            f"{draw_facts([draw_moment(report['began'])])}\n"
+        )
+
+
+def _draw_hubs(report: Data, room: int) -> Iterator[str]:
+    """Yield the hubs of a verification, in at most ``room`` bytes, except that each hub has its row in any case."""
+    yield '<div class="hubs">\n'
     number_open = 0
     hubs = sort_hubs(report)
     for hub in hubs:
         is_open = len(hubs) == 1 or (hub["verdict"] != PASSED and number_open < MOST_OPEN)
         number_open += is_open
-        drawn = next(
-            drawn
-            for drawn in (_hub(hub, report, is_open, longest) for longest in (LONGEST, 1000, 0))
-            if size + len(drawn.encode()) <= LONGEST_PAGE or drawn.startswith("<div")
-        )
-        size += len(drawn.encode())
-        parts.append(drawn)
-    parts += ["</div>\n", _bottom(report), "</main>\n</body>\n</html>\n"]
-    return "".join(parts)
+        drawn = select_fitting((_hub(hub, report, is_open, longest) for longest in (LONGEST, 1000, 0)), room)
+        room -= len(drawn.encode())
+        yield drawn
+    yield "</div>\n"
 
 
 def _heading(counts: Mapping[str, int], hubs: list[Data]) -> str:
@@ -83,14 +110,14 @@ def _heading(counts: Mapping[str, int], hubs: list[Data]) -> str:
 def _top(report: Data, heading: str) -> str:
     counts = report["counts"]["hubs"]
     legend = "".join(f"<li>{icon(verdict)}{counts[verdict]} {verdict}</li>" for verdict in ORDER if counts[verdict])
-    facts = [_moment(report["began"]), _text(f"took {_duration(report['seconds'])}")]
+    facts = [draw_moment(report["began"]), escape_text(f"took {describe_duration(report['seconds'])}")]
     if report["ansible_version"]:
-        facts.append(_text(f"ansible-core {report['ansible_version']}"))
+        facts.append(escape_text(f"ansible-core {report['ansible_version']}"))
     overview = f'{share_bar(counts)}<ol class="legend">{legend}</ol>' if counts["total"] > 1 else ""
     return (
         f'<header class="top">\n<p class="kind">JupyterHub verification</p>\n'
-        f"<h1>{icon(report['verdict'])}<span>{_text(heading)}</span></h1>\n"
-        f"{_facts(facts)}\n{overview}</header>\n"
+        f"<h1>{icon(report['verdict'])}<span>{escape_text(heading)}</span></h1>\n"
+        f"{draw_facts(facts)}\n{overview}</header>\n"
     )
 
 
@@ -103,10 +130,10 @@ def _hub(hub: Data, report: Data, is_open: bool, longest: int) -> str:
     starts = [(run["verdict"], max(run["checks"].values(), default=None)) for run in runs]
     line = (
         f'<span class="verdict large">{icon(hub["verdict"])}{hub["verdict"]}</span>'
-        f"<h2><bdi>{_text(hub['host'])}</bdi></h2>"
-        f'<span class="why">{_text(hub["message"] or _what_passed(hub), 300)}</span>'
+        f"<h2><bdi>{escape_text(hub['host'])}</bdi></h2>"
+        f'<span class="why">{escape_text(hub["message"] or _what_passed(hub), 300)}</span>'
         f'<span class="trend">{sparkline(starts, "Seconds of the longest start")}</span>'
-        f'<span class="number">{"" if hub["not_verified"] else _duration(hub["seconds"])}</span>'
+        f'<span class="number">{"" if hub["not_verified"] else describe_duration(hub["seconds"])}</span>'
     )
     if not longest:
         return f'<div class="hub {hub["verdict"]}"><div class="bare">{line}</div></div>\n'
@@ -124,13 +151,13 @@ def _what_passed(hub: Data) -> str:
 
 
 def _hub_body(hub: Data, report: Data, runs: list[Data], longest: int) -> Iterable[str]:
-    facts = [_link(hub["url"])] if hub["url"] else []
-    facts += [_text(f"JupyterHub {hub['version']}")] if hub["version"] else []
-    facts.append(_moment(hub["began"]))
+    facts = [draw_link(hub["url"])] if hub["url"] else []
+    facts += [escape_text(f"JupyterHub {hub['version']}")] if hub["version"] else []
+    facts.append(draw_moment(hub["began"]))
     success = report["last_success"].get(hub["host"])
     if hub["verdict"] not in (PASSED, WARNED):
-        facts.append(f"last success {_moment(success)}" if success else "no earlier success is known")
-    yield _facts(facts)
+        facts.append(f"last success {draw_moment(success)}" if success else "no earlier success is known")
+    yield draw_facts(facts)
     every = [*hub["phases"], *(phase for check in hub["checks"] for phase in check["phases"])]
     if hub["verdict"] not in (PASSED, *(phase["verdict"] for phase in every)):  # no phase shows the reason
         yield f'<div class="next">{_what_happened(hub["failure"], hub["message"])}</div>'
@@ -139,8 +166,8 @@ def _hub_body(hub: Data, report: Data, runs: list[Data], longest: int) -> Iterab
         verdict = join_verdicts([phase["verdict"] for phase in hub["phases"]])
         yield _timeline(verdict, "The hub", [], "", hub["phases"], seconds, longest)
     for check in hub["checks"]:
-        facts = [_text(f"user {check['user']}")] if check["user"] else []
-        facts += [_text(f"server {check['server_name']}")] if check["server_name"] else []
+        facts = [escape_text(f"user {check['user']}")] if check["user"] else []
+        facts += [escape_text(f"server {check['server_name']}")] if check["server_name"] else []
         if check["server_left"]:
             facts.append('<span class="left">Its server may still run: stop it with hub_server</span>')
         name = check["name"] or "(without a name)"
@@ -172,12 +199,13 @@ def _timeline(
             names = ", ".join(phase["name"] for phase in found)
             rows.append(
                 f'<li class="skipped"><span class="name">{icon(SKIPPED)}{len(found)} skipped</span>'
-                f'<p class="said wide">{_text(names)}. {_text(message)}</p></li>\n'
+                f'<p class="said wide">{escape_text(names)}. {escape_text(message)}</p></li>\n'
             )
         else:
             rows += [_phase(phase, seconds, longest) for phase in found]
+    title = f"<h3><bdi>{escape_text(name)}</bdi></h3>"
     return (
-        f'<section class="check"><header>{mark}<h3><bdi>{_text(name)}</bdi></h3>{_facts(facts)}{trend}</header>\n'
+        f'<section class="check"><header>{mark}{title}{draw_facts(facts)}{trend}</header>\n'
         f'<ol class="phases" style="--step:{step:.3f}%">\n{"".join(rows)}</ol></section>\n'
     )
 
@@ -185,30 +213,30 @@ def _timeline(
 def _phase(phase: Data, seconds: float, longest: int) -> str:
     verdict = phase["verdict"]
     word = f'<span class="word">{verdict}:</span>'
-    took = "" if verdict == SKIPPED else _duration(phase["seconds"])
-    said = "" if verdict == FAILED else _text(phase["message"])
+    took = "" if verdict == SKIPPED else describe_duration(phase["seconds"])
+    said = "" if verdict == FAILED else escape_text(phase["message"])
     more = _more(phase, longest)
     if verdict == FAILED:
         more = f'<div class="next">{_what_happened(phase["failure"], phase["message"])}{more}</div>'
     elif more:
         more = f'<div class="wide">{more}</div>'
     return (
-        f'<li class="{verdict}"><span class="name">{icon(verdict)}{word}{_text(phase["name"])}</span>'
+        f'<li class="{verdict}"><span class="name">{icon(verdict)}{word}{escape_text(phase["name"])}</span>'
         f'{phase_bar(phase, seconds)}<span class="number">{took}</span><p class="said">{said}</p>{more}</li>\n'
     )
 
 
 def _what_happened(failure: Data | None, message: str) -> str:
     if not failure or not failure["message"]:
-        return f"<p>{_text(message)}</p>"
-    parts = [f"<p>{_text(failure['message'])}</p>"]
+        return f"<p>{escape_text(message)}</p>"
+    parts = [f"<p>{escape_text(failure['message'])}</p>"]
     if failure["hint"]:
-        parts.append(f"<p><b>What to do next:</b> {_text(failure['hint'])}</p>")
+        parts.append(f"<p><b>What to do next:</b> {escape_text(failure['hint'])}</p>")
     request = " ".join(read_line(failure[key], 500) for key in ("method", "url") if failure[key])
     status = f", answered with {failure['status']}" if failure["status"] else ""
     request = f": {request}" if request else ""
     words = f"Failure code {failure['code']}{request}{status}"
-    parts.append(f'<p class="request">{_text(words)}</p>')
+    parts.append(f'<p class="request">{escape_text(words)}</p>')
     return "".join(parts)
 
 
@@ -219,76 +247,41 @@ def _more(phase: Data, longest: int) -> str:
     events = [*map(read_mapping, read_list(details.get("events")))]
     if events:
         rows = "".join(
-            f'<li><span class="number">{_duration(read_seconds(event.get("seconds")))}</span>'
-            f"<span>{_text(event.get('message'), 500)}</span></li>"
+            f'<li><span class="number">{describe_duration(read_seconds(event.get("seconds")))}</span>'
+            f"<span>{escape_text(event.get('message'), 500)}</span></li>"
             for event in events[:MOST_EVENTS]
         )
         title = f"{len(events)} event{'' if len(events) == 1 else 's'} of the spawner"
         parts.append(_fold(title, f'<ol class="events">{rows}</ol>', phase["verdict"] == FAILED))
     for key, name in (("services", "name"), ("pages", "path"), ("paths", "path")):
         parts += [
-            f"<p>{_text(item.get(name), 200)}: {_text(item['problem'], 500)}</p>"
+            f"<p>{escape_text(item.get(name), 200)}: {escape_text(item['problem'], 500)}</p>"
             for item in map(read_mapping, read_list(details.get(key))[:MOST_EVENTS])
             if item.get("problem")
         ]
     for title, text in find_tracebacks(phase, longest):
-        parts.append(_fold(title, f"<pre>{_lines(text, longest)}</pre>"))
+        parts.append(_fold(title, f"<pre>{escape_lines(text, longest)}</pre>"))
     return "".join(parts)
 
 
 def _fold(title: str, content: str, is_open: bool = False) -> str:
-    return (
-        f'<details class="more"{" open" if is_open else ""}><summary>{_text(title, 300)}</summary>{content}</details>'
-    )
+    shown = escape_text(title, 300)
+    return f'<details class="more"{" open" if is_open else ""}><summary>{shown}</summary>{content}</details>'
 
 
 # The end of the page
 
 
-def _bottom(report: Data) -> str:
+def _bottom(report: Data, file: str) -> str:
     present = {hub["host"] for hub in report["hubs"]}
     absent = [(host, runs[-1]) for host, runs in report["history"].items() if host not in present and runs]
     rows = "".join(
-        f"<li>{icon(run['verdict'])}<bdi>{_text(host)}</bdi><span>{run['verdict']}</span>{_moment(run['began'])}</li>\n"
+        f"<li>{icon(run['verdict'])}<bdi>{escape_text(host)}</bdi><span>{run['verdict']}</span>{draw_moment(run['began'])}</li>\n"
         for host, run in absent[:200]
     )
     others = f"<h2>Hubs that were not part of this run</h2>\n<ol>\n{rows}</ol>\n" if rows else ""
     return (
         f'<footer class="bottom">\n{others}<p>A timeline begins when the verification of its hub began. A cross '
-        f"on a line of earlier runs is a run that failed. report.json beside this page has all details, in version "
+        f"on a line of earlier runs is a run that failed. {file} has all details, in version "
         f"{report['version']} of its schema.</p>\n</footer>\n"
     )
-
-
-# Texts
-
-
-def _text(value: Any, longest: int = 3000) -> str:
-    """Return a text in one line, for any place in the page."""
-    return escape(read_line(value, longest), quote=True)
-
-
-def _lines(value: Any, longest: int) -> str:
-    """Return a text of several lines, for any place in the page."""
-    return escape(readable_lines(value, longest), quote=True)
-
-
-def _facts(facts: list[str]) -> str:
-    return f'<p class="facts">{"".join(f"<span>{fact}</span>" for fact in facts)}</p>' if facts else ""
-
-
-def _link(url: str) -> str:
-    """Return a link. An address with another scheme than HTTP's is only shown."""
-    shown = _text(url)
-    return f'<a href="{shown}" rel="noopener noreferrer">{shown}</a>' if re.match("https?://", url) else shown
-
-
-def _moment(time: str) -> str:
-    # Not with the name of the month: Ansible sets the user's locale, and the page is in English.
-    return f'<time datetime="{_text(time)}">{_text(f"{time[:10]} {time[11:16]}")} UTC</time>'
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -28,7 +28,8 @@ STYLE = """
 .passed { --tone: var(--passed); --bar: var(--passed-bar); --tint: var(--passed-soft); }
 .warned { --tone: var(--warned); --bar: var(--warned-bar); --tint: var(--warned-soft); }
 .failed { --tone: var(--failed); --bar: var(--failed-bar); --tint: var(--failed-soft); }
-.skipped { --tone: var(--skipped); --bar: var(--skipped-bar); --tint: var(--skipped-soft); }
+.skipped, .changed { --tone: var(--skipped); --bar: var(--skipped-bar); --tint: var(--skipped-soft); }
+.new { --tone: var(--passed); --bar: var(--passed-bar); --tint: var(--passed-soft); }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body {
@@ -126,6 +127,21 @@ pre { margin-top: .4rem; padding: .75rem .9rem; background: var(--inset); border
 .events { margin-top: .3rem; font-size: .8125rem; }
 .events li { display: grid; grid-template-columns: 4.5rem minmax(0, 1fr); gap: .8rem; padding: .1rem 0; }
 .left { color: var(--failed); font-weight: 600; }
+h2.part { display: flex; align-items: center; gap: .5rem; margin-top: 2.5rem; font-size: 1.25rem; font-weight: 600; }
+.compared .versions { grid-column: 4 / -1; text-align: right; color: var(--soft); font-size: .875rem; }
+.compared .body p + p { margin-top: .25rem; }
+.compared .check header .facts { flex: 0 1 auto; }
+.compared b { font-weight: 600; }
+table { width: 100%; border-collapse: collapse; font-size: .875rem; }
+th { text-align: left; font-weight: 600; color: var(--soft); }
+th, td { padding: .25rem 1rem .25rem 0; vertical-align: top; border-bottom: 1px solid var(--grid); }
+td.kind { width: 7.5rem; color: var(--soft); }
+td.value { width: 22%; }
+.starts td { width: 30%; }
+.pair { width: 100%; height: 18px; }
+.pair .before { fill: var(--skipped-bar); }
+.pair .after { fill: var(--bar); }
+.list li { font-size: .875rem; padding: .1rem 0; }
 .bottom { margin-top: 2.25rem; color: var(--soft); font-size: .8125rem; }
 .bottom h2 { color: var(--ink); font-weight: 600; font-size: .875rem; }
 .bottom li { display: flex; flex-wrap: wrap; gap: 0 .8rem; padding: .1rem 0; }
@@ -146,6 +162,13 @@ pre { margin-top: .4rem; padding: .75rem .9rem; background: var(--inset); border
   .phases > li .line { grid-column: 1 / -1; grid-row: 2; min-height: 1.25rem; }
   .skipped > .line, .said:empty { display: none; }
   .said, .wide { grid-column: 1 / -1; }
+  .compared .versions { grid-column: 1 / -1; order: 3; text-align: left; padding-left: .9em; }
+  thead { position: absolute; clip-path: inset(50%); }
+  tr { display: block; padding: .35rem 0; border-bottom: 1px solid var(--grid); }
+  td { display: block; padding: 0; border: 0; }
+  td.kind, td.value, .starts td { width: auto; }
+  td.value:empty { display: none; }
+  td.value::before { content: attr(data-side) ": "; color: var(--soft); }
   .phases > .axis { padding: .3rem 0 0; }
   .phases > .axis svg { grid-column: 1 / -1; }
 }
@@ -164,13 +187,13 @@ pre { margin-top: .4rem; padding: .75rem .9rem; background: var(--inset); border
   body { font-size: 12px; }
   main { max-width: none; padding: 0; }
   .hub { overflow: visible; }
-  .phases > li, .next, .hub > summary { break-inside: avoid; }
+  .phases > li, .next, .hub > summary, tr { break-inside: avoid; }
   .more::details-content { display: block; content-visibility: visible; block-size: auto; }
   .next { border: 1px solid var(--failed-bar); }
   pre { max-height: none; }
 }
 """
-"""CSS, with the classes that verify_page.py and verify_page_svg.py set.
+"""CSS, with the classes that the files verify_page*.py set.
 
 The colour of each text has a contrast of at least 4.5 to the colour behind it.
 """

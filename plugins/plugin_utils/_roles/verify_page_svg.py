@@ -33,6 +33,8 @@ SHAPES = """<svg width="0" height="0" aria-hidden="true" style="position:absolut
 <path class="on-full" d="M5.2 5.2l5.6 5.6M10.8 5.2l-5.6 5.6"/></symbol>
 <symbol id="skipped" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" stroke-dasharray="2.4 2"/>
 <path d="M5 8h6"/></symbol>
+<symbol id="changed" viewBox="0 0 16 16"><path d="M2 5.5h11M10 2.5l3 3-3 3M14 10.5H3M6 7.5l-3 3 3 3"/></symbol>
+<symbol id="new" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7"/><path d="M8 4.6v6.8M4.6 8h6.8"/></symbol>
 </defs></svg>"""
 """What the drawings of a page refer to. It is on the page once."""
 
@@ -53,6 +55,17 @@ def share_bar(counts: Mapping[str, int]) -> str:
             )
         place += share
     return f'<svg class="share" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def pair_bar(before: float | None, after: float | None, longest: float) -> str:
+    """Return two bars, for what took ``before`` and ``after`` seconds. The numbers must stand beside them."""
+    scale = 100 / max(longest, 1e-3)
+    bars = "".join(
+        f'<rect class="{name}" y="{place}" width="{min(max(seconds, 0.0) * scale, 100.0):.2f}%" height="7"/>'
+        for name, place, seconds in (("before", 1, before), ("after", 10, after))
+        if seconds is not None
+    )
+    return f'<svg class="pair" aria-hidden="true">{bars}</svg>'
 
 
 # The time axis

@@ -10,11 +10,12 @@ Nothing here reads the clock: a time is a parameter, in seconds since 1970.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...module_utils._verify.phases import FAILED, PASSED, SKIPPED, join_verdicts
-from .verify_history import add_run
+from .verify_history import LONGEST_REPORT, History, add_run, read_earlier
 from .verify_values import (
     VERDICTS,
     read_boolean,
@@ -55,14 +56,15 @@ def read_hosts(hosts: Iterable[str], hostvars: Mapping[str, Any], given_url: Any
     """
     return {
         str(host): {
-            "result": _variable(hostvars, host, "verify_result"),
-            "hub_url": _variable(hostvars, host, "hub_url") or given_url,
+            "result": read_variable(hostvars, host, "verify_result"),
+            "hub_url": read_variable(hostvars, host, "hub_url") or given_url,
         }
         for host in hosts
     }
 
 
-def _variable(hostvars: Mapping[str, Any], host: str, name: str) -> Any:
+def read_variable(hostvars: Mapping[str, Any], host: str, name: str) -> Any:
+    """Return a variable of a host, None if it has no value."""
     try:
         return hostvars[host].get(name)
     except Exception:  # Ansible renders the variable now, and the user's template may fail
@@ -87,24 +89,12 @@ def collect(
     hubs = [_hub_row(host, read_mapping(facts), began_text) for host, facts in read_mapping(hosts).items()]
     # With `serial`, each batch writes the report. A host whose turn is still to come, or never came, has made no run.
     history, successes = add_run([hub for hub in hubs if hub["not_verified"] != NO_RESULT], earlier, keep)
-    return {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "verdict": join_verdicts([hub["verdict"] for hub in hubs]),
-        "began": began_text,
-        "seconds": round(max(read_seconds(now) - read_seconds(began), 0.0), 3),
-        "ansible_version": read_name(ansible_version),
-        "counts": {
-            "hubs": _count(hub["verdict"] for hub in hubs),
-            "checks": _count(check["verdict"] for hub in hubs for check in hub["checks"]),
-        },
-        "hubs": hubs,
-        "history": history,
-        "last_success": successes,
-    }
+    seconds = round(max(read_seconds(now) - read_seconds(began), 0.0), 3)
+    return _make_report(began_text, seconds, ansible_version, hubs, history, successes)
 
 
-def _count(verdicts: Iterable[str]) -> dict[str, int]:
+def count_verdicts(verdicts: Iterable[str]) -> dict[str, int]:
+    """Return the total number, and the number of each verdict."""
     found = [*verdicts]
     return {"total": len(found), **{verdict: found.count(verdict) for verdict in VERDICTS}}
 
@@ -139,9 +129,69 @@ def _hub_row(host: str, facts: dict[str, Any], began: str) -> dict[str, Any]:
         "began": read_time(result.get("began")) or began,
         "seconds": read_seconds(result.get("seconds")),
         "message": "" if verdict == PASSED else read_line(why),
-        "failure": (first["failure"] if first else _failure(result.get("failure"))) if verdict == FAILED else None,
+        "failure": (first["failure"] if first else read_failure(result.get("failure"))) if verdict == FAILED else None,
         "phases": phases,
         "checks": checks,
+    }
+
+
+def read_report(content: Any) -> dict[str, Any] | None:
+    """Return a report as `collect` has returned it, from the content of ``report.json``, as text or as data.
+
+    Return None if it is no report of this version. Somebody may have changed the file, so everything is read again.
+    """
+    try:
+        data = json.loads(content) if isinstance(content, str) and len(content) <= LONGEST_REPORT else content
+    except (ValueError, RecursionError):
+        return None
+    report = read_mapping(data)
+    if (report.get("schema"), report.get("version")) != (SCHEMA, VERSION):
+        return None
+    rows = report.get("hubs")
+    hubs = [_read_row(row) for row in map(read_mapping, rows if isinstance(rows, list) else [])]
+    began = read_time(report.get("began")) or time_text(0)
+    seconds = read_seconds(report.get("seconds"))
+    return _make_report(began, seconds, report.get("ansible_version"), hubs, *read_earlier(report))
+
+
+def _make_report(
+    began: str,
+    seconds: float,
+    ansible_version: Any,
+    hubs: list[dict[str, Any]],
+    history: History,
+    successes: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "verdict": join_verdicts([hub["verdict"] for hub in hubs]),
+        "began": began,
+        "seconds": seconds,
+        "ansible_version": read_name(ansible_version),
+        "counts": {
+            "hubs": count_verdicts(hub["verdict"] for hub in hubs),
+            "checks": count_verdicts(check["verdict"] for hub in hubs for check in hub["checks"]),
+        },
+        "hubs": hubs,
+        "history": history,
+        "last_success": successes,
+    }
+
+
+def _read_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "host": read_name(row.get("host")),
+        "verdict": read_verdict(row.get("verdict")),
+        "not_verified": read_name(row.get("not_verified")) or None,
+        "url": read_url(row.get("url")),
+        "version": read_name(row.get("version")),
+        "began": read_time(row.get("began")) or time_text(0),
+        "seconds": read_seconds(row.get("seconds")),
+        "message": read_line(row.get("message")),
+        "failure": read_failure(row.get("failure")),
+        "phases": _phases(row.get("phases")),
+        "checks": [_check(check) for check in map(read_mapping, read_list(row.get("checks")))],
     }
 
 
@@ -156,7 +206,7 @@ def _row_without_result(host: str, reason: str, result: dict[str, Any], url: str
         "began": began,
         "seconds": 0.0,
         "message": read_line(_SENTENCES[reason].format(msg=f"{msg}.")),
-        "failure": _failure(result.get("failure")),
+        "failure": read_failure(result.get("failure")),
         "phases": [],
         "checks": [],
     }
@@ -189,7 +239,7 @@ def _check(check: dict[str, Any]) -> dict[str, Any]:
         "seconds": read_seconds(check.get("seconds")),
         "server_left": read_boolean(check.get("server_left")),
         "message": read_line(f"{first['name']}: {first['message']}") if first and verdict != PASSED else "",
-        "failure": (first["failure"] if first else _failure(check.get("failure"))) if verdict == FAILED else None,
+        "failure": (first["failure"] if first else read_failure(check.get("failure"))) if verdict == FAILED else None,
         "phases": phases,
     }
 
@@ -202,14 +252,14 @@ def _phases(value: Any) -> list[dict[str, Any]]:
             "began": read_seconds(phase.get("began")),
             "seconds": read_seconds(phase.get("seconds")),
             "message": read_line(phase.get("message")),
-            "failure": _failure(phase.get("failure")),
+            "failure": read_failure(phase.get("failure")),
             "details": read_data(read_mapping(phase.get("details"))),
         }
         for phase in map(read_mapping, read_list(value))
     ]
 
 
-def _failure(value: Any) -> dict[str, Any] | None:
+def read_failure(value: Any) -> dict[str, Any] | None:
     """Return a module's ``failure`` with all of its keys."""
     failure = read_mapping(value)
     if not failure:

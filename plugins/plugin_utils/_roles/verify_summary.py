@@ -34,10 +34,10 @@ def sort_hubs(report: Report) -> list[Mapping[str, Any]]:
     return sorted(report["hubs"], key=lambda hub: ORDER.index(hub["verdict"]))
 
 
-def count_text(counts: Mapping[str, int], one: str, many: str) -> str:
+def count_text(counts: Mapping[str, int], one: str, many: str, none: str = "none verified") -> str:
     """Return a text such as ``3 hubs: 1 failed, 2 passed``. ``one`` and ``many`` are what is counted."""
     parts = [f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict]]
-    return f"{counts['total']} {one if counts['total'] == 1 else many}: {', '.join(parts) or 'none verified'}"
+    return f"{counts['total']} {one if counts['total'] == 1 else many}: {', '.join(parts) or none}"
 
 
 # In the terminal
@@ -68,9 +68,9 @@ def table(report: Report, path: Any = "") -> list[str]:
     for verdict in reversed(ORDER):
         found = [row for row in rows if row.verdict == verdict]
         for row in found[: MOST_ROWS[verdict]]:
-            names = f"{_cut(row.host, of_host):<{of_host}}  {_cut(row.check, of_check):<{of_check}}"
+            names = f"{cut(row.host, of_host):<{of_host}}  {cut(row.check, of_check):<{of_check}}"
             line = f"{names}  {_SHOWN[verdict]:<7}  {row.seconds:7.1f} s  {row.message}"
-            lines.append(_cut(line, WIDTH_OF_FAILURES if verdict == FAILED else WIDTH))
+            lines.append(cut(line, WIDTH_OF_FAILURES if verdict == FAILED else WIDTH))
         if len(found) > MOST_ROWS[verdict]:
             lines.append(f"and {len(found) - MOST_ROWS[verdict]} more {verdict}")
     place = f", report in {one_line(path)}" if path else ""
@@ -99,7 +99,8 @@ def _rows_of(hub: Mapping[str, Any], is_only: bool) -> list[Row]:
     return [Row(hub["host"], "(hub)", verdict, seconds, message or about), *rows]
 
 
-def _cut(line: str, longest: int) -> str:
+def cut(line: str, longest: int) -> str:
+    """Return a line of at most ``longest`` characters."""
     line = line.rstrip()
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
@@ -108,21 +109,27 @@ def _cut(line: str, longest: int) -> str:
 
 
 def stats(report: Report) -> dict[str, Any]:
-    """Return the verdict and a summary for all hubs and for each of them, of at most `LONGEST_STATS` characters.
+    """Return the verdict and a summary for all hubs and for each of them, of at most `LONGEST_STATS` characters."""
+    rows = [(hub["host"], hub["verdict"], _sentence(hub)) for hub in report["hubs"]]
+    return fit_stats(report["verdict"], report["counts"]["hubs"], rows)
+
+
+def fit_stats(verdict: str, counts: Mapping[str, int], rows: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """Return statistics of at most `LONGEST_STATS` characters. A row is a host, its verdict, and a sentence on it.
 
     If there are too many hubs, texts are cut first, and then hubs that passed are left out.
     """
-    hubs = sort_hubs(report)
-    summary = [count_text(report["counts"]["hubs"], "hub", "hubs")]
-    bad = [hub for hub in hubs if hub["verdict"] != PASSED]
-    summary += [f"{hub['host']} {hub['verdict']}: {_cut(hub['message'], 200)}" for hub in bad[:3]]
+    hubs = sorted(rows, key=lambda row: ORDER.index(row[1]))
+    summary = [count_text(counts, "hub", "hubs")]
+    bad = [row for row in hubs if row[1] != PASSED]
+    summary += [f"{host} {found}: {cut(sentence, 200)}" for host, found, sentence in bad[:3]]
     if len(bad) > 3:
         summary.append(f"and {len(bad) - 3} more that did not pass")
-    shown: dict[str, Any] = {"verdict": report["verdict"], "summary": "\n".join(summary), "hubs": {}}
+    shown: dict[str, Any] = {"verdict": verdict, "summary": "\n".join(summary), "hubs": {}}
     for longest in (200, 80, 0):
         shown["hubs"] = {
-            hub["host"]: {"verdict": hub["verdict"], "summary": _cut(_sentence(hub), longest) if longest else ""}
-            for hub in hubs
+            host: {"verdict": found, "summary": cut(sentence, longest) if longest else ""}
+            for host, found, sentence in hubs
         }
         if _size(shown) <= LONGEST_STATS:
             return shown

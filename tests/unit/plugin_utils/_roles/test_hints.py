@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_compare import MODULE as COMPARE
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import MODULE as CULL
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_drain import MODULE as DRAIN
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_info import MODULE as INFO
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_restore import MODULE as RESTORE
+from ansible_collections.hubops.jupyterhub.plugins.modules.hub_snapshot import MODULE as SNAPSHOT
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_token import MODULE as TOKEN
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_user import MODULE as USER
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_verify import MODULE as VERIFY
@@ -31,12 +35,18 @@ def test_the_role_has_each_variable(role: str) -> None:
     assert named <= options
 
 
-PROGRAMS = {"verify": (VERIFY,), "service_account": (TOKEN, USER, INFO), "idle_culler": (CULL,)}
+PROGRAMS = {
+    "verify": (VERIFY,),
+    "service_account": (TOKEN, USER, INFO),
+    "idle_culler": (CULL,),
+    "upgrade": (SNAPSHOT, DRAIN, RESTORE, COMPARE),
+}
 UNREACHABLE = {
     # Options that a role does not offer, or that only its tasks set. Those of verify are only in verify_checks.
     "verify": {"options_format", "if_running", "keep_running", "kernel_name", "warn_after", "websocket_idle"},
     "service_account": {"wait_timeout"},  # it deletes no user, so it waits for no server
     "idle_culler": set[str](),
+    "upgrade": {"page_size"},
 }
 
 
@@ -89,6 +99,28 @@ def test_no_sentence_of_a_flow_names_an_option_that_the_role_does_not_have(role:
             "verify",
             "Run this again with on_options_change: restart, or stop the server first.",
             "Let no two runs use this account at the same time, or set verify_stop_running.",
+        ),
+        (
+            "upgrade",
+            "Check the path.",
+            "Take one with the entry point snapshot, or check upgrade_dir, upgrade_before and upgrade_after.",
+        ),
+        (
+            "upgrade",
+            "Run as its owner, or give the path of another.",
+            "Run as its owner, or check upgrade_dir, upgrade_before and upgrade_after.",
+        ),
+        ("upgrade", "Correct it, or give path another file.", "Correct it, or give upgrade_dir another folder."),
+        (
+            "upgrade",
+            "Unsupported parameters for (x) module: rules.grops. Supported parameters include: groups, idle_timeout.",
+            "Unsupported parameters for (x) module: upgrade_rules.grops. Supported parameters include: groups, "
+            "idle_timeout.",
+        ),
+        (
+            "upgrade",
+            "value of order must be one of: name, got: x.",
+            "value of upgrade_order must be one of: name, got: x.",
         ),
         ("idle_culler", "Correct idle_timeout.", "Correct idle_culler_idle_timeout."),
         ("of somebody", "Correct idle_timeout.", None),
