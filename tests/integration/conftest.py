@@ -17,12 +17,12 @@ from support.runner import DOORS, Runner
 # The files that take longest. They begin first, so that all workers end at about the same time.
 LONGEST = (
     "hub_verify_matrix", "hub_verify_peers", "hub_verify_signals", "hub_verify_kernels", "hub_verify_proofs",
-    "hub_verify", "many_servers", "verification_page", "service_account_keep", "hub_server", "documents", "verify",
-    "verify_report", "verify_runner", "hub_server_faults", "bad_input",
-    "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull", "rotate_tokens", "service_account", "hub_info",
-    "hub_user", "doors", "hub_places", "local_hub", "make_verify", "hub_names", "idle_culler_timer", "culling_page",
-    "connection", "token_kill", "fork_server", "hub_cull_compared", "refresh", "service_accounts_page", "idle_culler",
-    "verify_runner", "install",
+    "hub_verify", "many_servers", "upgrade", "verification_page", "upgrades_page", "service_account_keep", "hub_server",
+    "documents", "verify", "verify_report", "verify_runner", "hub_server_faults", "room_for_starts", "hub_drain",
+    "bad_input", "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull", "drain_kill", "rotate_tokens",
+    "service_account", "hub_info", "hub_user", "hub_group", "hub_snapshot", "doors", "hub_places", "local_hub",
+    "make_verify", "hub_names", "idle_culler_timer", "culling_page", "connection", "token_kill", "fork_server",
+    "hub_cull_compared", "refresh", "service_accounts_page", "idle_culler", "install",
 )  # fmt: skip
 
 

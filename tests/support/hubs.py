@@ -14,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ import local_hub  # noqa: E402
 
 __all__ = [
     "HOME",
+    "ONE_DATABASE",
     "SHORT_WAITS",
     "Hub",
     "HubPool",
@@ -44,6 +46,8 @@ __all__ = [
     "local_hub",
     "running_hub",
     "start_crashed_hub",
+    "upgrade_database",
+    "upgrade_hub",
     "venv",
 ]
 
@@ -172,14 +176,43 @@ def crash_hub(hub: Hub) -> None:
     assert hub_processes.wait_until(lambda: not process.alive(), 120)
 
 
-def start_crashed_hub(hub: Hub) -> None:
-    """Start a hub after `crash_hub`, at the same address, with its database and a new proxy."""
+def start_crashed_hub(hub: Hub, version: str | None = None) -> Hub:
+    """Start a hub after `crash_hub`, at the same address, with its database and a new proxy.
+
+    ``version`` is another version of JupyterHub, for a hub with `ONE_DATABASE`.
+    """
     record = local_hub.read_record(hub.state)
+    wanted = record["wanted"] | ({"version": version} if version else {})
     # The hub ends the old proxy itself. But where process 1 reaps no children, it takes a dead proxy for a live one.
     for process in hub_processes.marked(hub.state):
         with contextlib.suppress(OSError):  # the process may have ended
             if b"configurable-http-proxy" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
                 process.kill(signal.SIGKILL)
     (hub.state / "jupyterhub-proxy.pid").unlink(missing_ok=True)
-    installed = hub_install.install(HOME, record["wanted"]["version"])
-    assert local_hub.launch(hub.state, record["wanted"], installed, 300, hub.ports), "its ports are taken"
+    installed = hub_install.install(HOME, wanted["version"])
+    started = local_hub.launch(hub.state, wanted, installed, 300, hub.ports)
+    assert started, "its ports are taken"
+    return replace(hub, version=started["version"], pid=started["pid"])
+
+
+ONE_DATABASE = """
+import os
+c.JupyterHub.db_url = "sqlite:///" + os.environ["LOCAL_HUB_STATE"] + "/jupyterhub.sqlite"
+"""
+"""For `running_hub`, if another version of JupyterHub goes on with the database. Otherwise each has its own."""
+
+
+def upgrade_database(hub: Hub, version: str) -> None:
+    """Upgrade the database of a hub that does not run, as an operator does."""
+    programs = Path(hub_install.install(HOME, version)["python"]).parent
+    command = [programs / "jupyterhub", "upgrade-db", f"--db=sqlite:///{hub.state}/jupyterhub.sqlite"]
+    env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}  # jupyterhub runs alembic
+    done = subprocess.run(command, cwd=hub.state, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def upgrade_hub(hub: Hub, version: str) -> Hub:
+    """Replace a hub that has `ONE_DATABASE` with another version, at the same address. Real servers go on."""
+    crash_hub(hub)
+    upgrade_database(hub, version)
+    return start_crashed_hub(hub, version)

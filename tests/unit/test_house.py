@@ -26,12 +26,18 @@ FILTERS = [path for path in FILES if path.parent.name == "filter"]
 PUBLIC_FILTERS = {"printable"}
 
 KNOW_ANSIBLE = ("module_utils._ansible", "plugin_utils._action")
-NOUNS = ("_cull", "_exec", "_info", "_server", "_token", "_user", "_verify")
+NOUNS = (
+    "_cull", "_drain", "_exec", "_group", "_info", "_restore", "_server", "_snapshot", "_token", "_user", "_verify",
+)  # fmt: skip
 SHARED = {
     # What several flows use of a noun that has a flow of its own.
     "_server": ("model", "stop"),
+    "_info": ("everything",),
+    "_group": ("model",),
+    "_drain": ("record", "record_file"),
+    "_verify": ("phases",),
 }
-COMPOSED = {"_verify": ("_exec", "_server")}
+COMPOSED = {"_verify": ("_exec", "_server"), "_drain": ("_cull", "_server"), "_restore": ("_drain", "_server")}
 """Nouns whose flow is made of the flows of other nouns."""
 OF_ROLES = ("module_utils._cull.policy", "module_utils._verify.phases")
 """What the roles use of a noun."""

@@ -344,6 +344,23 @@ def account_for_a_program(block: Block, workdir: Workdir, account: Path) -> None
     assert secret not in done.output
 
 
+@rule("README.md", "ansible-playbook hubops.jupyterhub.snapshot")
+def around_an_upgrade(block: Block, workdir: Workdir, account: Path) -> None:
+    """Without an upgrade, nothing is lost. One server is drained and restored."""
+    api_request(workdir.hub, "POST", "users/verify-bot/server")
+    done = workdir.shell(block.code, **hub_environment(workdir.hub, workdir.hub.admin_token))
+    assert "PASSED. 1 hub: 1 passed. 1 changed, report in upgrade-report" in done.stdout
+    assert "1 restored" in done.stdout
+    api_request(workdir.hub, "DELETE", "users/verify-bot/server")
+
+
+@rule("roles/upgrade/README.md", "- name: Before an upgrade")
+def before_an_upgrade(block: Block, workdir: Workdir, account: Path) -> None:
+    done = workdir.play(block.code, workdir.hub.admin_token)
+    assert done.status == 0, done.output
+    assert "1 snapshot" in done.stdout
+
+
 @rule("roles/idle_culler/README.md", "- name: Cull at night")
 def at_night(block: Block, workdir: Workdir, account: Path) -> None:
     done = workdir.play(block.code, workdir.hub.admin_token)
@@ -375,8 +392,10 @@ def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
 WALKED = [
     "docs/culling.md",
     "docs/service-accounts.md",
+    "docs/upgrades.md",
     "docs/verification.md",
-]  # test_culling_page.py, test_service_accounts_page.py and test_verification_page.py run them
+]
+"""Pages that a reader follows from beginning to end, such as docs/culling.md, which test_culling_page.py runs."""
 RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
 
 
@@ -400,7 +419,9 @@ def test_a_block_without_a_language_is_none_to_run() -> None:
 
 def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
     """In check mode, since they run the same playbooks. test_verify.py checks that artifacts have the verdict."""
-    verifies, rotates, culls = re.findall(r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text())
+    verifies, rotates, culls, snapshots = re.findall(
+        r"`(- import_playbook: [^`]*)`", (REPOSITORY / "README.md").read_text()
+    )
     done = workdir.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
     assert "SKIPPED in " in done.stdout
@@ -411,6 +432,9 @@ def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
     done = workdir.play(culls, workdir.hub.admin_token, "--check", "-e", "idle_culler_idle_timeout=1h")
     assert done.status == 0, done.output
     assert "servers would be culled" in done.stdout
+    done = workdir.play(snapshots, workdir.hub.admin_token, "--check")
+    assert done.status == 0, done.output
+    assert "1 snapshot" in done.stdout
 
 
 # Tables
@@ -425,9 +449,10 @@ def test_the_list_of_failures_is_complete() -> None:
 
 
 def test_the_readme_lists_every_module() -> None:
-    assert re.findall(r"^\| `(hub_\w+)` \|", (REPOSITORY / "README.md").read_text(), re.M) == sorted(
-        MODULES, key=["hub_info", "hub_user", "hub_token", "hub_server", "hub_cull", "hub_exec", "hub_verify"].index
-    )
+    order = ["hub_info", "hub_user", "hub_group", "hub_token", "hub_server", "hub_cull", "hub_snapshot", "hub_compare"]
+    order += ["hub_drain", "hub_restore", "hub_exec", "hub_verify"]
+    listed = re.findall(r"^\| `(hub_\w+)` \|", (REPOSITORY / "README.md").read_text(), re.M)
+    assert listed == sorted(MODULES, key=order.index)
 
 
 # Manual pages
@@ -466,9 +491,12 @@ def test_every_role_has_a_manual_page(pages: Callable[..., str], role: str) -> N
 
 
 def specification(role: str) -> dict[str, Any]:
+    """The options of all entry points of a role. An option of several is the same in all of them."""
     found = yaml.safe_load((REPOSITORY / f"roles/{role}/meta/argument_specs.yml").read_text())
-    options = found["argument_specs"]["main"]["options"]
-    assert isinstance(options, dict)
+    options: dict[str, Any] = {}
+    for entry_point in found["argument_specs"].values():
+        assert all(options.get(name, option) == option for name, option in entry_point["options"].items())
+        options |= entry_point["options"]
     return options
 
 
@@ -494,9 +522,9 @@ def test_the_roles_share_one_connection() -> None:
     """Its options and their descriptions are the same in all roles, and the options are those of the modules."""
     shared = [
         {name: option for name, option in specification(role).items() if name.startswith("hub_")}
-        for role in ("verify", "service_account", "idle_culler")
+        for role in ("verify", "service_account", "idle_culler", "upgrade")
     ]
-    assert shared[0] == shared[1] == shared[2]
+    assert all(options == shared[0] for options in shared)
     module = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible")
     names = {name if name.startswith("hub_") else f"hub_{name}" for name in module.CONNECTION_OPTIONS} - {
         "hub_api_token"
@@ -523,7 +551,8 @@ def play_examples(workdir: Workdir, hub: Hub, module: str, *arguments: str, toke
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"hub_token"}))
 def test_the_examples_of_a_module_run(workdir: Workdir, module: str) -> None:
     hub = workdir.light if module == "hub_server" else workdir.hub
-    with_users(hub, *([] if module == "hub_user" else ["alice"]))  # hub_user creates alice itself
+    # hub_user creates alice itself.
+    with_users(hub, *{"hub_user": [], "hub_group": ["alice", "bob", "carol"]}.get(module, ["alice"]))
     # The first examples of hub_verify check a server of the token's owner.
     token = mint(hub, "alice") if module == "hub_verify" else None
     assert play_examples(workdir, hub, module, token=token)["skipped"] == 0
@@ -558,7 +587,7 @@ def test_the_examples_of_hub_token_run_every_hour(workdir: Workdir) -> None:
 
 def with_users(hub: Hub, *names: str) -> None:
     """Delete the users of the examples, and create only these."""
-    for name in ("alice", "bob"):
+    for name in ("alice", "bob", "carol"):
         requests.delete(f"{hub.api}/users/{name}", headers=hub.headers, timeout=60)
         if name in names:
             api_request(hub, "POST", f"users/{name}")

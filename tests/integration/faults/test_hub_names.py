@@ -142,6 +142,7 @@ def test_a_name_that_is_a_path_is_never_sent(hub_61: Hub) -> None:
             if way
             for state in ("started", "stopped")
         ]
+        tasks += [there.task("hub_group", name="staff", users=[way]) for way in PATHS]
         for result, task in zip(there.run(tasks).results, tasks, strict=True):
             assert_failed(result, "invalid", "not a valid name on a hub")
             assert result["changed"] is False, task

@@ -293,8 +293,9 @@ def test_all_other_modules(real_hub: Hub, stage: Stage) -> None:
     held = runner.mint(user, "start:servers!user", "delete:servers!user", "read:servers!user", "access:servers!user")
     held_token, wrong = stage.secret(held), stage.secret(unknown)
     modules: dict[str, dict[str, Any]] = {
-        "hub_info": {"gather": ["users", "tokens"]},
+        "hub_info": {"gather": ["all"]},
         "hub_user": {"user": user, "groups": ["leaky"], "create_groups": True},
+        "hub_group": {"name": "leaky", "users": [user], "append": True, "properties": {"a": 1}},
         "hub_token": {"user": user, "note": "for all", "scopes": SCOPES, "path": stage.kept("for all")},
         "hub_server": {"user": user},
         "hub_exec": {"user": user, "code": "6 * 7"},

@@ -61,6 +61,33 @@ def test_users(runner: Runner) -> None:
     assert runner.api_request("GET", f"users/{user}").status_code == 404
 
 
+def test_groups(runner: Runner) -> None:
+    users, group = sorted(runner.new_user() for _number in range(2)), runner.new_user_name()
+    wanted = {"name": group, "users": users, "properties": {"a": 1}}
+    there = run_in_parallel(runner, "hub_group", **wanted)
+    assert_all_succeed(there)
+    assert count_changed(there) >= 1
+    model = runner.api_request("GET", f"groups/{group}").json()
+    assert (sorted(model["users"]), model["properties"]) == (users, {"a": 1})
+    removed = run_in_parallel(runner, "hub_group", name=group, state="absent")
+    assert_all_succeed(removed)
+    assert runner.api_request("GET", f"groups/{group}").status_code == 404
+
+
+def test_members_of_one_group(runner: Runner) -> None:
+    """Each task adds a user. Nobody is lost. With an exact list, each task has its own members, or says that not."""
+    users, group = [runner.new_user() for _number in range(SIX)], runner.new_user_name()
+    added = run_in_parallel(runner, "hub_group", each=[{"users": [user]} for user in users], name=group, append=True)
+    assert_all_succeed(added)
+    assert sorted(runner.api_request("GET", f"groups/{group}").json()["users"]) == sorted(users)
+    exact = run_in_parallel(runner, "hub_group", each=[{"users": [user]} for user in users], name=group)
+    for result, user in zip(exact, users, strict=True):
+        if result["failed"]:
+            assert_failed(result, "conflict", "not as declared")
+        else:
+            assert result["group"]["users"] == [user]
+
+
 def test_starts_and_stops(runner: Runner) -> None:
     user = runner.new_user()
     started = run_in_parallel(runner, "hub_server", user=user)

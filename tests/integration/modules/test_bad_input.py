@@ -96,6 +96,11 @@ CASES = {
         }.items()
     },
     "create a user with a slash": Case("invalid", (), "hub_user", options={"user": "a/b"}),
+    "group named ..": Case("invalid", ("'..'",), "hub_group", options={"name": ".."}),
+    "member a/server": Case("invalid", ("'a/server'",), "hub_group", options={"name": "g", "users": ["a/server"]}),
+    "unknown member": Case("not_found", ("'nobody'",), "hub_group", options={"name": "g", "users": ["nobody"]}),
+    "no groups at a time": Case("invalid", ("concurrency",), "hub_group", options={"name": "g", "concurrency": 0}),
+    "all of some users": Case("invalid", ("all", "users"), options={"gather": ["all"], "users": ["{user}"]}),
     "server named ..": Case("invalid", ("'..'",), "hub_server", options={"user": "{user}", "server_name": ".."}),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from support.hubs import Hub
 from support.runner import DOORS, Runner, TaskResults, assert_failed, run_streaming, runner_environment
 
 pytestmark = pytest.mark.doors
-MODULES = ("hub_exec", "hub_info", "hub_server", "hub_token", "hub_user")
+MODULES = ("hub_exec", "hub_group", "hub_info", "hub_server", "hub_token", "hub_user")
 # What differs in each run, or shows that the module is another program.
 VOLATILE = {"seconds", "created", "last_activity", "expires_at", "started", "token", "token_id", "id", "ansible_facts"}
 
@@ -50,6 +50,11 @@ def test_the_same_results(hub_61: Hub) -> None:
         runner.task("hub_user", {"diff": True}, user=removed["user"], admin="yes"),
         runner.task("hub_user", {"check_mode": True}, **removed),
         runner.task("hub_user", **removed),
+        runner.task("hub_group", {"diff": True}, name=f"of-{user}", users=[user], properties={"a": [1, None]}),
+        runner.task("hub_group", groups=[{"name": f"of-{user}", "state": "absent"}, {"name": f"of-{user}/2"}]),
+        runner.task("hub_group", groups=[{"name": f"of-{user}/2", "state": "absent"}, {"name": "x", "users": ["no"]}]),
+        runner.task("hub_info", gather=["all"], users=["x"]),
+        runner.task("hub_group", name="x", groups=[]),
         runner.task("hub_token", user=user, note="of both doors", scopes="read:users:name!user"),
         runner.task("hub_token", user=user, note="of both doors", state="absent", expires_in=5),
         runner.task("hub_server", user=user, server_name="lab", user_options={"a": [1, {"b": None}]}),
@@ -137,6 +142,7 @@ def test_module_defaults_of_the_group(light: Runner) -> None:
     user = light.new_user()
     options = {
         "hub_exec": {"user": user, "code": "1"},
+        "hub_group": {"name": f"of-{user}", "users": [user]},
         "hub_info": {},
         "hub_server": {"user": user, "state": "stopped"},
         "hub_token": {"user": user, "note": "x", "state": "absent"},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,28 +15,45 @@ from support.runner import Runner
 pytestmark = pytest.mark.doors
 
 
-def test_every_module(real: Runner) -> None:
-    user = f"smoke-{real.door}"
+def test_every_module(real: Runner, tmp_path: Path) -> None:
+    user, record = f"smoke-{real.door}", str(tmp_path / "drained.json")
     steps: dict[str, dict[str, Any]] = {
         "there is a user": real.task("hub_user", user=user),
+        "in a group": real.task("hub_group", name=user, users=[user], properties={"of": "smoke"}),
         "with a token": real.task("hub_token", user=user, note="smoke", scopes=["read:users:name!user"]),
         "with a server": real.task("hub_server", user=user, wait_timeout="5m"),
         "that runs code": real.task("hub_exec", user=user, code="6 * 7", timeout="5m"),
         "and is listed": real.task("hub_info", gather=["servers"], users=[user]),
+        "with everything": real.task("hub_info", gather=["all"]),
         "and is not culled": real.task("hub_cull", idle_timeout="never", rules=[{"users": [user], "keep": True}]),
+        "is drained": real.task("hub_drain", path=record, exclude_users=["[!s]*"]),
+        "and restored": real.task("hub_restore", path=record),
         "until it stops": real.task("hub_server", user=user, state="stopped", wait_timeout="5m"),
+        "and is written down": real.task("hub_snapshot", path=f"{tmp_path}/one.json"),
         "and is verified": real.task("hub_verify", user=user, code=[{"code": "6 * 7"}]),
+        "and compared": real.task("hub_compare", before=str(tmp_path)),
+        "and the group": real.task("hub_group", name=user, state="absent"),
         "nobody is left": real.task("hub_user", user=user, state="absent"),
     }
     results = dict(zip(steps, real.run(list(steps.values())).results, strict=True))
     for name, result in results.items():
         assert not result["failed"], (name, result)
     changed = {name: result["changed"] for name, result in results.items()}
-    assert [name for name, each in changed.items() if not each] == ["and is listed", "and is not culled"]
+    assert [name for name, each in changed.items() if not each] == [
+        "and is listed",
+        "with everything",
+        "and is not culled",
+        "and compared",
+    ]
     assert results["that runs code"]["result"] == "42"
     assert results["with a server"]["servers"][0]["state"] == "ready"
     assert [server["user"] for server in results["and is listed"]["servers"]] == [user]
+    assert results["in a group"]["group"]["users"] == [user]
+    assert results["with everything"]["unreadable"] == []
     assert results["and is not culled"]["kept_count"]["rule"] == 1
+    assert [server["user"] for server in results["is drained"]["drained"]] == [user]
+    assert [server["outcome"] for server in results["and restored"]["servers"]] == ["restored"]
     assert results["and is verified"]["verdict"] == "passed"
+    assert results["and compared"]["counts"]["lost"] == 0
     modules = {next(iter(step)).rpartition(".")[2] for step in steps.values()}
     assert modules == {path.stem for path in (REPOSITORY / "plugins" / "modules").glob("hub_*.py")}

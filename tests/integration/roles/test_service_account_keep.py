@@ -346,7 +346,7 @@ UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
         "keeps another token already",
     ),
     "unknown-key": ({"service_accounts": [{"user": "x", "colour": "red"}]}, "colour"),
-    "unknown-purpose": ({"service_account_user": "x", "service_account_purpose": "play"}, "cull-users, custom"),
+    "unknown-purpose": ({"service_account_user": "x", "service_account_purpose": "play"}, "upgrade, custom"),
     "unknown-keep": ({"service_account_user": "x", "service_account_keep": "drawer"}, "file, vault, kubernetes, tasks"),
     "no-vault": ({"service_account_user": "x", "service_account_keep": "vault"}, "vault_path is not given. Say which"),
     "no-variable": (
