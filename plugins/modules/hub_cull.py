@@ -56,68 +56,6 @@ options:
     description: Whether O(cull_users) also deletes admins. This option does not affect the servers of admins.
     type: bool
     default: true
-  exclude_users:
-    description: The names of the users to keep, with all of their servers. In a name, C(*) matches any number of
-      characters, C(?) matches one character, and C([ab]) matches one of the characters in the brackets.
-    type: list
-    elements: str
-    default: []
-  rules:
-    description:
-      - A list of rules that set other limits for some servers and users. The first rule that matches decides. If no
-        rule matches, O(idle_timeout) and O(max_age) apply.
-      - A rule matches if all of its criteria match. If a criterion is a list, one of its items must match.
-      - The criteria are O(rules[].users), O(rules[].groups), O(rules[].servers), O(rules[].admins),
-        O(rules[].user_options) and O(rules[].properties).
-      - A rule matches everything if it has no criteria, or if its only criterion is O(rules[].users) with the item
-        C(*). Such a rule must be the last one.
-      - A rule with O(rules[].servers) or O(rules[].user_options) applies only to servers, and not to users.
-      - If a rule sets only one of the limits, the task's option sets the other one.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The name of the rule in the results. If not set, it is the number of the rule. The first rule is
-          V(1).
-        type: str
-      users:
-        description: Names of users. C(*), C(?) and C([ab]) work as in O(exclude_users).
-        type: list
-        elements: str
-      groups:
-        description: Names of groups. The user must be a member of one of them. C(*), C(?) and C([ab]) work as in
-          O(exclude_users). The token needs the scope C(read:users:groups).
-        type: list
-        elements: str
-      servers:
-        description: Names of servers. C(*), C(?) and C([ab]) work as in O(exclude_users). An empty name matches the
-          default server.
-        type: list
-        elements: str
-      admins:
-        description: Whether the user is an admin. V(true) matches admins, and V(false) matches all other users.
-        type: bool
-      user_options:
-        description: Spawner options that the server was started with. The keys are the names of the options. Each value
-          is an exact value, a text with C(*), C(?) and C([ab]) as in O(exclude_users), or a list of these. One item of
-          a list must match.
-        type: dict
-      properties:
-        description: Properties of the user as the hub's API shows them, for example C(roles) or C(auth_state). The keys
-          are the names of the properties, and the values work as in O(rules[].user_options). The token must be allowed
-          to read the properties. For C(auth_state), the module sends one request for each user.
-        type: dict
-      idle_timeout:
-        description: The O(idle_timeout) of the servers and users that match.
-        type: str
-      max_age:
-        description: The O(max_age) of the servers and users that match.
-        type: str
-      keep:
-        description: Whether to keep the servers and users that match in any case. Such a rule cannot set limits.
-        type: bool
-        default: false
   recheck:
     description: Whether to check each server and each user again right before the module stops or deletes it. A server
       or user that has been used since the pass began then stays. This takes one more request for each server and user
@@ -133,19 +71,10 @@ options:
       - The module counts servers and users separately. For users, the percentage is of all users.
       - If only one server runs and this server is idle, it is V(100%) of the servers.
     type: str
-  stop_timeout:
-    description: How long a server may take to stop, in seconds or with a unit, for example V(90s) or V(10m). If a
-      server takes longer, the module reports it in RV(failures).
-    type: str
-    default: 2m
   concurrency:
     description: How many servers the module stops at the same time, and how many users it deletes at the same time.
     type: int
     default: 10
-  page_size:
-    description: How many users the module lists in one request. A hub returns at most its C(api_page_max_limit).
-    type: int
-    default: 200
 notes:
   - The token needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers). To delete
     users, it also needs C(delete:users). With O(cull_users=true) and O(cull_admin_users=false), or for a rule with
@@ -184,6 +113,7 @@ notes:
   - If a server is slow to stop, jupyterhub-idle-culler leaves its user to a later pass. This module waits for the
     server and then deletes the user.
 extends_documentation_fragment:
+  - hubops.jupyterhub.stopping
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
 attributes:
@@ -345,6 +275,7 @@ from typing import Any
 
 from ..module_utils._ansible import HubModule, run_module
 from ..module_utils._cull.flow import CullFlow, CullOptions
+from ..module_utils._cull.options import STOPPING_OPTIONS
 from ..module_utils._cull.policy import Limits, MaxCulls, Policy, Rule
 from ..module_utils._hub.client import HubClient
 from ..module_utils._hub.connection import parse_duration
@@ -370,7 +301,6 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> CullFlow:
 
 
 _SWITCHES = ("cull_default_servers", "cull_named_servers", "cull_admin_users")
-_NAMES = {"type": "list", "elements": "str"}
 
 MODULE = HubModule(
     options={
@@ -379,29 +309,10 @@ MODULE = HubModule(
         **{name: {"type": "bool", "default": True} for name in _SWITCHES},
         "remove_named_servers": {"type": "bool", "default": False},
         "cull_users": {"type": "bool", "default": False},
-        "exclude_users": {**_NAMES, "default": []},
-        "rules": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "name": {"type": "str"},
-                "users": _NAMES,
-                "groups": _NAMES,
-                "servers": _NAMES,
-                "admins": {"type": "bool"},
-                "user_options": {"type": "dict"},
-                "properties": {"type": "dict"},
-                "idle_timeout": {"type": "str"},
-                "max_age": {"type": "str"},
-                "keep": {"type": "bool", "default": False},
-            },
-        },
+        **STOPPING_OPTIONS,
         "recheck": {"type": "bool", "default": True},
         "max_culls": {"type": "str"},
-        "stop_timeout": {"type": "str", "default": "2m"},
         "concurrency": {"type": "int", "default": 10},
-        "page_size": {"type": "int", "default": 200},
     },
     flow=flow,
 )

@@ -36,69 +36,6 @@ options:
       - V(0) stops all servers. A longer time spares the servers that people use. V(never) only stops what a rule stops.
     type: str
     default: "0"
-  exclude_users:
-    description: The names of the users whose servers stay. In a name, C(*) matches any number of characters, C(?)
-      matches one character, and C([ab]) matches one of the characters in the brackets.
-    type: list
-    elements: str
-    default: []
-  rules:
-    description:
-      - A list of rules that set other limits for some servers, or keep them. The first rule that matches decides. If no
-        rule matches, O(idle_timeout) applies.
-      - A rule matches if all of its criteria match. If a criterion is a list, one of its items must match.
-      - The criteria are O(rules[].users), O(rules[].groups), O(rules[].servers), O(rules[].admins),
-        O(rules[].user_options) and O(rules[].properties).
-      - A rule matches everything if it has no criteria, or if its only criterion is O(rules[].users) with the item
-        C(*). Such a rule must be the last one.
-      - The rules are those of M(hubops.jupyterhub.hub_cull). If a rule sets no O(rules[].idle_timeout), it has that of
-        the task.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The name of the rule in the results. If not set, it is the number of the rule. The first rule is
-          V(1).
-        type: str
-      users:
-        description: Names of users. C(*), C(?) and C([ab]) work as in O(exclude_users).
-        type: list
-        elements: str
-      groups:
-        description: Names of groups. The user must be a member of one of them. C(*), C(?) and C([ab]) work as in
-          O(exclude_users). The token needs the scope C(read:users:groups).
-        type: list
-        elements: str
-      servers:
-        description: Names of servers. C(*), C(?) and C([ab]) work as in O(exclude_users). An empty name matches the
-          default server.
-        type: list
-        elements: str
-      admins:
-        description: Whether the user is an admin. V(true) matches admins, and V(false) matches all other users.
-        type: bool
-      user_options:
-        description: Spawner options that the server was started with. The keys are the names of the options. Each value
-          is an exact value, a text with C(*), C(?) and C([ab]) as in O(exclude_users), or a list of these. One item of
-          a list must match.
-        type: dict
-      properties:
-        description: Properties of the user as the hub's API shows them, for example C(roles) or C(auth_state). The keys
-          are the names of the properties, and the values work as in O(rules[].user_options). The token must be allowed
-          to read the properties. For C(auth_state), the module sends one request for each user.
-        type: dict
-      idle_timeout:
-        description: The O(idle_timeout) of the servers that match.
-        type: str
-      max_age:
-        description: How long a server that matches may run, even if it is active. V(never) or V(0) means that there is
-          no limit.
-        type: str
-      keep:
-        description: Whether to keep the servers that match in any case. Such a rule cannot set limits.
-        type: bool
-        default: false
   order:
     description:
       - The order in which the module stops the servers.
@@ -120,19 +57,10 @@ options:
       - This takes one more request for each server.
     type: bool
     default: true
-  stop_timeout:
-    description: How long a server may take to stop, in seconds or with a unit, for example V(90s) or V(10m). If a
-      server takes longer, the module reports it in RV(failures).
-    type: str
-    default: 2m
   concurrency:
     description: How many servers the module stops at the same time.
     type: int
     default: 10
-  page_size:
-    description: How many users the module lists in one request. A hub returns at most its C(api_page_max_limit).
-    type: int
-    default: 200
 notes:
   - The token needs the scopes C(list:users), C(read:users:activity), C(read:servers) and C(delete:servers). With
     C(read:users), the record also contains when each user was created. M(hubops.jupyterhub.hub_restore) then recognizes
@@ -158,6 +86,7 @@ seealso:
   - module: hubops.jupyterhub.hub_restore
   - module: hubops.jupyterhub.hub_cull
 extends_documentation_fragment:
+  - hubops.jupyterhub.stopping
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
 attributes:
@@ -335,6 +264,7 @@ failure:
 from typing import Any
 
 from ..module_utils._ansible import HubModule, run_module
+from ..module_utils._cull.options import STOPPING_OPTIONS
 from ..module_utils._cull.policy import Limits, MaxCulls, Policy, Rule
 from ..module_utils._drain.flow import ORDERS, DrainFlow, DrainOptions
 from ..module_utils._drain.record_file import RecordFile
@@ -360,36 +290,15 @@ def flow(hub: HubClient, options: dict[str, Any], report: Report) -> DrainFlow:
     return DrainFlow(hub, file, policy, drain_options, report)
 
 
-_NAMES = {"type": "list", "elements": "str"}
-
 MODULE = HubModule(
     options={
         "path": {"type": "path", "required": True},
         "idle_timeout": {"type": "str", "default": "0"},
-        "exclude_users": {**_NAMES, "default": []},
-        "rules": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "name": {"type": "str"},
-                "users": _NAMES,
-                "groups": _NAMES,
-                "servers": _NAMES,
-                "admins": {"type": "bool"},
-                "user_options": {"type": "dict"},
-                "properties": {"type": "dict"},
-                "idle_timeout": {"type": "str"},
-                "max_age": {"type": "str"},
-                "keep": {"type": "bool", "default": False},
-            },
-        },
+        **STOPPING_OPTIONS,
         "order": {"type": "str", "choices": [*ORDERS], "default": ORDERS[0]},
         "max_stops": {"type": "str"},
         "recheck": {"type": "bool", "default": True},
-        "stop_timeout": {"type": "str", "default": "2m"},
         "concurrency": {"type": "int", "default": 10},
-        "page_size": {"type": "int", "default": 200},
     },
     flow=flow,
 )
