@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .._hub.client import PAGE_SIZE, HubClient
-from .._hub.errors import HubError, Invalid, NotFound
+from .._hub.errors import HubError, Invalid, NotFound, not_covered
 from .._hub.models import Owner, User
 from .._hub.polling import is_hub_away
 from .._hub.scopes import STOP
@@ -158,6 +158,11 @@ class CullFlow(Flow):
             with self._record_request(decision):
                 status, _answer = self._hub.write("DELETE", *path, scope=STOP, what=title, body=body)
         except NotFound:
+            # The hub answers the same for a server that the token may not stop.
+            user = candidates.read_user(self._hub, decision.user)
+            server = (user.servers or {}).get(name) if user else None
+            if server is not None and server.state != "stopped":
+                raise not_covered(STOP, title, decision.user) from None
             return keep_as_gone(decision)
         except HubError as error:
             # A hub holds its answer back for its slow_stop_timeout, and may go away in that time. So read the server.
@@ -208,6 +213,9 @@ class CullFlow(Flow):
             with self._record_request(decision):
                 self._hub.write("DELETE", "users", decision.user, scope=_DELETE, what=title_of(decision))
         except NotFound:
+            # The hub answers the same for a user whom the token may not delete.
+            if candidates.read_user(self._hub, decision.user) is not None:
+                raise not_covered(_DELETE, title_of(decision), decision.user) from None
             return keep_as_gone(decision)
         return decision
 

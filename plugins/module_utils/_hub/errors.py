@@ -128,6 +128,17 @@ class MissingScope(HubError):
     code = "missing_scope"
 
 
+def not_covered(scope: str, what: str, user: str) -> MissingScope:
+    """Return the failure of a token whose ``scope`` does not cover ``what``, which is the user or belongs to the user.
+
+    The hub answers 404 for it (``needs_scope`` of its scopes.py), as for what does not exist.
+    """
+    return MissingScope(
+        f"The token's scope '{scope}' does not cover {what}.",
+        f"Mint it with {scope}, or with {scope}!user={user}.",
+    )
+
+
 class NotFound(HubError):
     """There is no such thing on the hub, or the token may not see it."""
 

@@ -21,6 +21,7 @@ from .._hub.errors import (
     NotFound,
     RateLimited,
     Timeout,
+    not_covered,
 )
 from .._hub.models import Server
 from .._hub.polling import is_hub_away, poll_until
@@ -105,7 +106,11 @@ def send_delete(
             _send_and_wait(send, lambda: has_begun(look()), deadline)
             return
         except NotFound:
-            return  # a named server that never existed, or that somebody else has removed
+            # A named server that never existed, or that somebody else has removed. The hub answers the same for one
+            # that the token may not stop.
+            if not has_begun(look()):
+                raise not_covered(STOP, what, user) from None
+            return
         except Invalid:
             # JupyterHub 4 cannot cancel a start. It answers 400 until the start is over. The start may be over by now.
             server = look() if is_patient else None

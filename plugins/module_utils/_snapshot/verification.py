@@ -72,7 +72,7 @@ def compare_verifications(before: Any, after: Any, slower: Slower) -> Verificati
         differences += _compare_details(name, first[name], second[name])
     starts = [*_list_starts(first, second)]
     differences += [_describe_start(each) for each in starts if slower.is_slower(each["before"], each["after"])]
-    return Verifications(differences, starts, [])
+    return Verifications(differences, starts, [*_list_not_compared(first, second)])
 
 
 def not_compared(message: str) -> Verifications:
@@ -152,6 +152,15 @@ def _compare_details(name: str, before: _Check, after: _Check) -> Iterator[Diffe
         if None not in amounts and amounts[0] != amounts[1]:
             message = f"{title}: the server had {show(amounts[0])} {field} and has {show(amounts[1])} now."
             yield Difference(CHANGED, "check", name, message, field, *amounts)
+
+
+def _list_not_compared(before: Mapping[str, _Check], after: Mapping[str, _Check]) -> Iterator[dict[str, str]]:
+    """Yield what only the first verification has looked at. A check that has failed now says itself how far it came."""
+    for name in sorted(before.keys() & after.keys()):
+        for kind, find in (("packages", _list_packages), ("kernels", _list_kernels)):
+            if find(before[name]) and not find(after[name]) and after[name].verdict != FAILED:
+                message = f"Check {quoted(name)} looked at {kind} before, and does not now."
+                yield {"name": kind, "message": message}
 
 
 def _list_packages(check: _Check) -> dict[str, str]:

@@ -25,6 +25,7 @@ from .._hub.errors import (
     NotFound,
     Unauthorized,
     UnexpectedAnswer,
+    not_covered,
     quoted,
 )
 from .._hub.models import Token
@@ -339,8 +340,14 @@ class TokenFlow(Item):
         return True
 
     def _revoke(self, token: Token, why: str) -> None:
-        with contextlib.suppress(NotFound):  # somebody else has revoked it meanwhile
-            self._hub.write("DELETE", "users", self._wanted.user, "tokens", token.id, scope="tokens", what=self.name)
+        user, scope = self._wanted.user, "tokens"
+        try:
+            self._hub.write("DELETE", "users", user, "tokens", token.id, scope=scope, what=self.name)
+        except NotFound:
+            # Somebody else has revoked it meanwhile. The hub answers the same for one that this token may not revoke.
+            with contextlib.suppress(NotFound):
+                self._hub.read_token(user, token.id)
+                raise not_covered(scope, self.name, user) from None
         self._revocations.append(
             {"token_id": token.id, "created": token.created, "last_activity": token.last_activity, "why": why}
         )

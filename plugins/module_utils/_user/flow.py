@@ -18,6 +18,7 @@ from .._hub.errors import (
     HubError,
     MissingScope,
     NotFound,
+    not_covered,
 )
 from .._hub.models import User
 from .._path.plan import Action, Flow, Plan, Report, Result
@@ -212,10 +213,7 @@ class UserFlow(Flow):
             self._write("POST", scope=_WRITE, body={"admin": bool(admin)})
         except NotFound:
             # The hub answers this if the token holds the scope for other users only.
-            raise MissingScope(
-                f"The token's scope '{_WRITE}' does not cover {self._title}.",
-                f"Mint it with {_WRITE}, or with {_WRITE}!user={self._wanted.user}.",
-            ) from None
+            raise not_covered(_WRITE, self._title, self._wanted.user) from None
         except Conflict:
             # Somebody else has created the user by now, perhaps with another value of ``admin``.
             user = self._read()

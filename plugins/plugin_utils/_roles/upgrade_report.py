@@ -244,7 +244,7 @@ def _read_compare(result: dict[str, Any], facts: dict[str, Any]) -> tuple[Row, s
     if complaint:
         return row, FAILED, complaint
     verdict = judge(list_severities(counts), fail_on)
-    hidden = [each["name"] for each in row["not_compared"] if each["name"] != "verification"]
+    hidden = [name for name in dict.fromkeys(each["name"] for each in row["not_compared"]) if name != "verification"]
     if verdict == PASSED and hidden:
         # Something may be lost in what the token could not read. A hub need not be verified.
         return row, WARNED, read_line(f"Not compared: {', '.join(hidden)}.")

@@ -132,7 +132,8 @@ def _difference_lines(hub: Row) -> Iterator[str]:
     if missing := list_missing(hub["servers"]):
         yield f"missing  {_wrap(missing, 1)[0]}"
     if hub["not_compared"]:
-        yield f"unknown  {_wrap([each['name'] for each in hub['not_compared']], 1)[0]}"
+        names = [*dict.fromkeys(each["name"] for each in hub["not_compared"])]
+        yield f"unknown  {_wrap(names, 1)[0]}"
 
 
 def _wrap(names: list[str], most: int) -> list[str]:

@@ -285,6 +285,23 @@ def test_least_scopes(runner: Runner) -> None:
     assert names(culls(*least, "delete:users", cull_users=True)["users_deleted"]) == [idle]
 
 
+@pytest.mark.parametrize("recheck", [True, False])
+def test_a_token_for_some_of_the_users(runner: Runner, recheck: bool) -> None:
+    """The hub answers 404 for servers and users that the token may see, and may not stop or delete."""
+    mine, other = (start(runner, runner.new_user()) for _user in range(2))
+    bystander = runner.new_user()
+    let_time_pass(runner.hub, 2 * HOUR)
+    assert runner.api_request("POST", "users/admin-of-tests", {"admin": True}).status_code == 201
+    deletes = (f"delete:servers!user={mine}", f"delete:users!user={mine}")
+    scopes = ("list:users", "read:users", "read:servers", *deletes)
+    some = runner.with_token(runner.mint("admin-of-tests", *scopes))
+    done = some("hub_cull", idle_timeout="1h", recheck=recheck, cull_users=True)
+    assert_failed(done, "missing_scope", "'delete:servers' does not cover", other)
+    assert (names(done["culled"]), running(runner)) == ([f"{mine}/"], {f"{other}/"})
+    failed = {(each["user"], each["server_name"], each["failure"]["code"]) for each in done["failures"]}
+    assert failed == {(other, "", "missing_scope"), (bystander, None, "missing_scope")}
+
+
 @pytest.mark.parametrize("runner", DOORS, indirect=True)
 def test_output(runner: Runner) -> None:
     """Check mode shows the reasons, and the controller's door shows a progress line."""

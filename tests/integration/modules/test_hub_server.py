@@ -265,6 +265,16 @@ def test_missing_scopes(any_version: Runner) -> None:
     assert set(runner.servers(user)) == {""}
 
 
+def test_a_token_for_the_server_of_somebody_else(any_version: Runner) -> None:
+    """The hub answers 404 for a server that the token may see, and may not stop."""
+    runner, user, other = any_version, any_version.new_user(), any_version.new_user(admin=True)
+    runner.api_request("POST", f"users/{user}/server")
+    scopes = (f"read:servers!user={user}", f"delete:servers!user={other}")
+    stopped = runner.with_token(runner.mint(other, *scopes))("hub_server", user=user, state="stopped")
+    assert_failed(stopped, "missing_scope", f"'delete:servers' does not cover server of user '{user}'")
+    assert set(runner.servers(user)) == {""}
+
+
 def test_least_scopes(any_version: Runner) -> None:
     runner, user = any_version, any_version.new_user()
     start = "start:servers" if runner.hub.version.startswith("6") else "servers"

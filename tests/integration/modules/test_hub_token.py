@@ -225,6 +225,17 @@ def test_renewal_before_the_end(timed: Runner, tmp_path: Path) -> None:
     assert_failed(odd, "invalid", "renew_before")
 
 
+def test_a_token_that_may_not_be_revoked(light: Runner, tmp_path: Path) -> None:
+    """The hub answers 404 for a token that this one may see, and may not revoke."""
+    user, other = light.new_user(), light.new_user(admin=True)
+    options = {"user": user, "note": "ci", "scopes": SCOPES}
+    light("hub_token", path=str(tmp_path / "token"), **options)
+    scopes = ("read:users", f"read:tokens!user={user}", f"tokens!user={other}")
+    revoked = light.with_token(light.mint(other, *scopes))("hub_token", state="absent", user=user, note="ci")
+    assert_failed(revoked, "missing_scope", "'tokens' does not cover", user)
+    assert ids(light, user)
+
+
 def test_a_given_secret(any_version: Runner) -> None:
     """The caller has it from a vault, and takes a new one from the result."""
     runner, user = any_version, any_version.new_user()

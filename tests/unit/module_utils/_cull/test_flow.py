@@ -238,7 +238,8 @@ def test_a_failed_stop_does_not_prevent_others() -> None:
     denied = {"message": "no"}
     result = cull(
         listed(*people), delete("alice/server", 500, answer=denied), delete("bob/server"),
-        delete("carol/server", 400, answer=denied), delete("dave/server", 404, answer=denied), recheck=False,
+        delete("carol/server", 400, answer=denied), delete("dave/server", 404, answer=denied),
+        read("dave", person("dave")), recheck=False,
     )  # fmt: skip
     assert names(result["culled"]) == ["bob/"]
     assert names(result["failures"]) == ["alice/", "carol/"]

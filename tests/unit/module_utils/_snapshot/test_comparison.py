@@ -510,6 +510,17 @@ def test_what_is_slower(before: float, after: float, is_slower: bool) -> None:
     assert shown(compare(first, second, slower=Slower(share=2.0, seconds=1000))) == []
 
 
+@pytest.mark.parametrize(("phase", "kind"), [("packages", "packages"), ("code", "kernels")])
+def test_what_the_second_verification_has_not_looked_at_is_not_compared(phase: str, kind: str) -> None:
+    after = content()
+    phase_of(after["verification"], phase)["verdict"] = "skipped"
+    found = compare(content(), after)
+    assert (shown(found), [each["name"] for each in found.not_compared]) == ([], [kind])
+    assert compare(after, content()).not_compared == []
+    after["verification"]["checks"][0]["verdict"] = "failed"
+    assert compare(content(), after).not_compared == []  # the check's failure is a loss
+
+
 def test_the_wait_for_room_is_no_part_of_a_start() -> None:
     after = content()
     start = phase_of(after["verification"], "start")

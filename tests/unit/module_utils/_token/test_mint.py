@@ -23,7 +23,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Unauthorized,
     Unreachable,
 )
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models import Owner, Token
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.scopes import expand_self, find_missing
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.versions import DIALECTS
@@ -63,6 +63,13 @@ class HubOfTokens(FakeHubClient):
     def ids(self) -> list[str]:
         assert self.model is not None
         return [each["id"] for each in self.model["tokens"]]
+
+    def read_token(self, user: str, token_id: str) -> Token:
+        assert self.model is not None
+        for each in self.model["tokens"]:
+            if each["id"] == token_id:
+                return Token.from_model(each)
+        raise NotFound("The hub has no such token.", "x", status=404)
 
     def identity_of(self, number: str | None) -> Model:
         return {"kind": "user", "name": "alice", "scopes": EXPANDED, "token_id": number}
@@ -243,6 +250,7 @@ def test_a_token_that_went_meanwhile_is_revoked_all_the_same() -> None:
     hub = HubOfTokens(token(1))
 
     def removed(*_request: Any) -> None:
+        hub.model = {"tokens": []}
         raise NotFound("The hub has no such token.", "x", status=404)
 
     hub.on_write = removed
