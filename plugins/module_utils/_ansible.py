@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +32,7 @@ from ._hub.errors import (
     not_understood,
     printable,
 )
+from ._hub.responses import limit_depth
 from ._path.plan import Flow, Report, run
 
 _INTERNAL_URL_VARIABLE = "JUPYTERHUB_API_URL"
@@ -62,6 +65,10 @@ def is_internal_url(url: str) -> bool:
 
 _MIN_PIECE = 4
 """Characters. `mask` masks a piece of a secret that has at least this length. A shorter piece occurs in many words."""
+
+_RECURSION_LIMIT = 4000
+"""Calls within each other while a flow works, in place of Python's 1000. A level of JSON takes one call in most of the
+functions that read, write and compare it. A thread's stack has room for several times as many."""
 
 _NO_HUB = "http://localhost/"
 """The address of the hub for a task that sends no request."""
@@ -122,7 +129,8 @@ class HubModule:
         """
         secrets = set() if secrets is None else secrets
         extra = {"cipher": cipher} if self.takes_cipher else {}
-        result = self._run(options, secrets, extra, check_mode=check_mode, verbosity=verbosity, report=report)
+        with _deep_values():
+            result = self._run(options, secrets, extra, check_mode=check_mode, verbosity=verbosity, report=report)
         masked: dict[str, Any] = mask(result, exclude_shown_secrets(secrets, result))
         return masked
 
@@ -165,6 +173,21 @@ class HubModule:
             if verbosity >= 3:
                 unexpected["exception"] = traceback.format_exc()
             return {"changed": False, **unexpected}
+
+
+@contextmanager
+def _deep_values() -> Iterator[None]:
+    """Let the block work on all values that a hub accepts, however deeply they are nested.
+
+    A hub accepts as many levels as its Python allows, less its own calls within each other. Ansible makes more of these
+    before it comes to the block, so it could not read or write what any user of the hub may have sent.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _check_text(value: Any, option: str = "") -> None:
@@ -233,12 +256,12 @@ def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) 
 
 
 def mask(value: Any, secrets: set[str]) -> Any:
-    """Return the value with the secrets masked.
+    """Return the value as a result shows it: with the secrets masked, and no deeper than `limit_depth` allows.
 
     `printable` may cut a text in the middle of a secret, and writes ``...`` there. The piece of the secret before the
     ``...`` is masked, too.
     """
-    return _mask_pieces(remove_values(value, secrets), secrets)
+    return _mask_pieces(remove_values(limit_depth(value), secrets), secrets)
 
 
 def _mask_pieces(value: Any, secrets: set[str]) -> Any:
@@ -273,6 +296,7 @@ class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
 
     def _return_formatted(self, kwargs: dict[str, Any]) -> None:
         self.no_log_values |= exclude_shown_secrets(self._find_secrets(), kwargs)
+        kwargs.setdefault("invocation", limit_depth({"module_args": self.params}))
         super()._return_formatted(kwargs)
 
     def _find_secrets(self) -> set[str]:

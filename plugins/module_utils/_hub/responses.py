@@ -12,6 +12,7 @@ import json
 import math
 import re
 import ssl
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +43,12 @@ except ImportError:
 
 _MAX_PAGE_CHARACTERS = 100_000
 """How many characters of a page are searched."""
+MAX_DEPTH = 100
+"""How many lists and objects lie within each other in a result. No options that a spawner reads need more than a few.
+Ansible ends with a `RecursionError` at 320 (ansible-core 2.16) or 236 (2.19), and earlier in a callback or a template
+that makes more calls. A hub accepts 955."""
+TOO_DEEP = "(nested too deeply to be shown)"
+"""What a result shows in place of a value that lies deeper than `MAX_DEPTH`."""
 
 NO_ROUTE_HINT = (
     "Set hub_url to the address that a browser shows, not to the hub's internal address behind its proxy. If it is "
@@ -75,12 +82,41 @@ def _parse_finite_float(digits: str) -> float:
 
 def _replace_surrogates(value: Any) -> Any:
     """Return the value with each lone surrogate replaced by U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_replace_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_replace_surrogates(name): _replace_surrogates(item) for name, item in value.items()}
+    return change_texts(value, lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def change_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value of JSON with each text in it changed, the names of fields included.
+
+    It does not call itself for what is nested, because a user may have nested the options of a server deeply.
+    """
+    whole: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any]] = [(whole, 0, value)]  # each value, and its place in the copy
+    while todo:
+        container, place, item = todo.pop()
+        if isinstance(item, str):
+            container[place] = change(item)
+        elif isinstance(item, Mapping):
+            named = [(change(name) if isinstance(name, str) else name, each) for name, each in item.items()]
+            fields = container[place] = dict[Any, Any].fromkeys(name for name, _each in named)  # in the same order
+            todo += [(fields, name, each) for name, each in named]
+        elif isinstance(item, (list, tuple)):
+            items = container[place] = [None] * len(item)
+            todo += [(items, number, each) for number, each in enumerate(item)]
+        else:
+            container[place] = item
+    return whole[0]
+
+
+def limit_depth(value: Any, levels: int = MAX_DEPTH) -> Any:
+    """Return the value with `TOO_DEEP` in place of each list and each object that lies below so many ``levels``.
+
+    Any user may nest the options of a server so deeply that Ansible cannot show them. That must not hide the others.
+    """
+    if isinstance(value, Mapping):
+        return {name: limit_depth(item, levels - 1) for name, item in value.items()} if levels else TOO_DEEP
+    if isinstance(value, (list, tuple)):
+        return [limit_depth(item, levels - 1) for item in value] if levels else TOO_DEEP
     return value
 
 

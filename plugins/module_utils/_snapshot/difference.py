@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from .._hub.errors import printable
+from .._hub.secret_values import hide_secrets
 from .._hub.times import parse_time
 from .model import PARTS, Items, Snapshot
 
@@ -22,9 +22,6 @@ KINDS = (
     "version", "authenticator", "spawner", "user", "admin", "role", "membership", "group", "property", "service",
     "scope", "token", "server", "option", "check", "start_time", "package", "kernel", "unreadable",
 )  # fmt: skip
-_SECRET = re.compile(r"passw|passphrase|secret|token|credential|(api|access|private)[-_ ]?key", re.IGNORECASE)
-"""Keys of options and properties whose values are not shown."""
-_STARS = "*" * 8
 _FREE = ("option", "property")
 """Kinds whose keys and values are the users' own."""
 _LONGEST_VALUE = 2000
@@ -135,11 +132,20 @@ def _index_unreadable(snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
 
 def is_same(before: Any, after: Any) -> bool:
     """Return whether two values of JSON are the same. In Python, True equals 1. In JSON it does not."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        return before.keys() == after.keys() and all(is_same(before[name], after[name]) for name in before)
-    if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(is_same, before, after))
-    return before == after and isinstance(before, bool) is isinstance(after, bool)
+    pairs = [(before, after)]
+    while pairs:  # not recursive, because a user may have nested the options deeply
+        old, new = pairs.pop()
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if old.keys() != new.keys():
+                return False
+            pairs += [(old[name], new[name]) for name in old]
+        elif isinstance(old, list) and isinstance(new, list):
+            if len(old) != len(new):
+                return False
+            pairs += zip(old, new, strict=True)
+        elif old != new or isinstance(old, bool) is not isinstance(new, bool):
+            return False
+    return True
 
 
 def is_same_time(before: Any, after: Any) -> bool:
@@ -172,18 +178,10 @@ def compare_keys(
             yield Difference(LOST, kind, name, f"{title} is gone; it was {show(old)}.", key, old)
         elif key not in before:
             yield Difference(NEW, kind, name, f"{title} is new: {show(new)}.", key, None, new)
+        elif not is_same(before[key], after[key]) and is_same(old, new):
+            yield Difference(CHANGED, kind, name, f"{title} has another value, which is not shown.", key, old, new)
         elif not is_same(before[key], after[key]):
             yield Difference(CHANGED, kind, name, f"{title} was {show(old)} and is {show(new)} now.", key, old, new)
-
-
-def hide_secrets(value: Any) -> Any:
-    """Return a value of JSON with stars for what its key calls a secret. A difference is shown to many people."""
-    if isinstance(value, Mapping):
-        return {
-            key: _STARS if _SECRET.search(key) and each not in (None, "") else hide_secrets(each)
-            for key, each in value.items()
-        }
-    return [hide_secrets(each) for each in value] if isinstance(value, list) else value
 
 
 def show(value: Any) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 from .._hub.errors import Invalid, quoted
 from .._hub.responses import parse_json
 from .._hub.schemas import InstanceOf, ListOf, MapOf, Record, Schema
+from .._hub.secret_values import mask_secret
 from .._hub.times import parse_time
-from .model import Snapshot, mask_secret
+from .model import Snapshot
 
 SCHEMA, VERSION = "hubops.jupyterhub/snapshot", 1
 """The schema of the files, and the version that is written. If VERSION grows, `READERS` keeps the older ones."""

@@ -92,15 +92,6 @@ def is_running(server: Mapping[str, Any]) -> bool:
     return bool(server.get("ready")) or server.get("pending") not in (None, "", "stop")
 
 
-def mask_secret(value: Any, secret: str) -> Any:
-    """Return the value without the secret."""
-    if isinstance(value, str):
-        return value.replace(secret, "*" * 8)
-    if isinstance(value, Mapping):
-        return {mask_secret(name, secret): mask_secret(item, secret) for name, item in value.items()}
-    return [mask_secret(item, secret) for item in value] if isinstance(value, list | tuple) else value
-
-
 def _sort_tokens(tokens: Iterable[tuple[str, Token]]) -> list[tuple[str, Token]]:
     """Return the tokens by the names of their users, the oldest first."""
     return sorted(tokens, key=lambda each: (each[0], each[1].created_at, each[1].id))

@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 import requests
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.responses import (
+    MAX_DEPTH,
+    TOO_DEEP,
+    change_texts,
     connection_failed,
     describe_request,
     find_reason,
+    limit_depth,
     parse_json,
     request_failed,
     unexpected_answer,
@@ -187,3 +191,51 @@ def test_what_is_no_utf_8_says_nothing(content: bytes) -> None:
 
 def test_whole_characters_stay() -> None:
     assert parse_json(r'["\ud83d\ude00", "\u00e9", 1.5, 10, null, true]') == ["\U0001f600", "\xe9", 1.5, 10, None, True]
+
+
+def nest(depth: int, text: str = "x") -> Any:
+    """A text within so many lists and objects."""
+    value: Any = text
+    for number in range(depth):
+        value = [value] if number % 2 else {"a": value}
+    return value
+
+
+def count_levels(value: Any) -> tuple[int, Any]:
+    """How many lists and objects are around the innermost value, and that value."""
+    depth = 0
+    while isinstance(value, (list, dict)):
+        value, depth = value[0] if isinstance(value, list) else value["a"], depth + 1
+    return depth, value
+
+
+@pytest.mark.parametrize("depth", [0, 1, 50, MAX_DEPTH])
+def test_what_a_result_can_show_stays(depth: int) -> None:
+    assert limit_depth(nest(depth)) == nest(depth)
+
+
+@pytest.mark.parametrize("depth", [101, 480, 900, 5000])
+def test_what_lies_too_deep_is_replaced_and_what_is_beside_it_stays(depth: int) -> None:
+    value = nest(depth)
+    assert count_levels(limit_depth(value)) == (MAX_DEPTH, TOO_DEEP)
+    assert count_levels(value) == (depth, "x")
+    beside = {"deep": (value, 1), "other": [{"b": None}], "text": "y"}
+    shown = limit_depth(beside)
+    assert (shown["other"], shown["text"], shown["deep"][1]) == ([{"b": None}], "y", 1)
+
+
+@pytest.mark.parametrize("depth", [50, 101, 480, 900])
+def test_one_emoji_does_not_make_a_deep_answer_unreadable(depth: int) -> None:
+    """Half of an emoji may be missing. So each text of the answer is looked at."""
+    found = parse_json(json.dumps({"name": "\U0001f600 \ud800", "options": nest(depth, "\ud800")}))
+    assert found["name"] == "\U0001f600 \ufffd"
+    assert count_levels(found["options"]) == (depth, "\ufffd")
+
+
+def test_texts_are_changed_in_a_copy_of_the_same_order() -> None:
+    value = {"b": ["x", 1, None, {"c": ("y", True)}], "a": {}, "d": [], "e": "x"}
+    changed = change_texts(value, str.upper)
+    assert json.dumps(changed) == '{"B": ["X", 1, null, {"C": ["Y", true]}], "A": {}, "D": [], "E": "X"}'
+    assert value["b"][3] == {"c": ("y", True)}  # type: ignore[index]
+    assert change_texts("x", str.upper) == "X"
+    assert change_texts(5000 * "x", str.upper) == 5000 * "X"

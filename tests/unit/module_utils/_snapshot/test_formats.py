@@ -251,3 +251,18 @@ def test_the_task_s_own_token_is_masked_wherever_a_hub_repeats_it() -> None:
 def test_numbers_that_json_has_not_are_refused() -> None:
     with pytest.raises(Invalid, match="verification is not what JSON can hold"):
         encode_snapshot(snapshot(verification={"seconds": float("nan")}))
+
+
+@pytest.mark.parametrize("depth", [50, 101, 480, 900])
+def test_options_that_a_user_has_nested_deeply_stay_as_they_are(depth: int) -> None:
+    """Also if the hub has repeated the task's own token in one of them."""
+    options: Any = "the token s3cr3t"
+    for number in range(depth):
+        options = {"s3cr3t": options} if number % 2 else [options]
+    found = content()
+    found["servers"]["alice"][""]["user_options"] = {"x": options}
+    assert decode_snapshot(encode_snapshot(snapshot(found)), PATH) == snapshot(found)
+    text = encode_snapshot(hide_secret(snapshot(found), "s3cr3t")).decode()
+    assert "s3cr3t" not in text
+    assert text.count("[") - text.count("]") == 0
+    assert text.count("********") == 1 + depth // 2
