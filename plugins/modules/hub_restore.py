@@ -147,6 +147,12 @@ path:
   returned: if the module could read the record
   type: str
   sample: snapshots/hub.example.org/drained.json
+other_hub:
+  description: The URL of the hub of the record, if the task has another one. V(null) if both are the same. The module
+    restores the servers in both cases, because a hub may get another address.
+  returned: if the module could read the record
+  type: str
+  sample: null
 counts:
   description: How many C(servers) the record has, and how many of them have each outcome.
   returned: if the module could read the record

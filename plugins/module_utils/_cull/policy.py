@@ -9,7 +9,6 @@ except for what the notes of `hub_cull` list.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -57,9 +56,9 @@ class Limits:
             value = options[option]
             if value is None:
                 return getattr(default, option, None)
-            if may_be_zero and option == "idle_timeout" and re.fullmatch(r"0+(\.0+)?\s*[smhd]?", str(value).strip()):
-                return 0.0
-            return None if str(value).strip() in ("never", *no_limit) else parse_duration(value, prefix + option)
+            if str(value).strip() in ("never", *no_limit):
+                return None
+            return parse_duration(value, prefix + option, may_be_zero=may_be_zero and option == "idle_timeout")
 
         # In jupyterhub-idle-culler an age of 0 means no limit, and a timeout of 0 culls everything.
         return Limits(read_limit("idle_timeout"), read_limit("max_age", "0"))

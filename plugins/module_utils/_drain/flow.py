@@ -32,8 +32,10 @@ from .._hub.errors import HubError, Invalid, NotFound, Timeout
 from .._hub.models import Owner, Server
 from .._hub.polling import is_hub_away, poll_until
 from .._hub.scopes import READ_SERVERS
+from .._hub.secret_values import hide_secrets
 from .._path.plan import Action, Flow, Plan, Report, Result
 from .._server import model, stop
+from .hub_identity import check_hub
 from .record import FAILED, STOPPED, Entry, Key, Record, add_drain
 from .record_file import Ledger, RecordFile
 
@@ -194,7 +196,12 @@ class DrainFlow(Flow):
         )
 
     def _make_record(self, stored: Record | None, base: Record | None, entries: Mapping[Key, Entry]) -> Record:
-        """Return the record to write. It is ``stored`` itself if there is nothing new to write."""
+        """Return the record to write. It is ``stored`` itself if there is nothing new to write.
+
+        ``base`` is ``stored`` if it is not finished. Raises `Conflict` if that is the record of another hub.
+        """
+        if base is not None:
+            check_hub(self._hub, base, self._file.path, self._options.concurrency)
         if stored is not None and (entries == base.entries if base else not entries):
             return stored
         drained = base.drained if base else write_time(time.time())
@@ -217,8 +224,10 @@ class DrainFlow(Flow):
             run.ledger.change(key, state=FAILED, reason=error.message)
             raise
         previous = run.context.previous.get(key)
-        if after.has_to_go or (after.keep_code == "gone" and previous is not None):
-            # A server that an earlier drain was about to stop, and that has gone meanwhile, was stopped by that drain.
+        # A server that an earlier drain was about to stop, and that has gone meanwhile, was stopped by that drain. A
+        # hub that restarts may end servers, too. Nobody else starts these again.
+        was_ended = previous is not None or self._hub.was_away_since(self._start_time)
+        if after.has_to_go or (after.keep_code == "gone" and was_ended):
             run.ledger.change(key, state=STOPPED, stopped_at=write_time(time.time()), reason=None)
         elif previous is not None and previous.state == STOPPED:
             run.ledger.put(previous)  # an earlier drain has stopped it, and nobody has restored it
@@ -340,7 +349,10 @@ class DrainFlow(Flow):
         answer = {
             "path": self._file.path,
             "drained": [
-                {**each.as_item(), "user_options": entries[_key(each)].user_options if _key(each) in entries else None}
+                {
+                    **each.as_item(),
+                    "user_options": hide_secrets(entries[_key(each)].user_options) if _key(each) in entries else None,
+                }
                 for each in done
             ],
             "kept": [{**each.as_item(), "keep_code": each.keep_code} for each in kept],

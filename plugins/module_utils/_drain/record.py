@@ -19,6 +19,7 @@ from .._hub.models import Server
 from .._hub.responses import parse_json
 from .._hub.schemas import InstanceOf, ListOf, Schema
 from .._hub.schemas import Record as Fields
+from .._hub.secret_values import mask_secret
 from .._server.model import server_title
 
 SCHEMA, VERSION = "hubops.jupyterhub/drained", 1
@@ -117,10 +118,10 @@ class Record:
 
 def _dump_entry(entry: Entry, secret: str) -> str:
     """Return an entry as JSON. The hub or a user may have written the secret into the options or the reason."""
-    values = {each.name: _to_json(getattr(entry, each.name)) for each in fields(entry)}
+    values = {each.name: getattr(entry, each.name) for each in fields(entry)}
     if secret:
-        values |= {name: values[name].replace(secret, "*" * 8) for name in ("user_options", "reason")}
-    return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items()) + "}"
+        values |= {name: mask_secret(values[name], secret) for name in ("user_options", "reason")}
+    return "{" + ", ".join(f'"{name}": {_to_json(value)}' for name, value in values.items()) + "}"
 
 
 def _to_json(value: Any) -> str:
@@ -136,7 +137,7 @@ def parse(text: bytes, path: str) -> Record:
         raise _unusable(path, f"is not the record of a drain: it is not JSON ({error})") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise _unusable(path, f"is not the record of a drain: its schema is not {SCHEMA}")
-    if found.get("version") != VERSION:
+    if found.get("version") != VERSION or InstanceOf((int,)).find_mismatch(found["version"]) is not None:
         raise Invalid(
             f"{quoted(path)} has version {quoted(str(found.get('version')))} of the record. This collection reads "
             f"version {VERSION}.",

@@ -33,6 +33,9 @@ class RecordFile:
     def __init__(self, path: str, secret: str = "") -> None:
         private_file.check(path)
         self.path = path
+        """The path as the user has given it."""
+        self._target = private_file.resolve(path)
+        """The file itself. To rename a file to a link would replace the link, and the next run would lock another."""
         self._secret = secret
 
     @contextmanager
@@ -41,7 +44,7 @@ class RecordFile:
 
         Raises `Conflict` if another run does so at the moment.
         """
-        with hold_lock(f"drained {private_file.resolve(self.path)}", _LOCK_PATIENCE) as is_held:
+        with hold_lock(f"drained {self._target}", _LOCK_PATIENCE) as is_held:
             if not is_held:
                 raise Conflict(
                     f"Another run drains or restores with the record {quoted(self.path)} at the moment.",
@@ -52,32 +55,36 @@ class RecordFile:
     def read(self) -> Record | None:
         """Return the record, or None if there is no file. Raises `Invalid` if the file is not a sound record."""
         try:
-            text = private_file.read(self.path, _LONGEST)
+            text = private_file.read(self._target, _LONGEST)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise Invalid(
                 f"{quoted(self.path)} cannot be read: {error.strerror}.", "Run as its owner, or give another path."
             ) from None
-        return parse(text[:_LONGEST], self.path)
+        if len(text) > _LONGEST:
+            raise Invalid(
+                f"{quoted(self.path)} is larger than {_LONGEST >> 20} MiB, which no record is.", "Check path."
+            )
+        return parse(text, self.path)
 
     def write(self, record: Record) -> None:
         """Write the record completely or not at all. Raises `Invalid`."""
-        private_file.write(self.path, record.dump(self._secret).encode())
+        private_file.write(self._target, record.dump(self._secret).encode())
 
     def archive(self, record: Record) -> str:
         """Rename the file of a finished record, so that a new drain can begin one. Return the new path.
 
         Raises `Invalid`.
         """
-        stem, suffix = os.path.splitext(self.path)
+        stem, suffix = os.path.splitext(self._target)
         time = "".join(sign for sign in record.drained.partition(".")[0].removesuffix("Z") if sign.isalnum())[:20]
         number, path = 1, f"{stem}-{time}Z{suffix}"
         while os.path.lexists(path):
             number += 1
             path = f"{stem}-{time}Z-{number}{suffix}"
         try:
-            os.rename(self.path, path)
+            os.rename(self._target, path)
         except OSError as error:
             raise Invalid(
                 f"{quoted(self.path)} cannot be renamed to {quoted(path)}: {error.strerror}.",

@@ -208,16 +208,17 @@ def check_json(value: Any, what: str) -> None:
         ) from None
 
 
-def parse_duration(value: str | int | float, option: str) -> float:
+def parse_duration(value: str | int | float, option: str, *, may_be_zero: bool = False) -> float:
     """Return a duration in seconds. ``value`` is a number of seconds, or one like ``90s``, ``30m``, ``2h``, ``1d``.
 
-    Raises `Invalid`, with the option's name, for anything else.
+    Raises `Invalid`, with the option's name, for anything else, and for 0 unless it ``may_be_zero``.
     """
     match = re.fullmatch(r"(\d{1,12}(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
     found = float(match[1]) * _SECONDS_PER_UNIT[match[2]] if match else 0.0
-    if not 0 < found <= _MAX_SECONDS:
+    if not match or found > _MAX_SECONDS or (found == 0 and not may_be_zero):
         raise Invalid(
             f"{option}: '{value}' is not a duration.",
-            "Write a number of seconds above 0, or a duration like 90s, 30m, 2h or 1d, of at most 36500d.",
+            f"Write a number of seconds{'' if may_be_zero else ' above 0'}, or a duration like 90s, 30m, 2h or 1d, of "
+            "at most 36500d.",
         )
     return found

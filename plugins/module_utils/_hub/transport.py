@@ -131,6 +131,8 @@ class Transport:
         self.deadline = math.inf
         self.proxy_answers = 0
         """How often a request was repeated because a proxy had answered in the hub's place."""
+        self._absences: list[float] = []
+        """When the hub gave no answer (`time.monotonic`). All copies of this client share the list."""
         self._session = _Session()
         # Several tokens share a session (`with_token`). A cookie of one would be sent with the requests of another.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -192,6 +194,13 @@ class Transport:
     @property
     def url(self) -> str:
         return self.connection.hub_url
+
+    def was_away_since(self, moment: float) -> bool:
+        """Return whether the hub, or a server behind it, has left a request without an answer since ``moment``.
+
+        ``moment`` is a time of `time.monotonic`. A hub that restarts may end servers that run.
+        """
+        return bool(self._absences) and self._absences[-1] >= moment
 
     def resolve(self, url: str) -> str:
         """Return the address that the hub gives as a path, or, with subdomains, as a whole URL."""
@@ -271,9 +280,12 @@ class Transport:
                     timeout, method, url, token=token, json=body, params=params, headers=headers
                 )
             except requests.RequestException as error:
+                self._absences.append(time.monotonic())
                 raise self._mark_cut_short(connection_failed(error, method, url, timeout), timeout) from None
             except FutureTimeout:
                 raise self._mark_cut_short(request_timed_out(method, url, timeout), timeout) from None
+            if is_passing(response) and response.status_code != 429:
+                self._absences.append(time.monotonic())
             wait = max(read_retry_after(response) or 0.0, pause)
             if response.status_code != 429:
                 # A proxy only guesses when the hub is back. A request costs the hub nothing while it is away.

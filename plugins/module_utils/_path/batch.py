@@ -15,6 +15,9 @@ from .plan import Action, Flow, Plan, Report, Result
 from .progress import Counter
 from .workers import catch_failures, map_concurrently
 
+Outcomes = Sequence[Result | HubError]
+"""The results or failures of all items, in their order."""
+
 
 class Item(Flow):
     """A flow that is one of many. Its answer has the same keys, whether it succeeds or fails."""
@@ -44,6 +47,8 @@ class Batch(Flow):
     prepare: Callable[[], None] = lambda: None
     """Reads what all items need, before they are planned."""
     take_lock: Callable[[], AbstractContextManager[None]] = nullcontext
+    review: Callable[[Outcomes], Outcomes] = lambda outcomes: outcomes
+    """Looks at the outcomes when all items have ended, and returns the final ones."""
     summarize: Callable[[list[dict[str, Any]]], dict[str, Any]] = lambda answers: {}
     """Returns what the result says of all items together."""
     report: Report | None = None
@@ -87,13 +92,13 @@ class Batch(Flow):
             for wave in ([n for n in range(len(parts)) if n not in last], sorted(last)):
                 done = map_concurrently(catch_failures(work), wave, self.concurrency, self.spread)
                 outcomes |= dict(zip(wave, done, strict=True))
-        return self._collect([outcomes[position] for position in range(len(parts))])
+        return self._collect(self.review([outcomes[position] for position in range(len(parts))]))
 
     def _count(self, parts: Sequence[Plan | HubError]) -> Counter:
         failed = sum(isinstance(part, HubError) for part in parts)
         return Counter(self.report if len(parts) > 1 else None, len(parts), self.word, failed=failed)
 
-    def _collect(self, outcomes: Sequence[Result | HubError]) -> Result:
+    def _collect(self, outcomes: Outcomes) -> Result:
         """Return all answers as one result, with the first failure for the whole, if there is one."""
         answers: list[dict[str, Any]] = []
         actions: list[Action] = []

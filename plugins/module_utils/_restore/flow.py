@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from .._drain.record import ALREADY_RUNNING, FAILED, OUTCOMES, RESTORED, RESTORING, STOPPED, USER_GONE, Entry
+from .._drain.hub_identity import check_hub, is_other_user, may_see_all_users, read_users
+from .._drain.record import ALREADY_RUNNING, FAILED, OUTCOMES, RESTORED, RESTORING, STOPPED, USER_GONE, Entry, Record
 from .._drain.record_file import Ledger, RecordFile
 from .._hub.client import HubClient
-from .._hub.errors import HubError, Invalid, NotFound, printable, quoted
+from .._hub.errors import HubError, Invalid, NotFound, not_covered, printable, quoted
 from .._hub.models import Server, User
+from .._hub.polling import poll_until
 from .._hub.scopes import READ_SERVERS, START
-from .._path.batch import Batch, Item
+from .._hub.secret_values import hide_secrets
+from .._path.batch import Batch, Item, Outcomes
 from .._path.plan import Flow, Plan, Report, Result
 from .._path.workers import catch_failures, map_concurrently
 from .._server.flow import server_batch
 from .._server.model import ServerSpec, read_all
-from .verdict import find_differences, is_other_user, judge_failure, judge_running
+from .._server.model import read as read_server
+from .verdict import find_differences, judge_failure, judge_running
 
 ENDED = "stopped"
 """The state of a server that an earlier restore has started, and that does not run any more."""
@@ -64,15 +68,18 @@ class RestoreFlow(Flow):
 
         def prepare() -> None:
             servers.prepare()
-            users.update(self._read_users(todo))
+            users.update(read_users(self._hub, todo, self._concurrency))
             present.update(self._read_servers([each for each in record.entries.values() if not _is_open(each)]))
 
         items = [
-            RestoreItem(self._hub, entry, flows.get(key), users, present, ledger)
+            RestoreItem(self._hub, entry, flows.get(key), users, present, ledger, self._wait_timeout)
             for key, entry in record.entries.items()
         ]
-        batch = replace(servers, items=items, prepare=prepare, summarize=self._summarize, word="done")
+        review = partial(self._review, items, servers.review)
+        summarize = partial(self._summarize, record)
+        batch = replace(servers, items=items, prepare=prepare, review=review, summarize=summarize, word="done")
         plan = batch.plan()
+        check_hub(self._hub, record, self._file.path, self._concurrency, users)
         return replace(plan, context=_Context(batch, items, plan, ledger))
 
     def apply(self, plan: Plan) -> Result:
@@ -89,16 +96,24 @@ class RestoreFlow(Flow):
             return replace(result, answer={**error.as_result(), **_without_failure(result.answer)})
         return result
 
+    def _review(
+        self, items: Sequence[RestoreItem], review: Callable[[Outcomes], Outcomes], outcomes: Outcomes
+    ) -> Outcomes:
+        """Return the outcomes after the last look of ``review``, and record the servers that do not run any more.
+
+        ``review`` knows only the servers on which this restore has worked.
+        """
+        positions = [position for position, item in enumerate(items) if item.is_open]
+        reviewed, final = review([outcomes[position] for position in positions]), [*outcomes]
+        for position, outcome in zip(positions, reviewed, strict=True):
+            if isinstance(outcome, HubError) and outcome is not outcomes[position]:
+                final[position] = items[position].record_stop(outcome)
+        return final
+
     def _declare(self, entry: Entry) -> ServerSpec:
         """Return the desired state of a server of the record."""
         options, timeout = entry.user_options, self._wait_timeout
         return ServerSpec(entry.user, entry.server_name, "started", user_options=options, wait_timeout=timeout)
-
-    def _read_users(self, entries: Sequence[Entry]) -> dict[str, User | HubError]:
-        """Return the users of whom the record knows when they were created, as they are now."""
-        names = list(dict.fromkeys(entry.user for entry in entries if entry.user_created is not None))
-        read = catch_failures(partial(self._hub.read_user, scope=READ_SERVERS))
-        return dict(zip(names, map_concurrently(read, names, self._concurrency), strict=True))
 
     def _read_servers(self, entries: Sequence[Entry]) -> dict[str, dict[str, Server] | HubError]:
         """Return the servers, by user, of those whose servers an earlier restore has started."""
@@ -106,15 +121,18 @@ class RestoreFlow(Flow):
         read = catch_failures(partial(read_all, self._hub))
         return dict(zip(names, map_concurrently(read, names, self._concurrency), strict=True))
 
-    def _summarize(self, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _summarize(self, record: Record, answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         tally = Tally(answer["outcome"] for answer in answers)
         seconds = round(time.monotonic() - self._start_time, 3)
         parts = [f"{tally[RESTORED]} of {len(answers)} servers restored"]
         parts += [f"{tally[outcome]} {outcome.replace('_', ' ')}" for outcome in OUTCOMES[1:]]
         ended = sum(answer["outcome"] in (RESTORED, ALREADY_RUNNING) and answer["state"] == ENDED for answer in answers)
         parts += [f"{ended} stopped since an earlier restore"] if ended else []
+        other = record.hub_url if record.hub_url != self._hub.url else None
+        parts += [f"the record is of the hub at {printable(other)}"] if other else []
         return {
             "path": self._file.path,
+            "other_hub": other,
             "counts": {"servers": len(answers), **{outcome: tally[outcome] for outcome in OUTCOMES}},
             "seconds": seconds,
             "summary": f"{', '.join(parts)}, in {seconds:.1f} s",
@@ -146,6 +164,7 @@ class RestoreItem(Item):
         users: Mapping[str, User | HubError],
         present: Mapping[str, dict[str, Server] | HubError],
         ledger: Ledger,
+        wait_timeout: float,
     ) -> None:
         self._hub = hub
         self._entry = entry
@@ -153,6 +172,7 @@ class RestoreItem(Item):
         self._users = users
         self._present = present
         self._ledger = ledger
+        self._wait_timeout = wait_timeout
         self.name = entry.title
 
     def initial_answer(self) -> dict[str, Any]:
@@ -169,11 +189,14 @@ class RestoreItem(Item):
                 return self._end(USER_GONE, departure)
             plan = self._flow.plan()
         except HubError as found:
-            if isinstance(found, NotFound) and self._may_see_all_users():
+            if isinstance(found, NotFound) and may_see_all_users(self._hub):
                 return self._end(USER_GONE, found.message)
             error = _as_hidden(found) if isinstance(found, NotFound) else found
             raise error.with_result(self._answer(FAILED, error.reason or error.message, error.result)) from None
         shown = plan.predicted
+        if plan.actions and self._hub.missing_scopes([f"{START}!server={entry.user}/{entry.server_name}"]):
+            error = not_covered(self._hub.dialect.translate_scope(START), entry.title, entry.user)
+            raise error.with_result(self._answer(FAILED, error.message, shown))
         if not plan.actions and plan.before.get("state") == "ready":
             outcome, reason = self._judge_running(shown.get("user_options"), has_started=False)
             return self._end(outcome, reason, shown)
@@ -218,16 +241,12 @@ class RestoreItem(Item):
             return f"The user was deleted, and created again at {user.created}."
         return None
 
-    def _may_see_all_users(self) -> bool:
-        """Return whether a user whom the hub does not show has gone. It answers 404 for a hidden one, too."""
-        return READ_SERVERS in self._hub.held_scopes
-
     def _has_user_gone(self) -> bool:
         """Return whether the user has gone. A token that may not start the user's servers gets a 404 for it, too."""
         try:
             self._hub.read_user(self._entry.user, scope=READ_SERVERS)
         except NotFound:
-            return self._may_see_all_users()
+            return may_see_all_users(self._hub)
         except HubError:
             pass
         return False
@@ -250,6 +269,11 @@ class RestoreItem(Item):
         Raises the failure itself if that is not why.
         """
         outcome = judge_failure(error, self._entry)
+        if outcome == ALREADY_RUNNING and not self._wait_for_start():
+            outcome = FAILED
+            error = error.with_message(f"{error.message} It does not run.").with_hint(
+                "Run this again to start it with the options of the record."
+            )
         if outcome == USER_GONE and not self._has_user_gone():
             outcome, error = FAILED, _as_hidden(error)
         reason = printable(error.message if outcome in (ALREADY_RUNNING, USER_GONE) else error.reason or error.message)
@@ -259,6 +283,31 @@ class RestoreItem(Item):
             raise error.with_result({**error.result, **answer}, error.actions) from None
         is_changed = bool(error.result.get("changed"))
         return Result(answer, error.actions if is_changed else (), is_changed)
+
+    def _wait_for_start(self) -> bool:
+        """Wait for the end of a start that somebody else has begun. Return whether the server runs then."""
+        deadline = time.monotonic() + self._wait_timeout
+        hub, last = self._hub.with_deadline(deadline), list[Server]()
+
+        def has_ended() -> bool:
+            last[:] = [read_server(hub, self._entry.user, self._entry.server_name)]
+            return last[0].pending is None
+
+        try:
+            poll_until(has_ended, deadline)
+        except HubError:
+            return False
+        return bool(last) and last[0].state == "ready"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this restore works on the server."""
+        return self._flow is not None
+
+    def record_stop(self, error: HubError) -> HubError:
+        """Record that the server has stopped again before the end of the task. Return the failure with the outcome."""
+        self._record(FAILED, error.message)
+        return error.with_result({**error.result, "outcome": FAILED, "reason": printable(error.message)}, error.actions)
 
     def _record(self, outcome: str, reason: str | None) -> None:
         self._ledger.change(self._entry.key, restore=outcome, reason=reason)
@@ -295,7 +344,7 @@ class RestoreItem(Item):
             "seconds": known.get("seconds", 0.0),
             "reason": reason,
             "events": known.get("events", []),
-            "user_options": entry.user_options,
+            "user_options": hide_secrets(entry.user_options),
         }
 
 

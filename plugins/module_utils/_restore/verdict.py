@@ -11,13 +11,11 @@ from typing import Any
 
 from .._drain.record import ALREADY_RUNNING, FAILED, PROFILE_GONE, RESTORED, RESTORING, USER_GONE, Entry
 from .._hub.errors import Conflict, HubError, NotFound, SpawnFailed
-from .._hub.times import parse_time
 from .._server.verdict import compare_options
 
 _REFUSALS = re.compile(
     # KubeSpawner: "No such profile: gpu. Options include: cpu" (`_get_profile` of its spawner.py).
-    r"\b(no such|unknown|invalid|unsupported) profile\b"
-    r"|\bprofile\b.{0,200}\b(does not exist|not found|is not (available|allowed|known))"
+    r"\bno such profile\b"
     # KubeSpawner: options of a profile that it no longer has, or that has other choices now.
     r"|expected option .{0,200} for profile|received unlisted_choice for"
     # DockerSpawner: an image that it no longer offers (`check_allowed`).
@@ -25,6 +23,10 @@ _REFUSALS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """What spawners say if they do not have the profile, or one of its options, that a server was started with."""
+_BEFORE_NAME = r"\b(unknown|invalid|unsupported) profile:?\s+['\"]?"
+_AFTER_NAME = r"['\"]?\s+(does not exist|(is |was )?not found|is (not (available|allowed|known)|unknown))\b"
+"""What other spawners say of a profile. The name must be one of the server's options: a security profile of the kernel,
+or the profile of an account in a cloud, may be missing, too."""
 
 
 def is_profile_gone(reason: str | None, user_options: dict[str, Any] | None) -> bool:
@@ -34,7 +36,16 @@ def is_profile_gone(reason: str | None, user_options: dict[str, Any] | None) -> 
     of a profile in a dictionary, so its reason for a choice that is gone is only the name, in quotes (a ``KeyError``).
     """
     text = (reason or "").strip()
-    return bool(_REFUSALS.search(text)) or text in {repr(value) for value in _list_texts(user_options or {})}
+    names = [*_list_texts(user_options or {})]
+    return bool(_REFUSALS.search(text)) or any(text == repr(name) or _names_profile(text, name) for name in names)
+
+
+def _names_profile(text: str, name: str) -> bool:
+    """Return whether the text says that there is no profile of this name."""
+    if not name or "profile" not in text.lower() or name not in text:
+        return False
+    patterns = f"{_BEFORE_NAME}{re.escape(name)}\\b", f"\\bprofile:?\\s+['\"]?{re.escape(name)}{_AFTER_NAME}"
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
 
 
 def _list_texts(value: Any) -> Iterator[str]:
@@ -52,7 +63,7 @@ def judge_failure(error: HubError, entry: Entry) -> str:
     if isinstance(error, NotFound):
         return USER_GONE
     if isinstance(error, Conflict):
-        return ALREADY_RUNNING  # somebody has started it with other options at the same time
+        return ALREADY_RUNNING  # somebody has started it with other options at the same time, or begun to
     if isinstance(error, SpawnFailed) and is_profile_gone(error.reason, entry.user_options):
         return PROFILE_GONE
     return FAILED
@@ -74,12 +85,3 @@ def judge_running(
 def find_differences(wanted: dict[str, Any] | None, shown: dict[str, Any] | None) -> list[str]:
     """Return the names of the recorded options that the running server has differently."""
     return [] if wanted is None else compare_options(wanted, shown, may_have_additions=True)
-
-
-def is_other_user(recorded: str | None, created: str | None) -> bool:
-    """Return whether a user was deleted and created again, from the two times at which it was created.
-
-    Returns False if one of the times is not known.
-    """
-    then, now = parse_time(recorded), parse_time(created)
-    return then is not None and now is not None and abs(now - then) >= 1

@@ -21,9 +21,10 @@ from .._hub.errors import (
     MissingScope,
     NotFound,
     RateLimited,
+    SpawnFailed,
 )
 from .._hub.models import Server
-from .._path.batch import Batch, Item
+from .._path.batch import Batch, Item, Outcomes
 from .._path.plan import Plan, Report, Result, find_duplicate
 from .._path.workers import SPREAD, catch_failures, map_concurrently
 from . import model, stop
@@ -86,15 +87,47 @@ def server_batch(hub: HubClient, specs: Sequence[ServerSpec], report: Report, *,
     present = ServerList(hub, specs, concurrency)
     final_states = {_FINAL_STATES[spec.state] for spec in specs}
     gate = StartGate(report if len(specs) > 1 else None)
+    start_time = time.monotonic()
     return Batch(
         "servers",
         [ServerFlow(hub, spec, present.servers_of, gate, report if len(specs) == 1 else None) for spec in specs],
         concurrency,
         SPREAD,
         prepare=present.read,
+        review=partial(_look_again, hub, specs, start_time, concurrency),
         report=report,
         word=final_states.pop() if len(final_states) == 1 else "done",
     )
+
+
+def _look_again(
+    hub: HubClient, specs: Sequence[ServerSpec], start_time: float, concurrency: int, outcomes: Outcomes
+) -> Outcomes:
+    """Return the outcomes after a last look at the servers, if the hub was away since ``start_time``.
+
+    A hub that restarts may end servers that this task has just seen run.
+    """
+    ready = [
+        isinstance(outcome, Result) and spec.is_to_run and spec.wait and outcome.answer.get("state") == "ready"
+        for spec, outcome in zip(specs, outcomes, strict=False)
+    ]
+    if not any(ready) or not hub.was_away_since(start_time):
+        return outcomes
+    users = list(dict.fromkeys(spec.user for spec, is_ready in zip(specs, ready, strict=True) if is_ready))
+    read = catch_failures(partial(model.read_all, hub))
+    found = dict(zip(users, map_concurrently(read, users, concurrency), strict=True))
+    reviewed = list[Result | HubError]()
+    for spec, outcome, is_ready in zip(specs, outcomes, ready, strict=True):
+        servers = found.get(spec.user) if is_ready else None
+        server = servers.get(spec.name) if isinstance(servers, dict) else None
+        if isinstance(outcome, Result) and isinstance(servers, dict) and (server is None or server.state == "stopped"):
+            error = SpawnFailed(
+                f"The {spec.title} was ready and has stopped again. The hub was away meanwhile.", "Run this again."
+            )
+            known = {"changed": outcome.changed, "state": "failed", "url": None, "reason": error.message}
+            outcome = error.with_result({**outcome.answer, **known}, outcome.actions)
+        reviewed.append(outcome)
+    return reviewed
 
 
 @dataclass(frozen=True)
@@ -187,6 +220,8 @@ class ServerFlow(Item):
                 last, state=self._state_after(error, context.server), reason=error.reason or error.message
             )
             result = {"changed": changed, **answer, **error.result}
+            if self._has_stopped and isinstance(error, RateLimited):
+                error = error.with_message(f"{error.message} The task has stopped it before, so it does not run now.")
             raise error.with_result(result, plan.actions if result["changed"] else ()) from None
         # The task has done nothing if others were first, or if the hub says that the server already runs.
         changed = self._has_started_or_stopped() if is_to_run else plan.changed

@@ -68,6 +68,8 @@ class FakeHubClient:
         self.standing_in = False
         """Whether the hub answers in place of the server."""
         self.proxy_answers = 0
+        self.absences: list[float] = []
+        """When the hub gave no answer."""
         self.owner = Owner("user", "alice")
 
     def get(self, *path: str, scope: str, what: str, **params: str) -> Model:
@@ -110,6 +112,9 @@ class FakeHubClient:
 
     def stands_in(self, url: str) -> bool:
         return self.standing_in
+
+    def was_away_since(self, moment: float) -> bool:
+        return bool(self.absences) and self.absences[-1] >= moment
 
     def with_deadline(self, deadline: float) -> FakeHubClient:
         """Ignores the deadline: the fake answers at once, or a test holds a write back."""

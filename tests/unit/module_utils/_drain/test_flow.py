@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.models impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path import private_file
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_drain import MODULE, flow
+from support.fakes.fake_hub_client import HUB
 from support.fakes.memory_hub import CREATED, MemoryHub
 
 pytestmark = pytest.mark.usefixtures("short_polls")
@@ -213,6 +215,47 @@ def test_what_somebody_else_stops_is_gone(path: Path, has_user: bool) -> None:
     assert [*recorded(path)] == [ALICE, LAB]
 
 
+def test_what_ends_while_the_hub_is_away_is_recorded(path: Path) -> None:
+    """A hub that restarts may end servers, and nobody else starts them again."""
+    hub = MemoryHub(ALL)
+
+    def restart() -> None:
+        hub.absences.append(time.monotonic())
+        hub.stop(BOB)
+
+    hub.on_look = restart
+    done = drain(hub, path)
+    assert (keys(done["drained"]), keys(done["gone"]), done["counts"]["to_restore"]) == ([ALICE, LAB], [BOB], 3)
+    assert {key: entry.state for key, entry in recorded(path).items()} == dict.fromkeys(ALL, "stopped")
+
+
+def test_the_record_of_another_hub_is_not_mixed_with_this_one(path: Path) -> None:
+    RecordFile(str(path)).write(Record(CREATED, "https://other/", "5.5.4").with_entries([Entry(*BOB, CREATED, GPU)]))
+    before, hub = path.read_bytes(), MemoryHub(ALL)
+    hub.created = dict.fromkeys(hub.created, "2020-01-01T00:00:00Z")
+    with pytest.raises(Conflict, match="is of the hub at https://other/"):
+        drain(hub, path)
+    assert (path.read_bytes(), hub.writes) == (before, [])
+    hub.created["bob"] = CREATED  # it is the same hub under another address
+    assert drain(hub, path)["counts"]["to_restore"] == 3
+
+
+def test_a_link_to_the_record_stays_a_link(path: Path) -> None:
+    """A run that replaced the link would lock another file than the next run."""
+    link = path.parent / "link.json"
+    link.symlink_to(path)
+    with RecordFile(str(link)).lock(), pytest.raises(Conflict, match="Another run"):
+        drain(MemoryHub(ALL), path)
+    drain(MemoryHub(ALL), link)
+    assert (link.is_symlink(), [*recorded(path)]) == (True, [*ALL])
+
+
+def test_secrets_in_options_are_in_the_record_and_not_in_the_result(path: Path) -> None:
+    done = drain(MemoryHub({ALICE: {"env": {"DB_PASS": "hunter2"}}}), path)
+    assert done["drained"][0]["user_options"] == {"env": {"DB_PASS": "********"}}
+    assert recorded(path)[ALICE].user_options == {"env": {"DB_PASS": "hunter2"}}
+
+
 def test_what_starts_meanwhile_is_named_and_not_recorded(path: Path) -> None:
     hub = MemoryHub(ALL)
     hub.on_write = lambda *_request: hub.start(("dave", "new"), CPU)
@@ -354,7 +397,7 @@ def test_what_a_killed_drain_has_told_to_stop_counts_as_drained_when_it_has_gone
     hub = MemoryHub({BOB: CPU})
     server = hub.running[BOB]
     entry = Entry(*BOB, CREATED, CPU, server["started"], server["last_activity"])
-    RecordFile(str(path)).write(Record(CREATED, "https://hub/", "5.5.4").with_entries([entry]))
+    RecordFile(str(path)).write(Record(CREATED, HUB, "5.5.4").with_entries([entry]))
     hub.on_look = lambda: hub.stop(BOB)
     done = drain(hub, path)
     assert (keys(done["gone"]), done["counts"]["to_restore"]) == ([BOB], 1)

@@ -40,6 +40,14 @@ def record_of(*entries: Entry) -> Record:
 # The record
 
 
+def test_the_secret_of_the_task_is_masked_and_the_text_stays_json() -> None:
+    """The secret begins with the letter of an escape: as JSON, the text has a backslash before it."""
+    entry = replace(ALICE, user_options={"a": ["\nsecret", {"nsecret": "nsecret"}]}, reason="nsecret")
+    [found] = parse(record_of(entry).dump("nsecret").encode(), "x").entries.values()
+    stars = "*" * 8
+    assert (found.user_options, found.reason) == ({"a": ["\nsecret", {stars: stars}]}, stars)
+
+
 TEXTS = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,

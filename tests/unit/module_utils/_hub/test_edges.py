@@ -154,9 +154,12 @@ def test_no_wait_for_a_server_ends_with_it(
 ) -> None:
     hub = EdgeHub(status, runs=state != "started")
     hub.opens = opens
-    flow = server_batch(client(hub, monkeypatch), [ServerSpec("alice", "", state)], lambda line: None, concurrency=1)
+    hub_client, start_time = client(hub, monkeypatch), time.monotonic()
+    flow = server_batch(hub_client, [ServerSpec("alice", "", state)], lambda line: None, concurrency=1)
     result = run(flow, check_mode=False)
     assert len(hub.turned_away) == AWAY
+    assert hub_client.was_away_since(start_time) is (status != 429)  # a hub that asks to come back is there
+    assert not hub_client.was_away_since(time.monotonic())
     assert result["servers"][0]["failure"] is None, result
     assert result["servers"][0]["state"] == ("stopped" if state == "stopped" else "ready")
     assert result["changed"] is True

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._path import pri
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server import start
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_restore import MODULE, flow
+from support.fakes.fake_hub_client import HUB
 from support.fakes.memory_hub import CREATED, MemoryHub
 
 
@@ -41,8 +43,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "drained.json"
 
 
-def record(path: Path, entries: Sequence[Entry] = tuple(ENTRIES)) -> None:
-    RecordFile(str(path)).write(Record(CREATED, "https://hub/", "5.5.4").with_entries(entries))
+def record(path: Path, entries: Sequence[Entry] = tuple(ENTRIES), url: str = HUB) -> None:
+    RecordFile(str(path)).write(Record(CREATED, url, "5.5.4").with_entries(entries))
 
 
 def recorded(path: Path) -> dict[Key, Entry]:
@@ -145,6 +147,75 @@ def test_what_somebody_starts_with_other_options_at_the_same_moment_is_left(path
     done = restore(hub, path)
     assert (outcomes(done), done["changed"], hub.options()[ALICE]) == ({ALICE: "already_running"}, False, CPU)
     assert "failed" not in done
+
+
+@pytest.mark.parametrize("has_users", [True, False])
+def test_the_record_of_another_hub_is_left_alone(path: Path, has_users: bool) -> None:
+    """Otherwise all users would count as gone, and the next drain would put the record aside."""
+    record(path, url="https://other/")
+    before, hub = path.read_bytes(), hub_with_users()
+    hub.created = dict.fromkeys(hub.created, "2020-01-01T00:00:00Z") if has_users else {}
+    with pytest.raises(Conflict, match="is of the hub at https://other/"):
+        restore(hub, path)
+    assert (path.read_bytes(), hub.writes) == (before, [])
+
+
+def test_a_hub_with_another_address_is_restored_and_told(path: Path) -> None:
+    record(path, url="https://old/")
+    done = restore(hub_with_users(), path)
+    assert (done["counts"]["restored"], done["other_hub"]) == (3, "https://old/")
+    assert ", the record is of the hub at https://old/" in done["summary"]
+
+
+def test_what_the_token_may_not_start_is_told_in_check_mode(path: Path) -> None:
+    record(path)
+    hub = hub_with_users()
+    hub.missing_scopes = lambda needed: [scope for scope in needed if "=bob/" in scope]  # type: ignore[method-assign]
+    foreseen = restore(hub, path, check_mode=True)
+    assert outcomes(foreseen) == {ALICE: "restored", LAB: "restored", BOB: "failed"}
+    assert (foreseen["failed"], foreseen["failure"]["code"]) == (True, "missing_scope")
+    assert "'start:servers' does not cover server of user 'bob'" in foreseen["servers"][2]["reason"]
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+def test_a_start_that_somebody_else_has_begun_decides_at_its_end(path: Path, has_started: bool) -> None:
+    record(path, ENTRIES[:1])
+    hub = hub_with_users()
+
+    def begin(*_request: Any) -> None:
+        hub.start(ALICE, CPU)
+        hub.running[ALICE] |= {"ready": False, "pending": "spawn"}
+        hub.on_look = end
+
+    def end() -> None:
+        looks.append(1)
+        if len(looks) > 5:
+            hub.start(ALICE, CPU) if has_started else hub.stop(ALICE)
+
+    looks = list[int]()
+    hub.on_write = begin
+    hub.refuses[ALICE] = Conflict("The server is starting with other user_options.", "x", status=409)
+    done = restore(hub, path)
+    assert outcomes(done) == {ALICE: "already_running" if has_started else "failed"}
+    assert recorded(path)[ALICE].is_finished is has_started  # the next restore tries again
+
+
+def test_what_a_restart_of_the_hub_has_ended_is_no_success(path: Path) -> None:
+    record(path)
+    hub = hub_with_users()
+
+    def restart(method: str, where: str, _body: Any) -> None:
+        if "bob" in where:
+            hub.absences.append(time.monotonic())
+            hub.stop(ALICE)
+
+    hub.on_write = restart
+    done = restore(hub, path)
+    assert outcomes(done) == {ALICE: "failed", LAB: "restored", BOB: "restored"}
+    assert "was ready and has stopped again. The hub was away meanwhile." in done["servers"][0]["reason"]
+    assert (done["failed"], recorded(path)[ALICE].restore) == (True, "failed")
+    hub.on_write = lambda *_request: None
+    assert outcomes(restore(hub, path))[ALICE] == "restored"
 
 
 def test_users_who_have_left_are_told_and_are_no_failure(path: Path) -> None:

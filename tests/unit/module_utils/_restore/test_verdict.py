@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._drain.hub_identity import is_other_user
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._drain.record import Entry
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import (
     Conflict,
@@ -21,7 +22,6 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
     Timeout,
 )
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._restore.verdict import (
-    is_other_user,
     is_profile_gone,
     judge_failure,
     judge_running,
@@ -63,6 +63,11 @@ def test_a_profile_that_is_gone(reason: str) -> None:
         "Image lab:1 could not be pulled",
         "Timeout",
         "pod alice not found in profile namespace",
+        'profile gpu: persistentvolumeclaim "claim-alice" not found',
+        "failed to load seccomp profile /etc/s.json: file not found",
+        "AppArmor profile docker-default does not exist",
+        "IAM instance profile arn:aws:x not found, retry later",
+        "invalid profile of the kernel",
     ],
 )
 def test_another_reason(reason: str | None) -> None:

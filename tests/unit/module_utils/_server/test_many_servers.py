@@ -49,9 +49,16 @@ def _short_pauses(short_polls: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_start, "_GRACE", 0.05)
 
 
-def perform(hub: FakeHubClient, *wanted: ServerSpec, check_mode: bool = False, lines: list[str] | None = None) -> Model:
+def perform(
+    hub: FakeHubClient,
+    *wanted: ServerSpec,
+    check_mode: bool = False,
+    lines: list[str] | None = None,
+    concurrency: int = 4,
+) -> Model:
     report = (lambda line: None) if lines is None else lines.append
-    return run(server_batch(hub, wanted, report, concurrency=4), check_mode=check_mode)  # type: ignore[arg-type]
+    batch = server_batch(hub, wanted, report, concurrency=concurrency)  # type: ignore[arg-type]
+    return run(batch, check_mode=check_mode)
 
 
 def lab_spec(state: str = "started", **more: Any) -> ServerSpec:
@@ -482,6 +489,36 @@ def test_starts_that_were_refused_follow_when_others_have_ended() -> None:
     # Four workers: two starts are refused at first. Then each asks when there is room.
     assert len(hub.asked) <= 12 + 4
     assert lines.count("the hub has no room for more starts at the moment, so they wait their turn") == 1
+
+
+def test_a_server_that_a_restart_of_the_hub_has_ended_is_no_success() -> None:
+    hub = hub_with()
+
+    def written(_method: str, path: str, _body: Any) -> None:
+        hub.set_server(
+            READY, path.rpartition("/")[2]
+        )  # the hub shows only the last server: the restart ends the others
+        hub.absences.append(time.monotonic())
+
+    hub.on_write = written
+    result = perform(hub, *[ServerSpec("alice", name, "started") for name in ("a", "b")], concurrency=1)
+    assert [(item["state"], item["changed"]) for item in result["servers"]] == [("failed", True), ("ready", True)]
+    assert "server 'a' of user 'alice' was ready and has stopped again" in result["servers"][0]["reason"]
+    assert result["failed"] is True
+
+
+def test_a_restart_without_room_says_that_the_server_does_not_run() -> None:
+    hub = hub_with(READY, "lab")
+
+    def written(method: str, _path: str, _body: Any) -> None:
+        if method == "POST":
+            raise no_room(600.0)
+        hub.set_server(None)
+
+    hub.on_write = written
+    result = perform(hub, lab_spec("restarted", wait_timeout=0.5))
+    assert (result["changed"], result["failure"]["code"]) == (True, "rate_limited")
+    assert "The task has stopped it before, so it does not run now." in result["msg"]
 
 
 AWAY = [
