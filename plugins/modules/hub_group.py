@@ -48,6 +48,7 @@ options:
       - The properties of the group. The module replaces all properties of the group if they differ. An empty dictionary
         removes them.
       - If not set, the module does not change the properties.
+      - The result and the diff show the properties. Set C(no_log) on the task if they contain secrets.
       - The module ignores this option if O(state=absent).
     type: dict
   groups:

@@ -355,10 +355,10 @@ def a_token_s_expiry(found: Content) -> Expected:
 
 @difference
 def a_token_minted_again(found: Content) -> Expected:
-    """With other scopes: it is another token."""
+    """With other scopes: it is another token, and the program that has the first one cannot use it."""
     token = _minted(found)
     token |= {"created": TAKEN, "scopes": ["list:users"]}
-    return "changed", "token", f"{token['user']}/{token['id']}", "created"
+    return "lost", "token", f"{token['user']}/{token['id']}", "created"
 
 
 @difference

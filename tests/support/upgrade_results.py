@@ -189,7 +189,7 @@ def restored(number: int = 1) -> dict[str, Any]:
         "changed": True, "path": "/srv/snapshots/teaching/drained.json",
         "servers": [
             *({**_server(each), "changed": True, "outcome": "restored"} for each in range(10, 10 + number)),
-            {**_server(1), "outcome": "already_running"},
+            {**_server(1), "outcome": "already_running", "reason": "Somebody has started it meanwhile."},
             {**_server(2), "outcome": "user_gone", "reason": "The user has been deleted."},
             {**_server(3), "outcome": "profile_gone", "reason": "There is no profile 'gpu'."},
             {**_server(4), "outcome": "failed", "reason": "There is no room.", "failure": why},

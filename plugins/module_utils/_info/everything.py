@@ -174,11 +174,11 @@ class _Reader:
                 self._name_unreadable(part, scope, self._explain(part, scope))
                 return None
         if not is_complete:
-            self._name_unreadable(part, scope, self._explain(part, scope))
+            self._name_unreadable(part, scope, self._explain(part, scope, has_some=bool(found)))
         for field, needed in _FIELDS[part].items():
             hidden = sum(field not in model_of(item) for item in found.values())
             if hidden or (not found and "" not in self._filters(needed)):
-                self._name_unreadable(f"{part}.{field}", needed, self._explain(f"{field} of {part}", needed))
+                self._name_unreadable(f"{part}.{field}", needed, self._explain(f"field {field} of {part}", needed))
         return tuple(found.values())
 
     def _read_routes(self) -> tuple[Model, ...] | None:
@@ -221,10 +221,12 @@ class _Reader:
         split = [split_scope(scope) for scope in self._hub.held_scopes]
         return sorted({value for name, kind, value in split if kind == part[:-1] and name.startswith("read:")})
 
-    def _explain(self, what: str, scope: str) -> str:
+    def _explain(self, what: str, scope: str, *, has_some: bool = False) -> str:
         held = ", ".join(each for each in self._hub.held_scopes if split_scope(each)[0] == scope)
         if held:
             return f"The token may read only some of the {what}: it holds {held}."
+        if has_some:
+            return f"The token may read only some of the {what}."
         return f"The token may not read the {what}."
 
     def _name_unreadable(self, name: str, scope: str, message: str) -> None:

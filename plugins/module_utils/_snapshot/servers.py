@@ -31,6 +31,7 @@ class Servers:
     """Those that run since before."""
     restarted: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    """Those that do not run, and that no restore starts."""
     drained: list[str] = field(default_factory=list)
     """Those that `hub_drain` has stopped and `hub_restore` is still to start."""
 
@@ -57,7 +58,7 @@ def compare_servers(pair: Pair, record: Record | None) -> Servers:
     for key in sorted(before.keys() | after.keys()):
         is_covered = pair.covers("users", key[0])
         if key in before:
-            entry = _find_entry(pair, record, key, before[key])
+            entry = None if is_covered else _find_entry(pair, record, key, before[key])
             differences = _compare_server(found, key, before[key], after.get(key), entry, pair.shows_losses("servers"))
             found.differences += [] if is_covered else differences
         elif pair.shows_news("servers") and not is_covered:
@@ -110,11 +111,13 @@ def _compare_server(
     is_drained = ran and not runs and entry is not None and entry.restore in _NOT_RESTORED
     started = before.get("started"), (after or {}).get("started")
     is_restarted = ran and runs and not is_same_time(*started)
-    if ran:
+    if ran and (after is not None or shows_losses):  # one that may only be hidden has not stopped
         lists = (found.drained if is_drained else found.stopped, found.restarted if is_restarted else found.survived)
         lists[runs].append(name)
     if after is None and (key[1] or not is_drained):
-        return [Difference(LOST, "server", name, f"The hub has no {server_title(*key)} any more.")] * shows_losses
+        message = f"The hub has no {server_title(*key)} any more."
+        message += " It was drained, and a restore creates it again." if is_drained else ""
+        return [Difference(LOST, "server", name, message)] * shows_losses
     differences = [*_compare_options(key, before, after)] if after is not None else []
     if is_restarted:
         message = f"{_title(key)} was started again."

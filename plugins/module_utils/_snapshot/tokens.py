@@ -70,7 +70,7 @@ def _compare_token(key: tuple[str, str], before: dict[str, Any], after: dict[str
     old, new = before.get("created"), after.get("created")
     if old is not None and new is not None and not is_same_time(old, new):
         message = f"{_describe(key, before)} was revoked, and another one has its id."
-        yield Difference(CHANGED, "token", _name(key), message, "created", old, new)
+        yield Difference(LOST, "token", _name(key), message, "created", old, new)
         return
     for field, what in (("note", "note"), ("expires_at", "expiry")):
         old, new = before.get(field) or None, after.get(field) or None

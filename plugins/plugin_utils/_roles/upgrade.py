@@ -45,9 +45,15 @@ def find_verification(content: Any, host: Any, has_to_tell_failures: Any = False
     """Return what the report of the role verify says about a host, None if it says nothing about its hub.
 
     ``content`` is that of ``report.json``. With ``has_to_tell_failures``, a hub that could not be verified has its row,
-    too, so that a comparison shows it. If the user has skipped the host, it has none.
+    too, so that a comparison shows it. If the user has skipped the host, it has none. Raises ValueError if there is a
+    content that is no report.
     """
     report = read_report(content)
+    if report is None and content:
+        raise ValueError(
+            "The file of upgrade_verify_report is not a report of the role verify, or one of another version. Verify "
+            "the hub again, or remove the file."
+        )
     row = next((row for row in report["hubs"] if row["host"] == read_name(host)), None) if report else None
     is_told = row is not None and (
         not row["not_verified"] or (is_true(has_to_tell_failures) and row["not_verified"] != TASK_SKIPPED)
@@ -61,8 +67,9 @@ def read_fail_on(value: Any) -> tuple[list[str], str]:
     A value that is set on a command line is text, with commas or spaces between the severities.
     """
     words = re.findall(r"[^\s,\[\]'\"]+", value) if isinstance(value, str) else value
-    if words is None:
-        words = []
+    # A key without a value in YAML, and an empty field of a survey in AWX, are mistakes. They must not pass every hub.
+    if words is None or (isinstance(value, str) and not value.strip()):
+        return [], "upgrade_fail_on is empty. Give it a list of lost, changed and new, or [], which fails no hub."
     if not isinstance(words, list | tuple):
         words = [words]
     wrong = [word for word in words if word not in SEVERITIES]

@@ -152,7 +152,7 @@ def _read_snapshot(result: dict[str, Any], facts: dict[str, Any]) -> tuple[Row, 
     }
     # Routes are not compared. The purpose upgrade of a service account has no scope to read them.
     names = ", ".join(item["name"] for item in hidden if item["name"] != "routes")
-    return row, WARNED if names else PASSED, f"The token may not read {names}. A comparison says nothing about that."
+    return row, WARNED if names else PASSED, f"The token may not read all of {names}. A comparison does not cover that."
 
 
 def _read_drain(result: dict[str, Any], facts: dict[str, Any]) -> tuple[Row, str, str]:
@@ -183,21 +183,24 @@ def _read_drain(result: dict[str, Any], facts: dict[str, Any]) -> tuple[Row, str
 def _read_restore(result: dict[str, Any], facts: dict[str, Any]) -> tuple[Row, str, str]:
     items = [*map(read_mapping, _read_items(result.get("servers")))]
     outcomes = {
-        "restored": "would start" if facts["is_check_mode"] else "restored", "already_running": "runs already",
+        "restored": "would start" if facts["is_check_mode"] else "restored", "already_running": "already running",
         "user_gone": "user gone", "profile_gone": "profile gone", "stopped_since": "stopped since", "failed": "failed",
     }  # fmt: skip
     groups = []
     for outcome in dict.fromkeys([*outcomes, *map(_name_outcome, items)]):
         found = [item for item in items if _name_outcome(item) == outcome]
-        has_reason = outcome not in ("restored", "already_running", "user_gone", "done before")
+        has_reason = outcome not in ("restored", "user_gone", "done before")
         groups += _group(outcomes.get(outcome, outcome), found, _find_failure if has_reason else lambda item: "")
     numbers = {group["outcome"]: len(group["servers"]) for group in groups}
     number, ended = numbers.get("profile gone", 0), numbers.get("stopped since", 0)
     message = f"{number} {'server has' if number == 1 else 'servers have'} a profile that the hub no longer offers."
     if not number:
         message = f"{ended} {'server was' if ended == 1 else 'servers were'} restored before, and stopped since then."
+    other = read_url(result.get("other_hub"))
+    if other:
+        message = f"The record is of the hub at {other}. Check upgrade_dir, unless the hub has another address now."
     row = {"path": read_line(result.get("path"), 1000), "groups": groups}
-    return row, WARNED if number or ended else PASSED, message
+    return row, WARNED if number or ended or other else PASSED, message
 
 
 def _name_outcome(item: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ def _count_servers(groups: Iterable[Row], nothing: str = "none") -> str:
 def _snapshot_lines(hub: Row) -> Iterator[str]:
     yield hub["path"]
     for each in hub["unreadable"]:
-        yield cut(f"not in it: {each['name']}, which needs {each['scope']}", WIDTH)
+        yield cut(f"{each['name']}: {each['message'].rstrip('.')}, which needs {each['scope']}", WIDTH)
 
 
 def _server_lines(hub: Row) -> Iterator[str]:

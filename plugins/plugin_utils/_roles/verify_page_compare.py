@@ -24,6 +24,8 @@ MOST_ROWS = (300, 30, 5)
 START_TIME = "start_time"
 """The kind of the differences that say which starts are slower."""
 ARROW = "\u2192"
+LONGEST_WHY = 300
+"""Characters of the reason in the heading of a hub."""
 LONGEST_VALUE = 200
 """Characters of a value before or after."""
 
@@ -99,7 +101,7 @@ def _draw_hub(hub: Data, is_open: bool, most: int) -> str:
     line = (
         f'<span class="verdict large">{icon(verdict)}{verdict}</span>'
         f"<h2><bdi>{escape_text(hub['host'])}</bdi></h2>"
-        f'<span class="why">{escape_text(why or "no difference", 300)}</span>'
+        f'<span class="why">{escape_text(why or "no difference", LONGEST_WHY)}</span>'
         f'<span class="versions">{escape_text(shown)}</span>'
     )
     if not most:
@@ -119,7 +121,8 @@ def _draw_body(hub: Data, most: int) -> Iterable[str]:
         facts += [f"{name}: {' '.join(known)}"] if known else []
     yield draw_facts(facts)
     is_explained = hub["fail_on"] and any(hub["counts"].values()) and not hub["failure"]
-    if hub["verdict"] == FAILED and not is_explained:
+    is_in_heading = bool(hub["not_run"]) and len(hub["message"]) <= LONGEST_WHY
+    if hub["verdict"] == FAILED and not is_explained and not is_in_heading:
         yield f'<div class="next"><p>{escape_text(hub["message"])}</p></div>'
     for severity in SEVERITIES:
         found = [each for each in hub["differences"] if each["severity"] == severity]
@@ -173,7 +176,7 @@ def _draw_servers(servers: Mapping[str, list[str]], most: int) -> Iterator[str]:
     parts = []
     for name, hint in (
         ("drained", "The playbook restore starts them again."),
-        ("stopped", "They ran before. No drain has stopped them."),
+        ("stopped", "They ran before. The playbook restore does not start them."),
     ):
         if servers[name]:
             names = ", ".join(f"<bdi>{escape_text(each)}</bdi>" for each in servers[name][:most])

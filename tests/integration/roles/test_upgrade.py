@@ -325,7 +325,7 @@ def test_a_drain_and_a_restore_tell_who_is_who(hub: Hub, tmp_path: Path) -> None
     start_server(hub, users["clicks"])
     api_request(hub, "DELETE", f"users/{users['leaves']}")
     done = play("restore", hub, tmp_path)
-    for outcome, name in (("restored", "stopped"), ("runs already", "clicks"), ("user gone", "leaves")):
+    for outcome, name in (("restored", "stopped"), ("already running", "clicks"), ("user gone", "leaves")):
         assert re.search(rf"localhost  {outcome} +\d+  .*{users[name]}\b", done.stdout), done.stdout
     assert done.status == 0
     assert [name for name, user in users.items() if name != "leaves" and not servers(hub, user)] == []

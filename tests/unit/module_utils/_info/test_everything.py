@@ -151,7 +151,7 @@ def test_a_field_that_the_hub_leaves_out_is_named(part: str, field: str, scope: 
         service(*without(scope)), get("info", INFO), users, groups, services, ROUTES, tokens("alice"), tokens("bob")
     )
     assert named(found) == {f"{part}.{field}": scope}
-    assert found.unreadable[0].message == f"The token may not read the {field} of {part}."
+    assert found.unreadable[0].message == f"The token may not read the field {field} of {part}."
 
 
 def test_a_field_of_no_item_is_named_by_the_scope_alone() -> None:
@@ -245,6 +245,9 @@ def test_what_the_scopes_name_is_read_by_its_name() -> None:
         "groups": "list:groups", "hub": "read:hub", "routes": "proxy", "servers": "read:servers",
         "services": "list:services", "tokens": "read:tokens", "users": "list:users",
     }  # fmt: skip
+    messages = {each.name: each.message for each in found.unreadable}
+    assert messages["users"] == "The token may read only some of the users."
+    assert messages["services"] == "The token may not read the services."
 
 
 def test_a_user_who_is_deleted_meanwhile_is_left_out() -> None:

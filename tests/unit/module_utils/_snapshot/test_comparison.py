@@ -386,7 +386,28 @@ def test_a_drained_named_server_that_the_hub_does_not_know_any_more_is_lost() ->
     del after["servers"]["bob"]
     entry = Entry("bob", "gpu", state="stopped", restore="pending")
     record = Record("", "", "", {entry.key: entry})
-    assert shown(compare(content(), after, record=record)) == [("lost", "server", "bob/gpu", "")]
+    found = compare(content(), after, record=record)
+    assert shown(found) == [("lost", "server", "bob/gpu", "")]
+    assert found.differences[0].message.endswith("It was drained, and a restore creates it again.")
+    assert found.servers.shown()["drained"] == ["bob/gpu"]
+
+
+def test_no_restore_starts_the_server_of_a_user_who_has_left() -> None:
+    before, after, expected = changed(LOSSES["a_user"])
+    user = expected[2]
+    entry = Entry(user, "", state="stopped", restore="pending", user_created=LONG_AGO)
+    found = compare(before, after, record=Record("", "", "", {entry.key: entry}))
+    assert shown(found) == [expected]
+    assert found.servers.drained == []
+
+
+def test_a_server_that_may_only_be_hidden_has_not_stopped() -> None:
+    after = content()
+    after["unreadable"] = [{"name": "servers", "scope": "read:servers", "message": "It may read only some."}]
+    del after["servers"]["bob"]
+    found = compare(content(), after)
+    assert shown(found) == [("lost", "unreadable", "servers", "")]
+    assert found.servers.shown() == {"survived": ["alice"], "restarted": [], "stopped": [], "drained": []}
 
 
 @pytest.mark.parametrize(
@@ -508,6 +529,15 @@ def test_what_is_slower(before: float, after: float, is_slower: bool) -> None:
     share = round((after - before) / before, 3) if before else None
     assert found.starts == [{"check": "lab", "before": before, "after": after, "share": share}]
     assert shown(compare(first, second, slower=Slower(share=2.0, seconds=1000))) == []
+
+
+def test_a_secret_that_has_changed_is_not_shown() -> None:
+    before, after = content(), content()
+    for each, value in ((before, "hunter1"), (after, "hunter2")):
+        each["servers"]["bob"]["gpu"]["user_options"] = {"env": {"DB_PASS": value}}
+    [found] = compare(before, after).differences
+    assert found.message.endswith("the option 'env' has another value, which is not shown.")
+    assert "hunter" not in str(found.shown())
 
 
 @pytest.mark.parametrize(("phase", "kind"), [("packages", "packages"), ("code", "kernels")])

@@ -108,11 +108,18 @@ def test_a_host_that_could_not_be_verified_is_told_to_a_comparison() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "", "{", "null", "[]", "7", '"text"', "{}", '{"schema": "hubops.jupyterhub/verify-report"}', None, [], 7,
+        "{", "null", "[]", "7", '"text"', "{}", '{"schema": "hubops.jupyterhub/verify-report"}', 7,
         '{"schema": "hubops.jupyterhub/verify-report", "version": 2, "hubs": []}', "[" * 100_000,
     ],
 )  # fmt: skip
-def test_what_is_no_report_says_nothing(content: Any) -> None:
+def test_what_is_no_report_is_an_error(content: Any) -> None:
+    """Otherwise the comparison would say nothing about starts and packages, and nobody would know why."""
+    with pytest.raises(ValueError, match="upgrade_verify_report is not a report"):
+        find_verification(content, "localhost")
+
+
+@pytest.mark.parametrize("content", ["", None, []])
+def test_without_a_file_nothing_is_known(content: Any) -> None:
     assert find_verification(content, "localhost") is None
 
 
@@ -154,8 +161,6 @@ def paths(data: Any, depth: int = 5) -> list[list[Any]]:
         (["lost"], ["lost"]),
         (("new", "lost"), ["lost", "new"]),
         ([], []),
-        ("", []),
-        (None, []),
         ("[]", []),
         ("lost", ["lost"]),
         ("changed, lost", ["lost", "changed"]),
@@ -165,6 +170,13 @@ def paths(data: Any, depth: int = 5) -> list[list[Any]]:
 )
 def test_what_fails_the_role(value: Any, severities: list[str]) -> None:
     assert read_fail_on(value) == (severities, "")
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_an_empty_value_does_not_pass_every_hub(value: Any) -> None:
+    """A key without a value in YAML, and an empty field of a survey, are mistakes."""
+    severities, complaint = read_fail_on(value)
+    assert (severities, complaint.partition(".")[0]) == ([], "upgrade_fail_on is empty")
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ def test_a_snapshot_says_what_is_not_in_it() -> None:
     assert row["verdict"] == "warned"
     assert "users.admin" in row["message"]
     lines = table(sample.report_of({"hub": sample.snapshot() | {"unreadable": hidden}}, "snapshot"))
-    assert lines[2] == "hub  not in it: users.admin, which needs admin:users"
+    assert lines[2] == "hub  users.admin: The token may not read it, which needs admin:users"
     assert lines[-1] == "WARNED. 1 hub: 1 warned. 1 snapshot"
 
 
@@ -312,12 +312,12 @@ def test_a_server_that_was_started_meanwhile_is_a_warning() -> None:
 def test_a_restore_tells_who_is_who() -> None:
     lines = table(sample.report_of({"hub": sample.restored()}, "restore"))
     assert lines[1:] == [
-        "hub  restored         1  user-10",
-        "hub  runs already     1  user-01",
-        "hub  user gone        1  user-02",
-        "hub  profile gone     1  There is no profile 'gpu': user-03",
-        "hub  failed           1  There is no room: user-04",
-        "FAILED. 1 hub: 1 failed. Servers: 1 restored, 1 runs already, 1 user gone, 1 profile gone, 1 failed",
+        "hub  restored            1  user-10",
+        "hub  already running     1  Somebody has started it meanwhile: user-01",
+        "hub  user gone           1  user-02",
+        "hub  profile gone        1  There is no profile 'gpu': user-03",
+        "hub  failed              1  There is no room: user-04",
+        "FAILED. 1 hub: 1 failed. Servers: 1 restored, 1 already running, 1 user gone, 1 profile gone, 1 failed",
     ]
     row = row_of({**sample.restored(), "failure": None, "failed": False}, "restore")
     assert row["verdict"] == "warned"
