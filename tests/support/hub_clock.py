@@ -75,7 +75,14 @@ def let_time_pass(hub: Hub, seconds: float, *users: str) -> None:
 
 def empty_hub(hub: Hub) -> None:
     """Delete all users and groups. Open all gates first: a server that waits at one delays or survives its DELETE."""
-    users = _request(hub, "GET", "users").json()
+    while users := _request(hub, "GET", "users").json():  # a hub cuts the list at 200 users
+        _delete_users(hub, users)
+    while groups := _request(hub, "GET", "groups").json():
+        for group in groups:
+            _request(hub, "DELETE", f"groups/{quote(group['name'], safe='')}")
+
+
+def _delete_users(hub: Hub, users: list[dict[str, Any]]) -> None:
     for user in users:
         for server in user["servers"].values():
             _open_gates(server)
@@ -87,8 +94,6 @@ def empty_hub(hub: Hub) -> None:
             for name in _request(hub, "GET", path).json().get("servers", ()):
                 _request(hub, "DELETE", f"{path}/servers/{quote(name, safe='')}" if name else f"{path}/server")
             time.sleep(0.05)
-    for group in _request(hub, "GET", "groups").json():
-        _request(hub, "DELETE", f"groups/{quote(group['name'], safe='')}")
 
 
 def _open_gates(server: dict[str, Any]) -> None:

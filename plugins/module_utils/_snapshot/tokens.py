@@ -56,9 +56,10 @@ def _describe(key: tuple[str, str], token: dict[str, Any]) -> str:
 
 
 def _describe_loss(pair: Pair, key: tuple[str, str], token: dict[str, Any]) -> Iterator[Difference]:
-    expires, now = parse_time(token.get("expires_at")), parse_time(pair.after.taken)
+    expires, taken = parse_time(token.get("expires_at")), parse_time(pair.after.taken)
     title = _describe(key, token)
-    if expires is not None and now is not None and expires <= now:
+    # `taken` is the second in which the hub began to be read. The token may have expired before its turn.
+    if expires is not None and taken is not None and expires <= taken + pair.after.seconds + 1:
         message = f"{title} has expired at {format_time(expires)}."
         yield Difference(CHANGED, "token", _name(key), message)
     elif pair.shows_losses("tokens"):

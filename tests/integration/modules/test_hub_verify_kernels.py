@@ -183,7 +183,7 @@ def test_output_that_the_server_dropped_is_told(server: RunningServer) -> None:
         ("import time; time.sleep(600)", "", 10, "timeout", "did not end within 10 s"),
         ("1", "no-such", 120, "kernel_not_started", "has no kernel spec 'no-such'; it has "),
         ("1", "ends", 120, "kernel_not_started", "/bin/false"),
-        ("1", "hangs", 8, "kernel_timeout", "hangs before it is ready"),
+        ("1", "hangs", 20, "kernel_timeout", "hangs before it is ready"),
         ("fail", "echo", 120, "exception", "raised Failure: as asked"),
     ],
 )

@@ -540,6 +540,16 @@ def test_a_secret_that_has_changed_is_not_shown() -> None:
     assert "hunter" not in str(found.shown())
 
 
+@pytest.mark.parametrize(("expires_at", "severity"), [("04.900Z", "changed"), ("07.000Z", "lost")])
+def test_a_token_may_expire_while_the_hub_is_read(expires_at: str, severity: str) -> None:
+    before, after = content(), content()
+    before["tokens"][0]["expires_at"] = f"2026-11-27T00:00:{expires_at}"
+    del after["tokens"][0]
+    after |= {"taken": "2026-11-27T00:00:00Z", "seconds": 4.5}
+    [found] = compare(before, after).differences
+    assert (found.severity, found.kind) == (severity, "token")
+
+
 @pytest.mark.parametrize(("phase", "kind"), [("packages", "packages"), ("code", "kernels")])
 def test_what_the_second_verification_has_not_looked_at_is_not_compared(phase: str, kind: str) -> None:
     after = content()
