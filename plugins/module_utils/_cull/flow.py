@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from .._hub.client import PAGE_SIZE, HubClient
-from .._hub.errors import HubError, Invalid, NotFound, not_covered
+from .._hub.client import HubClient
+from .._hub.errors import HubError, NotFound, not_covered
 from .._hub.models import Owner, User
 from .._hub.polling import is_hub_away
 from .._hub.scopes import STOP
@@ -19,6 +19,7 @@ from .._path.plan import Action, Flow, Plan, Report, Result
 from .._server import stop
 from .._server.model import server_path, server_title
 from . import candidates
+from .options import StoppingOptions
 from .outcome import (
     Outcome,
     carry_out,
@@ -36,22 +37,13 @@ from .policy import Decision, MaxCulls, Policy
 _DELETE, _ADMIN = "delete:users", "admin:users"
 
 
-@dataclass(frozen=True)
-class CullOptions:
-    """How a pass works, apart from its policy. ``stop_timeout`` is in seconds. Raises `Invalid`."""
+@dataclass(frozen=True, kw_only=True)
+class CullOptions(StoppingOptions):
+    """How a pass works, apart from its policy."""
 
     cull_users: bool = False
     remove_named_servers: bool = False
-    recheck: bool = True
     max_culls: MaxCulls | None = None
-    stop_timeout: float = 120.0
-    concurrency: int = 10
-    page_size: int = PAGE_SIZE
-
-    def __post_init__(self) -> None:
-        for option in ("concurrency", "page_size"):
-            if getattr(self, option) < 1:
-                raise Invalid(f"{option} must be 1 or more.", "Leave it out to use its default.")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from .._hub.client import PAGE_SIZE
+from .._hub.errors import Invalid
 
 _NAMES = {"type": "list", "elements": "str"}
 
@@ -32,3 +36,18 @@ STOPPING_OPTIONS: dict[str, dict[str, Any]] = {
     "page_size": {"type": "int", "default": 200},
 }
 """Their argument spec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingOptions:
+    """How a task stops servers, apart from its policy. ``stop_timeout`` is in seconds. Raises `Invalid`."""
+
+    recheck: bool = True
+    stop_timeout: float = 120.0
+    concurrency: int = 10
+    page_size: int = PAGE_SIZE
+
+    def __post_init__(self) -> None:
+        for option in ("concurrency", "page_size"):
+            if getattr(self, option) < 1:
+                raise Invalid(f"{option} must be 1 or more.", "Leave it out to use its default.")

@@ -16,6 +16,7 @@ from math import inf
 from typing import Any
 
 from .._cull import candidates
+from .._cull.options import StoppingOptions
 from .._cull.outcome import (
     Outcome,
     carry_out,
@@ -27,8 +28,8 @@ from .._cull.outcome import (
     title_of,
 )
 from .._cull.policy import Decision, MaxCulls, Policy
-from .._hub.client import PAGE_SIZE, HubClient
-from .._hub.errors import HubError, Invalid, NotFound, Timeout
+from .._hub.client import HubClient
+from .._hub.errors import HubError, NotFound, Timeout
 from .._hub.models import Owner, Server
 from .._hub.polling import is_hub_away, poll_until
 from .._hub.scopes import READ_SERVERS
@@ -42,21 +43,12 @@ from .record_file import Ledger, RecordFile
 ORDERS = ("idle_first", "oldest_first", "name")
 
 
-@dataclass(frozen=True)
-class DrainOptions:
-    """How a drain works, apart from its policy. ``stop_timeout`` is in seconds. Raises `Invalid`."""
+@dataclass(frozen=True, kw_only=True)
+class DrainOptions(StoppingOptions):
+    """How a drain works, apart from its policy."""
 
     order: str = ORDERS[0]
-    recheck: bool = True
     max_stops: MaxCulls | None = None
-    stop_timeout: float = 120.0
-    concurrency: int = 10
-    page_size: int = PAGE_SIZE
-
-    def __post_init__(self) -> None:
-        for option in ("concurrency", "page_size"):
-            if getattr(self, option) < 1:
-                raise Invalid(f"{option} must be 1 or more.", "Leave it out to use its default.")
 
 
 @dataclass(frozen=True)

@@ -221,10 +221,11 @@ class RestoreItem(Item):
         if plan.context is None:
             self._record(plan.predicted["outcome"], plan.predicted["reason"])
             return Result(plan.predicted)
+        deadline = time.monotonic() + self._wait_timeout
         try:
             result = self._flow.apply(plan.context)
         except HubError as error:
-            return self._end_failed_start(error)
+            return self._end_failed_start(error, deadline)
         outcome, reason = self._judge_running(result.answer.get("user_options"), has_started=result.changed)
         self._record(outcome, reason)
         return Result(self._answer(outcome, reason, result.answer), result.actions, result.changed)
@@ -263,13 +264,13 @@ class RestoreItem(Item):
         how = f"with other user_options, which differ in {', '.join(names)}" if names else "meanwhile"
         return outcome, printable(f"Somebody has started it {how}.")
 
-    def _end_failed_start(self, error: HubError) -> Result:
+    def _end_failed_start(self, error: HubError, deadline: float) -> Result:
         """Return the result of a start that failed because somebody was first, or because something has gone.
 
         Raises the failure itself if that is not why.
         """
         outcome = judge_failure(error, self._entry)
-        if outcome == ALREADY_RUNNING and not self._wait_for_start():
+        if outcome == ALREADY_RUNNING and not self._wait_for_start(deadline):
             outcome = FAILED
             error = error.with_message(f"{error.message} It does not run.").with_hint(
                 "Run this again to start it with the options of the record."
@@ -284,9 +285,8 @@ class RestoreItem(Item):
         is_changed = bool(error.result.get("changed"))
         return Result(answer, error.actions if is_changed else (), is_changed)
 
-    def _wait_for_start(self) -> bool:
+    def _wait_for_start(self, deadline: float) -> bool:
         """Wait for the end of a start that somebody else has begun. Return whether the server runs then."""
-        deadline = time.monotonic() + self._wait_timeout
         hub, last = self._hub.with_deadline(deadline), list[Server]()
 
         def has_ended() -> bool:

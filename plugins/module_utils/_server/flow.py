@@ -109,7 +109,7 @@ def _look_again(
     """
     ready = [
         isinstance(outcome, Result) and spec.is_to_run and spec.wait and outcome.answer.get("state") == "ready"
-        for spec, outcome in zip(specs, outcomes, strict=False)
+        for spec, outcome in zip(specs, outcomes, strict=True)
     ]
     if not any(ready) or not hub.was_away_since(start_time):
         return outcomes

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ...module_utils._verify.phases import FAILED, PASSED, SKIPPED
-from .verify_junit import add_element, xml_text
+from .verify_junit import add_element, count_cases, xml_text
 
 PARTS: dict[str, tuple[str, ...]] = {
     "hub": ("version", "authenticator", "spawner", "unreadable"),
@@ -42,12 +42,12 @@ def junit(report: Mapping[str, Any]) -> str:
     root = ElementTree.Element("testsuites")
     root.attrib.update(
         {"name": "hubops.jupyterhub.upgrade", "time": "0.000"}
-        | {name: number for name, number in _count(every).items() if name != "skipped"}
+        | {name: number for name, number in count_cases(every).items() if name != "skipped"}
     )
     for number, (hub, cases) in enumerate(suites):
         suite = add_element(
             root, "testsuite", name=hub["host"], id=number, package="hubops.jupyterhub.upgrade", hostname=hub["host"],
-            timestamp=report["written"].rstrip("Z"), time="0.000", **_count(cases),
+            timestamp=report["written"].rstrip("Z"), time="0.000", **count_cases(cases),
         )  # fmt: skip
         properties = add_element(suite, "properties")
         facts = {
@@ -105,13 +105,3 @@ def _add_case(suite: ElementTree.Element, hub: Mapping[str, Any], case: Case) ->
         add_element(element, "failure", type=case["code"], message=case["message"]).text = text
     else:
         add_element(element, "system-out").text = text or "no difference"
-
-
-def _count(cases: list[Case]) -> dict[str, str]:
-    verdicts = [case["verdict"] for case in cases]
-    return {
-        "tests": str(len(cases)),
-        "failures": str(verdicts.count(FAILED)),
-        "errors": "0",
-        "skipped": str(verdicts.count(SKIPPED)),
-    }

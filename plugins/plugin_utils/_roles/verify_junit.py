@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -30,12 +30,12 @@ def junit(report: Mapping[str, Any]) -> str:
     root = ElementTree.Element("testsuites")
     root.attrib.update(
         {"name": "hubops.jupyterhub.verify", "time": _seconds(report["seconds"])}
-        | {name: number for name, number in _counts(every).items() if name != "skipped"}
+        | {name: number for name, number in count_cases(every).items() if name != "skipped"}
     )
     for number, (hub, cases) in enumerate(suites):
         suite = add_element(
             root, "testsuite", name=hub["host"], id=number, package="hubops.jupyterhub.verify", hostname=hub["host"],
-            timestamp=hub["began"].rstrip("Z"), time=_seconds(hub["seconds"]), **_counts(cases),
+            timestamp=hub["began"].rstrip("Z"), time=_seconds(hub["seconds"]), **count_cases(cases),
         )  # fmt: skip
         properties = add_element(suite, "properties")
         for name, value in (("hub_url", hub["url"]), ("hub_version", hub["version"]), ("verdict", hub["verdict"])):
@@ -73,7 +73,8 @@ def _add_case(suite: ElementTree.Element, case: Case) -> None:
         add_element(element, "system-out").text = xml_text(f"{case['verdict']}: {case['message']}")
 
 
-def _counts(cases: list[Case]) -> dict[str, str]:
+def count_cases(cases: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the attributes of a suite that say how many cases it has, and how many of them have which verdict."""
     verdicts = [case["verdict"] for case in cases]
     return {
         "tests": str(len(cases)),

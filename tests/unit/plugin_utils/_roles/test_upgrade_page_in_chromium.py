@@ -14,7 +14,7 @@ from support import upgrade_results as sample
 from support import verify_results
 from support.chromium import Chromium, find_chromium, running_chromium
 
-from .test_verify_page_in_chromium import CONTRASTS, CUT_OFF, OVERFLOW, UNFOLD
+from .test_verify_page_in_chromium import CUT_OFF, OVERFLOW, UNFOLD, assert_readable
 
 pytestmark = pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed: run tools/chromium --install")
 
@@ -44,17 +44,7 @@ def test_a_page_can_be_read_everywhere(chromium: Chromium, pages: dict[str, Path
     """On a screen and on a phone, in both schemes, and on paper: also with everything unfolded."""
     wanted = 718 if scheme == "print" else 390  # A4 without its margins, and a phone
     with chromium.open_page(pages[name], width=wanted, scheme="dark" if scheme == "dark" else "light") as shown:
-        if scheme == "print":
-            shown.call("Emulation.setEmulatedMedia", media="print")
-        for unfold in (False, True):
-            if unfold:
-                shown.evaluate(UNFOLD)
-            width, room = shown.evaluate(OVERFLOW)
-            assert width <= room == wanted
-            assert shown.evaluate(CUT_OFF) == []
-        *lowest, [number] = shown.evaluate(CONTRASTS)
-        assert number > 3
-        assert all(contrast >= 4.5 for contrast, *_text in lowest), lowest
+        assert_readable(shown, wanted, scheme)
         assert shown.requests == [pages[name].as_uri()]
         assert shown.complaints == []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.verify_page import page
 from support import verify_results as sample
-from support.chromium import Chromium, find_chromium, running_chromium
+from support.chromium import Chromium, Page, find_chromium, running_chromium
 
 pytestmark = pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed: run tools/chromium --install")
 
@@ -76,6 +76,21 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
+def assert_readable(shown: Page, wanted: int, scheme: str) -> None:
+    """Assert that nothing of a page is wider than ``wanted`` pixels or cut off, and that its texts have contrast."""
+    if scheme == "print":
+        shown.call("Emulation.setEmulatedMedia", media="print")
+    for unfold in (False, True):
+        if unfold:
+            shown.evaluate(UNFOLD)
+        width, room = shown.evaluate(OVERFLOW)
+        assert width <= room == wanted
+        assert shown.evaluate(CUT_OFF) == []
+    *lowest, [number] = shown.evaluate(CONTRASTS)
+    assert number > 3
+    assert all(contrast >= 4.5 for contrast, *_text in lowest), lowest
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 @pytest.mark.parametrize("name", sample.REPORTS)
 def test_a_page_can_be_read_everywhere(chromium: Chromium, pages: dict[str, Path], name: str, scheme: str) -> None:
@@ -83,17 +98,7 @@ def test_a_page_can_be_read_everywhere(chromium: Chromium, pages: dict[str, Path
     file = pages[name]
     wanted = 718 if scheme == "print" else 390  # A4 without its margins, and a phone
     with chromium.open_page(file, width=wanted, scheme="dark" if scheme == "dark" else "light") as shown:
-        if scheme == "print":
-            shown.call("Emulation.setEmulatedMedia", media="print")
-        for unfold in (False, True):
-            if unfold:
-                shown.evaluate(UNFOLD)
-            width, room = shown.evaluate(OVERFLOW)
-            assert width <= room == wanted
-            assert shown.evaluate(CUT_OFF) == []
-        *lowest, [number] = shown.evaluate(CONTRASTS)
-        assert number > 3
-        assert all(contrast >= 4.5 for contrast, *_text in lowest), lowest
+        assert_readable(shown, wanted, scheme)
         # The smallest text can be read: the browser's own default is 16 pixels.
         smallest = (
             "Math.min(...[...document.querySelectorAll('main *')].map((e) => parseFloat(getComputedStyle(e).fontSize)))"
