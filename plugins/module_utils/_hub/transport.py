@@ -50,7 +50,7 @@ try:
     import requests
     from requests.adapters import HTTPAdapter
     from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
-    from urllib3.exceptions import InsecureRequestWarning
+    from urllib3.exceptions import InsecureRequestWarning, NewConnectionError
     from urllib3.util.retry import Retry
 except ImportError:
     HAS_REQUESTS = False
@@ -62,6 +62,17 @@ else:
 
         def get_redirect_target(self, resp: requests.Response) -> str | None:
             return None
+
+    def _count_refusals(absences: list[float]) -> type[Retry]:
+        """Return a `Retry` that adds the time of each refused connection to the list. The library does not tell."""
+
+        class CountingRetry(Retry):
+            def increment(self, *args: Any, error: Exception | None = None, **more: Any) -> Retry:
+                if isinstance(error, NewConnectionError):
+                    absences.append(time.monotonic())
+                return super().increment(*args, error=error, **more)
+
+        return CountingRetry
 
 
 _SAFE_METHODS = ("GET", "DELETE")
@@ -141,7 +152,7 @@ class Transport:
             warnings.simplefilter("ignore", InsecureRequestWarning)
         # The library repeats a request if its method is safe, or if there was no connection to send it over. `send`
         # repeats requests because of their answers.
-        retry = Retry(
+        retry = _count_refusals(self._absences)(
             total=3,
             read=1,
             other=0,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +23,14 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub import tran
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.client import HubClient
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.connection import Connection
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import EDGE
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.threads import in_background
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import run
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.flow import server_batch
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._server.model import ServerSpec
 from ansible_collections.hubops.jupyterhub.plugins.modules.hub_cull import MODULE as CULL
 from requests.adapters import HTTPAdapter
 from support.models import ADMIN, SERVER, USER
+from support.waiting import wait_until
 from urllib3 import HTTPResponse
 
 HUB = "http://hub.example.org/"
@@ -163,6 +166,24 @@ def test_no_wait_for_a_server_ends_with_it(
     assert result["servers"][0]["failure"] is None, result
     assert result["servers"][0]["state"] == ("stopped" if state == "stopped" else "ready")
     assert result["changed"] is True
+
+
+def test_a_hub_that_refuses_connections_for_a_moment_was_away() -> None:
+    """The HTTP library tries again by itself, and succeeds. The hub may have ended its servers meanwhile."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # a port that refuses connections, because nothing listens yet
+        port = listener.getsockname()[1]
+        hub, start_time = HubClient(Connection(f"http://127.0.0.1:{port}/", "a-token-of-a-test")), time.monotonic()
+        answer = in_background(lambda: hub.with_deadline(time.monotonic() + 60).probe(f"http://127.0.0.1:{port}/"))
+        wait_until(lambda: hub.was_away_since(start_time))
+        listener.listen()
+        connection, _address = listener.accept()
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        response = answer.result(60)
+        connection.close()
+    assert response is not None
+    assert response.status_code == 204
 
 
 @pytest.mark.parametrize("status", STATUSES)
