@@ -67,10 +67,10 @@ else:
         """Return a `Retry` that adds the time of each refused connection to the list. The library does not tell."""
 
         class CountingRetry(Retry):
-            def increment(self, *args: Any, error: Exception | None = None, **more: Any) -> Retry:
-                if isinstance(error, NewConnectionError):
+            def increment(self, *args: Any, **more: Any) -> Any:
+                if isinstance(more.get("error"), NewConnectionError):
                     absences.append(time.monotonic())
-                return super().increment(*args, error=error, **more)
+                return super().increment(*args, **more)
 
         return CountingRetry
 
