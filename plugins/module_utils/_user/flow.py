@@ -212,7 +212,7 @@ class UserFlow(Flow):
         try:
             self._write("POST", scope=_WRITE, body={"admin": bool(admin)})
         except NotFound:
-            # The hub answers this if the token holds the scope for other users only.
+            # The hub answers this if the token holds the scope for other users only. The user need not exist.
             raise not_covered(_WRITE, self._title, self._wanted.user) from None
         except Conflict:
             # Somebody else has created the user by now, perhaps with another value of ``admin``.
@@ -240,7 +240,13 @@ class UserFlow(Flow):
         )
 
     def _write(self, method: str, *, scope: str, body: dict[str, Any] | None = None) -> None:
-        self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._title, body=body)
+        try:
+            self._hub.write(method, "users", self._wanted.user, scope=scope, what=self._title, body=body)
+        except NotFound:
+            # The hub answers the same for a user that the scope does not cover.
+            if self._read() is not None:
+                raise not_covered(scope, self._title, self._wanted.user) from None
+            raise
 
     def _describe(self, user: User | None) -> dict[str, Any]:
         """Return the user as the diff shows it. None is a user that the hub does not have."""

@@ -151,6 +151,25 @@ def test_scopes(light: Runner) -> None:
     assert light.api_request("GET", f"users/new-{other}").status_code == 404
 
 
+@pytest.mark.doors
+def test_scopes_that_cover_another_user_only(light: Runner) -> None:
+    """The hub answers 404 to such a request, as for a user that it does not have."""
+    admin, mine, other = light.new_user(admin=True), light.new_user(), light.new_user()
+    covering = [f"{scope}!user={mine}" for scope in ("delete:users", "admin:users")]
+    partial = light.with_token(light.mint(admin, "read:users", "list:users", "read:servers", *covering))
+    delete, change = partial.run(
+        [
+            partial.task("hub_user", user=other, state="absent"),
+            partial.task("hub_user", user=other, admin=True),
+        ]
+    ).results
+    assert_failed(
+        delete, "missing_scope", f"'delete:users' does not cover user '{other}'", f"delete:users!user={other}"
+    )
+    assert_failed(change, "missing_scope", f"'admin:users' does not cover user '{other}'")
+    assert light.api_request("GET", f"users/{other}").json()["admin"] is False
+
+
 # Groups
 
 
