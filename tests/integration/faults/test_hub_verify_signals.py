@@ -43,6 +43,8 @@ LARGE = 10_000_000
 """Bytes that come back in the phase websocket before the connection is idle."""
 ENDLESS = "10m"
 """A time that no run of this file takes."""
+LONG_WAITS = {"timeout": ENDLESS, "request_timeout": ENDLESS}
+"""Options with which a check stays in its phase, also on a slow machine that takes a minute to start all servers."""
 
 _numbers = count(1)
 
@@ -284,7 +286,7 @@ def test_light_servers(hub_61: Hub, tmp_path: Path, kind: str) -> None:
                 "hub_url": url,
                 "api_token": hub_61.admin_token,
                 "checks": [case.check for case in cases],
-                "timeout": ENDLESS,
+                **LONG_WAITS,
                 "wait_timeout": ENDLESS,
             }
             with started(tmp_path, combination, options) as ansible:
@@ -415,7 +417,7 @@ def test_the_end_of_the_tasks_own_timeout(hub_61: Hub, tmp_path: Path, combinati
             {"user": users[0], "user_options": {"never": True}},
             {"user": users[1], "user_options": {"stop_gate": str(gate)}, "page": ["lab"]},
         ]
-        options = {"hub_url": url, "api_token": hub_61.admin_token, "checks": checks, "timeout": ENDLESS}
+        options = {"hub_url": url, "api_token": hub_61.admin_token, "checks": checks, **LONG_WAITS}
         with started(tmp_path, combination, options, {"timeout": 4}) as ansible:
             for user in users:
                 wait_until(lambda user=user: recorder.times(f"DELETE .*{in_api(user)}"))
@@ -533,7 +535,7 @@ def test_real_servers(jupyter: Hub, tmp_path: Path, combination: tuple[str, str]
             "hub_url": url,
             "api_token": jupyter.admin_token,
             "checks": [case.check for case in cases],
-            "timeout": ENDLESS,
+            **LONG_WAITS,
             "concurrency": 20,
         }
         with started(tmp_path, combination, options) as ansible:
@@ -566,7 +568,7 @@ def test_servers_that_ran_before(jupyter: Hub, tmp_path: Path, combination: tupl
             "hub_url": url,
             "api_token": jupyter.admin_token,
             "checks": [case.check for case in cases],
-            "timeout": ENDLESS,
+            **LONG_WAITS,
             "if_running": "use",
             "concurrency": 20,
         }
