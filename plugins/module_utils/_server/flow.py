@@ -261,7 +261,7 @@ class ServerFlow(Item):
                     raise Conflict(f"The start of the {wanted.title} was cancelled.", "Run the task again.")
                 self._spawn = spawn
             # If somebody else has started the server again meanwhile, the restart is done.
-            if plan.has("start") and not stop.is_newer(server, before.started):
+            if plan.has("start") and not stop.is_newer(server, stop.find_start(before)):
                 spawn.request()
             return spawn.wait_until_ready() if wanted.wait else spawn.read_result()
 
@@ -313,7 +313,7 @@ class ServerFlow(Item):
         """Stop the server and return it. If somebody else has restarted it first, return the running server."""
         wanted = self._wanted
         self._report_line("stopping")
-        old_start = server.started if wanted.is_to_run else None
+        old_start = stop.find_start(server) if wanted.is_to_run else None
         stopped = stop.stop(self._hub, wanted.user, wanted.name, wanted.wait_timeout, old_start)
         self._has_stopped = not stop.is_newer(stopped, old_start)
         return stopped

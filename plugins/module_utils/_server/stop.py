@@ -37,6 +37,7 @@ from .model import (
 
 CHECKING = "the hub was restarted, and still checks whether the server has survived that"
 """What the hub does with a server that is pending "check"."""
+_BEFORE_ALL_STARTS = "1970-01-01T00:00:00Z"
 _ANSWER_WAIT = 0.5
 """Seconds. Many hubs answer a request within that time, so the server does not have to be read."""
 
@@ -56,6 +57,15 @@ def stop(hub: HubClient, user: str, name: str, timeout: float, old_start: str | 
     send_delete(hub, user, name, deadline, lambda server: _is_stopping(server) or is_newer(server, old_start))
     # Wait after a 204 as after a 202: the hub also answers 204 when it has only begun to stop the server.
     return wait_until_stopped(hub, user, name, timeout, deadline, old_start=old_start)
+
+
+def find_start(server: Server) -> str:
+    """Return the time of the server's start, as the hub shows it, for the ``old_start`` of `stop`.
+
+    A hub has no time for a start before it has called `Authenticator.pre_spawn_start` and the `Spawner.auth_state_hook`
+    (`User.spawn` of its user.py). All times that it shows later are newer.
+    """
+    return server.started or _BEFORE_ALL_STARTS
 
 
 def is_newer(server: Server, old_start: str | None) -> bool:

@@ -21,8 +21,12 @@ from .model import ServerSpec
 NO_REASON = "the hub gave no reason, as it does when a server is not ready within its start_timeout"
 TIMEOUT = "Timeout, which is what JupyterHub 4 says when a server is not ready within its start_timeout"
 STOPPED = "it stopped while the task waited for it"
-_CANCELLED = "Spawn cancelled"
-"""What JupyterHub 5 and 6 say when a DELETE ended a start. They may also say nothing."""
+_ENDED = ("Spawn cancelled", "Spawn failed")
+"""What a hub says when a DELETE ended a start: JupyterHub 5 and 6 the first during the start, and each version the
+second, without the colon of a reason, at the end of it (``SpawnProgressAPIHandler`` of apihandlers/users.py). They may
+also say nothing."""
+_RUNS = " is already running"
+"""How a hub ends its refusal to start a server that runs (``UserServerAPIHandler.post`` of apihandlers/users.py)."""
 _UNHANDLED = "Internal Server Error"
 _IS_FULL = "Active user limit exceeded"
 """How a hub begins its message if its active_server_limit is reached (``spawn_single_user``, handlers/base.py)."""
@@ -87,7 +91,7 @@ def has_start_failed(event: str | None, error: BaseException | None = None) -> b
     if isinstance(error, HubFailure) and not error.is_passing:
         # The hub answers this after an exception of its own, and also to the request whose start a DELETE ended.
         error = None if error.reason in (None, _UNHANDLED) else error
-    return error is not None or event not in (None, _CANCELLED)
+    return error is not None or event not in (None, *_ENDED)
 
 
 def explain_failure(event: str | None) -> str:
@@ -95,7 +99,7 @@ def explain_failure(event: str | None) -> str:
 
     ``event`` is that of `has_start_failed`.
     """
-    if event is None or event == _CANCELLED:
+    if event is None or event in _ENDED:
         return STOPPED
     reason = event.removeprefix("Spawn failed").lstrip(": ").rstrip(". ")
     return {"": NO_REASON, "Timeout": TIMEOUT}.get(reason, reason)
@@ -185,7 +189,9 @@ def judge(
         return Verdict.ASK_WHEN_THERE_IS_ROOM
     if isinstance(error, Invalid) and request.was_busy:
         return Verdict.ASK_AFTER_STOP
-    if not has_start_failed(None, error):
+    # A hub refuses to start a server that runs. Somebody else has started it first, and has stopped it since.
+    has_run = isinstance(error, Invalid) and str(error.reason).endswith(_RUNS)
+    if has_run or not has_start_failed(None, error):
         if event is None and not is_stream_read:
             return Verdict.READ_STREAM
         # The stream may only know of the failure of another start.

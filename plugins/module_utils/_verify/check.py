@@ -233,8 +233,9 @@ class CheckRun:
         present = servers.read(self._hub, wanted.user, wanted.name)
         self._plan(present)
         if present.state != "stopped" and spec.if_running == STOP_FIRST:
-            stopped = stop.stop(self._hub, wanted.user, wanted.name, spec.wait_timeout, present.started)
-            if stop.is_newer(stopped, present.started):
+            old_start = stop.find_start(present)
+            stopped = stop.stop(self._hub, wanted.user, wanted.name, spec.wait_timeout, old_start)
+            if stop.is_newer(stopped, old_start):
                 raise self._started_by_others()
             self._has_stopped_first = True
         self._has_run_before = present.state != "stopped" and spec.if_running == USE

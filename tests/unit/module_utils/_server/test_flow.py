@@ -854,6 +854,14 @@ def test_a_restart_by_others_between_the_stop_and_the_start_is_enough() -> None:
     assert (result["servers"][0]["state"], [request[0] for request in hub.writes]) == ("ready", ["DELETE"])
 
 
+def test_a_restart_by_others_is_enough_if_the_hub_has_shown_no_time_of_the_start_before() -> None:
+    """A hub shows when a start began after the hooks that come before it."""
+    hub = hub_with({**starting_since(1), "started": None})
+    hub.on_write = lambda method, *_request: hub.set_server(ready_since(2))
+    result = perform(hub, "restarted")
+    assert (result["servers"][0]["state"], [request[0] for request in hub.writes]) == ("ready", ["DELETE"])
+
+
 def test_a_start_that_another_restart_has_stopped_is_asked_for_again() -> None:
     hub = hub_with(ready_since(1))
 

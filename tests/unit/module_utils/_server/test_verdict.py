@@ -105,7 +105,7 @@ def test_compare_options(sent: dict[str, Any], shown: dict[str, Any] | None, nam
         (None, False, STOPPED),
         ("Spawn cancelled", False, STOPPED),
         ("Spawn failed: ", True, NO_REASON),
-        ("Spawn failed", True, NO_REASON),
+        ("Spawn failed", False, STOPPED),
         ("", True, NO_REASON),
         ("Spawn failed: Timeout", True, TIMEOUT),
         ("Spawn failed: no GPU is free.", True, "no GPU is free"),
@@ -199,6 +199,11 @@ def spawner_failed(status: int, kind: type[HubError] = HubFailure) -> HubError:
             {"has_request": False, "has_foreign_options": True},
             Verdict.ASK_AFTER_END,
         ),
+        # Somebody else had started it before the request came, and has stopped it since.
+        ({}, REFUSED, {}, Verdict.READ_STREAM),
+        ({}, REFUSED, {"is_stream_read": True}, Verdict.WAIT_FOR_OTHERS),
+        ({}, REFUSED, {"is_stream_read": True, "state": "restarted"}, Verdict.ASK_AFTER_END),
+        ({"losses": EXHAUSTED}, REFUSED, {"is_stream_read": True, "state": "restarted"}, Verdict.RAISE_ANSWER),
         # The start failed by itself.
         ({"failure_event": NO_GPU}, None, {}, Verdict.FAIL_BY_STREAM),
         ({"failure_event": ""}, None, {}, Verdict.FAIL_BY_STREAM),
