@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from ...module_utils._verify.phases import FAILED, SKIPPED
 from .verify_values import VERDICTS, timestamp
 
 HELP = {
@@ -15,12 +17,18 @@ HELP = {
     "hubops_verify_last_run_timestamp_seconds": "When the last verification began.",
     "hubops_verify_verdict": "Whether the last verification of a hub had the verdict.",
     "hubops_verify_seconds": "How long the last verification of a hub took.",
+    "hubops_verify_failures_in_a_row": "How many verifications failed since the last one that passed or warned.",
+    "hubops_verify_start_seconds": "How long the server of a check took to start in the last verification of the hub.",
+    "hubops_verify_start_seconds_median": "The median of the start seconds in the verifications before the last one.",
     "hubops_verify_check_verdict": "Whether a check had the verdict.",
     "hubops_verify_check_seconds": "How long a check took.",
     "hubops_verify_phase_verdict": "Whether a phase of a check, or of the hub itself, had the verdict.",
     "hubops_verify_phase_seconds": "How long a phase of a check, or of the hub itself, took.",
 }
 """Each metric, and what it says."""
+
+FEWEST_STARTS = 3
+"""Starts of which there is a median. A single slow start does not change the median of three."""
 
 Labels = tuple[tuple[str, str], ...]
 Series = dict[str, dict[Labels, float]]
@@ -45,12 +53,43 @@ def metrics(report: Mapping[str, Any]) -> str:
             _add_phases(series, hub["host"], check["name"], check["phases"])
     for host, runs in report["history"].items():
         _add_run(series, host, runs[-1])  # has no effect if the host is part of this run
+        _add(series, "failures_in_a_row", count_failures_in_a_row(runs), hub=host)
+        for check, seconds in runs[-1]["checks"].items():
+            _add(series, "start_seconds", seconds, hub=host, check=check)
+        for check, seconds in start_medians(runs[:-1]).items():
+            _add(series, "start_seconds_median", seconds, hub=host, check=check)
     lines = []
     for name, text in HELP.items():
         if series[name]:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
             lines += [_line(name, labels, value) for labels, value in series[name].items()]
     return "".join(f"{line}\n" for line in lines)
+
+
+def count_failures_in_a_row(runs: list[dict[str, Any]]) -> int:
+    """Return how many runs of a host failed since the last one that passed or warned.
+
+    ``runs`` are those of the history, the newest one last. A run that was skipped proves nothing: it is no failure, and
+    it does not end a row of failures.
+    """
+    failures = 0
+    for run in reversed(runs):
+        if run["verdict"] not in (FAILED, SKIPPED):
+            break
+        failures += run["verdict"] == FAILED
+    return failures
+
+
+def start_medians(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return for each check the median of its start seconds in these runs of the history.
+
+    A check whose server started in fewer than `FEWEST_STARTS` of the runs has none.
+    """
+    seconds: dict[str, list[float]] = {}
+    for run in runs:
+        for check, taken in run["checks"].items():
+            seconds.setdefault(check, []).append(taken)
+    return {check: statistics.median(taken) for check, taken in seconds.items() if len(taken) >= FEWEST_STARTS}
 
 
 def _add_run(series: Series, host: str, run: Mapping[str, Any]) -> None:

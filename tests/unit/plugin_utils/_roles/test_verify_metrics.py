@@ -10,7 +10,11 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.verify_metrics import metrics
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.verify_metrics import (
+    count_failures_in_a_row,
+    metrics,
+    start_medians,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from support import verify_results as sample
 
@@ -90,3 +94,59 @@ def test_two_checks_of_one_name_are_one_series() -> None:
     result = sample.passed()
     result["checks"] *= 2
     assert samples(sample.report_of({"a": result}))["check_verdict", "a", "lab", "passed"] == 1
+
+
+def run(verdict: str = "passed", **checks: float) -> dict[str, Any]:
+    return {"began": "2026-11-26T17:00:00Z", "verdict": verdict, "seconds": 9.0, "checks": checks}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "failures"),
+    [
+        ("", 0),
+        ("passed", 0),
+        ("failed", 1),
+        ("passed failed", 1),
+        ("failed failed", 2),
+        ("failed warned failed failed", 2),
+        ("failed failed passed", 0),
+        ("failed failed warned", 0),
+        # A run in which nothing was proven is no success and no failure.
+        ("skipped", 0),
+        ("failed failed skipped", 2),
+        ("passed failed skipped failed skipped", 2),
+    ],
+)
+def test_failures_in_a_row_are_counted_from_the_history(verdicts: str, failures: int) -> None:
+    assert count_failures_in_a_row([run(verdict) for verdict in verdicts.split()]) == failures
+
+
+def test_a_median_needs_three_starts() -> None:
+    runs = [run(lab=4.0, gpu=1.0), run("failed", lab=90.0), run(lab=5.0)]
+    assert start_medians(runs) == {"lab": 5.0}
+    assert start_medians([*runs, run(lab=6.0, gpu=2.0)]) == {"lab": 5.5}
+    assert start_medians(runs[:2]) == start_medians([]) == {}
+
+
+def test_the_median_is_that_of_the_runs_before_the_last_one() -> None:
+    """Also of a hub that is not part of this run. A start that failed has no seconds, but it still has a median."""
+    earlier = {"history": {"a": [run(lab=each) for each in (3.0, 4.0, 5.0)], "b": [run(lab=2.0)], "c": [run(lab=7.0)]}}
+    for number, each in enumerate(earlier["history"]["a"]):
+        each["began"] = f"2026-11-26T1{number}:00:00Z"
+    report = sample.report_of({"a": sample.passed(slowness=3), "b": sample.spawn_failed()}, earlier)
+    read = samples(report)
+    assert {key[1:]: value for key, value in read.items() if key[0] == "start_seconds"} == {
+        ("a", "lab"): 12.3, ("c", "lab"): 7.0,
+    }  # fmt: skip
+    assert {key[1:]: value for key, value in read.items() if key[0] == "start_seconds_median"} == {("a", "lab"): 4.0}
+    report = sample.report_of({"a": sample.spawn_failed()}, report)
+    read = samples(report)
+    assert ("start_seconds", "a", "lab") not in read
+    assert read["start_seconds_median", "a", "lab"] == 4.0
+    assert {key[1]: value for key, value in read.items() if key[0] == "failures_in_a_row"} == {"a": 1, "b": 1, "c": 0}
+
+
+def test_a_hub_that_has_had_no_turn_counts_no_failure() -> None:
+    earlier = sample.report_of({"a": sample.spawn_failed()})
+    read = samples(sample.report_of({"a": None, "never": None}, earlier))
+    assert {key[1]: value for key, value in read.items() if key[0] == "failures_in_a_row"} == {"a": 1}
