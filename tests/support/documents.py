@@ -21,6 +21,7 @@ DOCUMENTS = [
     *sorted((REPOSITORY / "roles").glob("*/README.md")),
 ]
 FENCED = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Block:
     document: str
     language: str
     code: str
+    section: str = ""
+    """The last heading of the second level before it."""
 
     def __str__(self) -> str:
         return f"{self.document}: {self.code.splitlines()[0]}"
@@ -40,6 +43,9 @@ def blocks(name: str | None = None) -> list[Block]:
     found = []
     for document in DOCUMENTS:
         path = str(document.relative_to(REPOSITORY))
-        for indent, language, code in FENCED.findall(document.read_text()) if name in (None, path) else ():
-            found.append(Block(path, language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE)))
+        text = document.read_text() if name in (None, path) else ""
+        for match in FENCED.finditer(text):
+            indent, language, code = match.groups()
+            section = ["", *HEADING.findall(text[: match.start()])][-1]
+            found.append(Block(path, language, re.sub(rf"^{indent}", "", code, flags=re.MULTILINE), section))
     return found
