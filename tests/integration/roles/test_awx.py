@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
     "awx_hubs": [
         {"name": "teaching", "url": "https://teaching.example.org/", "variables": {"verify_user_options": {"a": "b"}}}
     ],
-    "awx_credentials": [{"name": "Tokens", "tokens": {"teaching": "token-of-teaching"}}],
+    "awx_credentials": [{"name": "Tokens/50%+", "tokens": {"teaching": "token-of-teaching"}}],
     "awx_notification_templates": [
         {
             "name": "Chat",
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "awx_job_templates": [
         {
             "playbook": "verify",
-            "credentials": ["Tokens"],
+            "credentials": ["Tokens/50%+"],
             "notification_templates_error": ["Chat"],
             "schedule": "DTSTART;TZID=Europe/Berlin:20260101T030000 RRULE:FREQ=DAILY;INTERVAL=1",
         }

@@ -664,7 +664,7 @@ def test_a_user_logs_in(awx: Awx) -> None:
     answer = send("GET", "me/", headers=headers)
     assert answer.json()["results"][0]["username"] == awx.login[0]
     assert answer.headers["X-API-Product-Version"] == "24.6.1"
-    statuses = [send("DELETE", f"tokens/{made.json()['id']}/", auth=awx.login).status_code for _ in range(2)]
+    statuses = [send("DELETE", f"tokens/{made.json()['id']}/", auth=awx.login).status_code for _time in range(2)]
     assert statuses == [204, 404]
     assert send("GET", "me/", headers=headers).status_code == 401
     assert requests.get(f"{awx.url}/api/gateway/v1/tokens/", auth=awx.login, timeout=60).status_code == 404
@@ -699,7 +699,7 @@ def test_items_are_associated(awx: Awx, ids: dict[str, int]) -> None:
     assert awx.send("POST", path, {"id": ids["vault3"]}) == (400, {"error": error})
     assert awx.send("POST", path, {"disassociate": True}) == (400, {"msg": '"id" is required to disassociate'})
     removal = {"id": ids["hub"], "disassociate": True}
-    assert [awx.send("POST", path, removal) for _ in range(2)] == [(204, None)] * 2
+    assert [awx.send("POST", path, removal) for _time in range(2)] == [(204, None)] * 2
     assert len(awx.get(path)["results"]) == 2
     assert awx.send("POST", f"workflow_job_template_nodes/{ids['first']}/labels/", {"id": 999999})[0] == 400
 

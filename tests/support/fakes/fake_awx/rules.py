@@ -174,7 +174,7 @@ def check_notification_template(store: Store, new: Item, old: Item, given: Item)
             missing.append(each)
             continue
         value = configuration.setdefault(each, expected)
-        if type(value) is not kind:
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):  # a boolean is no number
             name = "password" if each in NOTIFICATION_SECRETS else KINDS_OF_FIELDS[kind]
             problems.append(f"Configuration field '{each}' incorrect type, expected {name}.")
         elif value == []:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import unquote
 
 from support.fakes.fake_awx.refusals import Item, Refused, forbidden, invalid, not_found
 from support.fakes.fake_awx.resources import (
@@ -69,7 +70,8 @@ class Store:
             found = self.tables[name].get(int(text))
         else:
             named = self.tables[name].values() if RESOURCES[name].has_named_url else ()
-            found = next((item for item in named if self.slug(name, item) == text), None)
+            # AWX decodes each part of a named URL, after the server has decoded the path.
+            found = next((item for item in named if self.slug(name, item) == unquote(text)), None)
         if found is None:
             raise not_found(RESOURCES[name].model)
         return found
@@ -313,7 +315,8 @@ def check_filter(to: str, key: str, value: str) -> None:
         if path[0] in resources[0].keys | resources[0].lists:
             raise Refused(400, {"detail": f"Invalid {path[0]} id: {value}"})
         if path[0] in ("id", "pk"):
-            raise Refused(400, {"detail": json.dumps([f"“{value}” value must be an integer."], ensure_ascii=False)})
+            sentence = f"\u201c{value}\u201d value must be an integer."
+            raise Refused(400, {"detail": json.dumps([sentence], ensure_ascii=False)})
 
 
 def read_field(value: Any, default: Any, name: str) -> Any:
