@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils._roles import verify, verify_files, verify_report, verify_summary
+from ..plugin_utils._roles import (
+    verify,
+    verify_files,
+    verify_merge,
+    verify_merge_files,
+    verify_report,
+    verify_stats,
+    verify_summary,
+    verify_uploads,
+)
 
 
 class FilterModule:
@@ -22,7 +31,15 @@ class FilterModule:
             "_verify_read_hosts": verify_report.read_hosts,
             "_verify_collect": verify_report.collect,
             "_verify_file": verify_files.file_content,
-            "_verify_stats": verify_summary.stats,
+            "_verify_stats": verify_stats.stats,
             "_verify_table": verify_summary.table,
+            "_verify_read_reports": verify_merge_files.read_reports,
+            "_verify_merge": verify_merge.merge,
+            "_verify_merge_failure": verify_merge.merge_failure,
             "_verify_host_failure": verify_summary.host_failure,
+            "_verify_uploads_mistake": verify_uploads.find_mistake,
+            "_verify_uploads_list": verify_uploads.list_requests,
+            "_verify_uploads_repeat": verify_uploads.may_repeat,
+            "_verify_uploads_places": verify_uploads.places_text,
+            "_verify_uploads_failure": verify_uploads.add_failure,
         }

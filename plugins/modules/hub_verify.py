@@ -260,6 +260,15 @@ options:
         M(hubops.jupyterhub.hub_server).
     type: int
     default: 10
+  deadline:
+    description:
+      - How long the whole verification may take, in seconds or with a unit, for example V(30m). The start and the stop
+        of servers count.
+      - When this time is over, the task stops each server that it has started, waits at most a minute for that, and
+        ends. The phases that were being taken have failed with the code V(timeout), and the phases after them are
+        skipped. Results of phases that are over stay as they are.
+      - If not set, only the phases have limits, such as O(wait_timeout), O(timeout) and O(request_timeout).
+    type: str
   show_progress:
     description:
       - Whether to show a line for each phase as soon as it ends, if the task runs on a local connection. A phase that
@@ -592,6 +601,7 @@ MODULE = HubModule(
             "options": {**_CHECK, "api_token": {"type": "str", "no_log": True}},
         },
         "concurrency": {"type": "int", "default": 10},
+        "deadline": _TEXT,
         "show_progress": {"type": "bool", "default": True},
     },
     flow=flow,

@@ -18,11 +18,13 @@ from support.runner import DOORS, Runner
 LONGEST = (
     "hub_verify_matrix", "hub_verify_peers", "hub_verify_signals", "hub_verify_kernels", "hub_verify_proofs",
     "hub_verify", "many_servers", "upgrade", "verification_page", "upgrades_page", "service_account_keep", "hub_server",
-    "documents", "verify", "verify_report", "verify_runner", "hub_server_faults", "room_for_starts", "hub_drain",
-    "bad_input", "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull", "drain_kill", "rotate_tokens",
+    "documents", "verify", "verify_report", "verify_uploads", "service_accounts_stores", "service_accounts_awx", "awx",
+    "fleet", "awx_page", "fake_awx", "merge_reports", "hub_verify_deadline", "verify_runner", "hub_server_faults",
+    "room_for_starts", "hub_drain", "bad_input", "hub_token", "hub_exec", "token_faults", "leaks", "hub_cull",
+    "drain_kill", "rotate_tokens",
     "service_account", "hub_info", "hub_user", "hub_group", "hub_snapshot", "doors", "hub_places", "local_hub",
     "make_verify", "hub_names", "idle_culler_timer", "culling_page", "connection", "token_kill", "fork_server",
-    "hub_cull_compared", "refresh", "service_accounts_page", "idle_culler", "install",
+    "hub_cull_compared", "refresh", "monitoring_page", "service_accounts_page", "idle_culler", "install",
 )  # fmt: skip
 
 

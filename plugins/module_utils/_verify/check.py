@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from .._exec.output import Output
 from .._exec.websocket import HAS_WEBSOCKET
 from .._hub.client import HubClient
-from .._hub.errors import Conflict, HubError, Unauthorized, quoted
+from .._hub.errors import Conflict, HubError, Timeout, Unauthorized, quoted
 from .._hub.models import Server
 from .._hub.polling import poll_until
 from .._hub.threads import in_background
@@ -39,10 +39,13 @@ from .spec import FAIL, START_PHASE, STOP_FIRST, STOP_PHASE, USE, CheckSpec
 from .terminal_proof import prove_terminal
 from .websocket_proof import prove_websocket
 
+AFTER_DEADLINE = "Not taken, because the deadline has passed."
 _HEAD_START = 0.5
 """Seconds that the file of the phase persist gets to be removed, before an interrupted task stops the server."""
 _AFTER_FAILURE = "Not taken, because a phase before it failed."
 _IN_CHECK_MODE = "Not taken in check mode."
+_SECONDS_AT_DEADLINE = 5.0
+"""Seconds for the answer to whether a server has stopped at the deadline."""
 _NOT_STARTED = "Not taken, because this check has not started the server."
 
 
@@ -183,6 +186,20 @@ class CheckRun:
             wait([in_background(remove_file)], _HEAD_START)
         if self._flow is not None:
             self._flow.cancel(self.spec.wait_timeout)
+
+    def end(self, recorder: Recorder, error: HubError) -> Recorder:
+        """End the check at the deadline, after `cancel`. Return a recorder with all phases.
+
+        The phase that is being taken has failed by the ``error``. Nothing is done if the check is over.
+        """
+        other = recorder.close((START_PHASE, *self.spec.proofs), error, AFTER_DEADLINE)
+        if any(phase.name == STOP_PHASE for phase in other.phases):
+            return other
+        if self.has_started or self._has_run_before:
+            other.take(STOP_PHASE, self._check_stopped)
+        else:
+            other.skip(STOP_PHASE, _NOT_STARTED)
+        return other
 
     @property
     def has_started(self) -> bool:
@@ -348,6 +365,20 @@ class CheckRun:
         finding.message = "The server was stopped."
         if stop.is_newer(stopped, old_start):
             finding.warnings.append("Somebody else has started it again meanwhile, and it was left running.")
+
+    def _check_stopped(self, finding: Finding) -> None:
+        if self._has_run_before:
+            finding.message = "The server was left running, because it ran before the check."
+            return
+        hub = self._hub.with_deadline(time.monotonic() + _SECONDS_AT_DEADLINE)
+        present = servers.read(hub, self._server.user, self._server.name)
+        if present.state != "stopped":
+            raise Timeout(
+                f"The {self._server.title} was asked to stop at the deadline, and is {present.state}.",
+                "Look whether it ends. Otherwise stop it with hub_server.",
+            )
+        finding.message = "The server was stopped."
+        finding.warnings.append("It was stopped at the deadline.")
 
     def _stop_with(self, hub: HubClient, old_start: str | None) -> Server:
         user, name = self._server.user, self._server.name

@@ -8,7 +8,9 @@ The plan takes the phases of the hub, which only read, and reads the servers. `a
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,13 +19,13 @@ from typing import Any
 
 from .._exec.websocket import require_websocket
 from .._hub.client import HubClient
-from .._hub.errors import Invalid, printable
+from .._hub.errors import Invalid, Timeout, printable
 from .._hub.threads import hold_lock, in_background, wait_for
 from .._path.plan import Flow, Plan, Report, Result, find_duplicate
 from .._path.workers import catch_failures, map_concurrently
 from .._server.gate import StartGate
 from .accounts import Account, check_accounts
-from .check import CheckRun, Outcome
+from .check import AFTER_DEADLINE, CheckRun, Outcome
 from .hub_phases import (
     check_certificate,
     check_login,
@@ -42,7 +44,13 @@ _NEEDS_WEBSOCKET = ("code", "notebooks", "packages", "paths", "resources", "term
 _NO_HUB = "Not taken, because the phase hub failed."
 _NO_ACCOUNT = "Not taken, because the phase token failed for the account of this check."
 _LEAST_UNDO_SECONDS = 60.0
-"""Seconds that an interrupted task waits at least for the end of its servers."""
+"""Seconds that an interrupted task waits at least for the end of its servers. At the deadline, it waits no longer."""
+_LEAST_SECONDS = 1.0
+"""Seconds for checks that have nothing to do, although the deadline has passed."""
+
+
+class _DeadlinePassed(Exception):
+    """The verification has taken longer than it may."""
 
 
 class VerifyFlow(Flow):
@@ -87,37 +95,70 @@ class VerifyFlow(Flow):
     # The plan: the phases of the hub, and what each check will do
 
     def plan(self) -> Plan:
+        if self._spec.deadline is None:
+            return self._make_plan(self._plan_checks())
+        planning = in_background(self._plan_checks)
+        if wait_for([planning], self._seconds_left()):
+            return self._make_plan(planning.result())
+        # Nothing is started yet, so the thread may go on by itself.
+        self._recorder = self._recorder.close(self._list_phases(), self._overdue(), AFTER_DEADLINE)
+        runs = [
+            CheckRun(self._hub, self._hub, check, self._gate, user=check.user, why_not="")
+            for check in self._spec.checks
+        ]
+        _choose_names(runs)
+        return self._make_plan([(run, self._overdue()) for run in runs])
+
+    def _seconds_left(self) -> float:
+        deadline = self._spec.deadline
+        return math.inf if deadline is None else self._start_time + deadline - time.monotonic()
+
+    def _overdue(self) -> Timeout:
+        return Timeout(
+            f"The verification of the hub was not over after {self._spec.deadline:g} s, and ended in this phase.",
+            "Look into the hub's log for what takes so long, or raise deadline.",
+        )
+
+    def _plan_checks(self) -> list[tuple[CheckRun, Outcome]]:
         accounts = self._take_hub_phases()
         runs = [self._prepare_check(check, accounts) for check in self._spec.checks]
         _choose_names(runs)
         outcomes = map_concurrently(catch_failures(lambda run: run.plan()), runs, self._spec.concurrency)
-        planned = list(zip(runs, outcomes, strict=True))
-        silent = [Recorder(self._start_time, lambda phase: None) for _run in runs]
+        return list(zip(runs, outcomes, strict=True))
+
+    def _make_plan(self, planned: list[tuple[CheckRun, Outcome]]) -> Plan:
+        silent = [Recorder(self._start_time, lambda phase: None) for _run in planned]
         predicted = [run.predict(outcome, recorder) for (run, outcome), recorder in zip(planned, silent, strict=True)]
-        actions = tuple(action for outcome in outcomes if isinstance(outcome, tuple) for action in outcome)
+        actions = tuple(action for _run, outcome in planned if isinstance(outcome, tuple) for action in outcome)
         return Plan(actions, {}, {}, predicted=self._answer(predicted), context=planned)
 
     def _take_hub_phases(self) -> dict[str, Account]:
         """Take the phases of the hub. Return the accounts by their tokens, or none if the hub cannot be used."""
-        hub, spec = self._hub, self._spec
-        self._recorder.take("hub", self._check_hub)
+        hub, spec, recorder = self._hub, self._spec, self._recorder
+        recorder.take("hub", self._check_hub)
         accounts = self._list_accounts() if self._is_hub_usable else {}
         phases: dict[str, Callable[[Finding], None]] = {
             "login": partial(check_login, hub),
             "services": partial(check_services, hub, spec.services),
             "token": partial(check_accounts, list(accounts.values()), spec.concurrency),
         }
+        for name in self._list_phases()[1:]:
+            if self._is_hub_usable:
+                recorder.take(name, phases[name])
+            else:
+                recorder.skip(name, _NO_HUB)
+        return accounts
+
+    def _list_phases(self) -> list[str]:
+        """Return the names of the phases of the hub that are wanted."""
+        spec = self._spec
         is_wanted = {
+            "hub": True,
             "login": spec.login_page,
             "services": bool(spec.services),
-            "token": bool(spec.checks or hub.connection.api_token),
+            "token": bool(spec.checks or self._hub.connection.api_token),
         }
-        for name, check in phases.items():
-            if is_wanted[name] and self._is_hub_usable:
-                self._recorder.take(name, check)
-            elif is_wanted[name]:
-                self._recorder.skip(name, _NO_HUB)
-        return accounts
+        return [name for name, wanted in is_wanted.items() if wanted]
 
     def _check_hub(self, finding: Finding) -> None:
         finding.details |= {"version": "", "tls_days_left": None}
@@ -171,16 +212,34 @@ class VerifyFlow(Flow):
                     run.run(outcome, recorders[position], left_overs, is_alone=is_alone)
 
         longest_stop = max([check.wait_timeout for check in self._spec.checks], default=0.0)
-        # A signal, or the end of the task's own timeout, leaves the block.
-        with interruptible(partial(left_overs.undo_all, max(longest_stop, _LEAST_UNDO_SECONDS)), self._parent):
-            # In the background, because a signal must not raise an exception in the middle of a check.
-            running = [in_background(partial(take_checks, positions)) for positions in groups.values()]
-            wait_for(running)
-        for each in running:
-            each.result()
+        is_overdue = threading.Event()
+
+        def undo() -> None:
+            seconds = _LEAST_UNDO_SECONDS if is_overdue.is_set() else max(longest_stop, _LEAST_UNDO_SECONDS)
+            left_overs.undo_all(seconds)
+
+        try:
+            # A signal, the end of the task's own timeout, or the deadline leaves the block.
+            with interruptible(undo, self._parent):
+                # In the background, because a signal must not raise an exception in the middle of a check.
+                running = [in_background(partial(take_checks, positions)) for positions in groups.values()]
+                if not wait_for(running, max(self._seconds_left(), _LEAST_SECONDS)):
+                    is_overdue.set()
+                    raise _DeadlinePassed
+        except _DeadlinePassed:
+            runs = [run for run, _outcome in planned]
+            recorders = self._end_checks(list(zip(runs, recorders, strict=True)))
+        else:
+            for each in running:
+                each.result()
         answers = [run.describe(recorder) for (run, _outcome), recorder in zip(planned, recorders, strict=True)]
         changed = [outcome for run, outcome in planned if run.has_changed and isinstance(outcome, tuple)]
         return Result(self._answer(answers), tuple(action for actions in changed for action in actions), bool(changed))
+
+    def _end_checks(self, running: list[tuple[CheckRun, Recorder]]) -> list[Recorder]:
+        """End all checks at the deadline. Return a recorder for each of them, with all of its phases."""
+        error = self._overdue()
+        return map_concurrently(lambda pair: pair[0].end(pair[1], error), running, self._spec.concurrency)
 
     def _answer(self, checks: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the task's result, with its failure if the verdict is one."""
@@ -189,7 +248,7 @@ class VerifyFlow(Flow):
             "verdict": join_verdicts([recorder.verdict, *(check["verdict"] for check in checks)]),
             "hub": {
                 "url": self._hub.url,
-                "version": recorder.phases[0].details["version"],
+                "version": recorder.phases[0].details.get("version", ""),
                 "verdict": recorder.verdict,
                 "phases": [phase.shown() for phase in recorder.phases],
             },

@@ -30,6 +30,7 @@ def parse_hub(options: Options, checks: Sequence[CheckSpec]) -> VerifySpec:
         services=tuple(options["services"]),
         token_min_ttl=_parse_optional_duration(options["token_min_ttl"], "token_min_ttl"),
         concurrency=options["concurrency"],
+        deadline=_parse_optional_duration(options["deadline"], "deadline"),
         shows_progress=options["show_progress"],
     )
 

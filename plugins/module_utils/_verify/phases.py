@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -63,6 +64,10 @@ class Recorder:
         self.phases: list[Phase] = []
         self._start_time = start_time
         self._report = report
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._present: tuple[str, float, Finding] | None = None
+        """The phase that is being taken: its name, when it began, and what it has found so far."""
 
     @property
     def verdict(self) -> str:
@@ -72,6 +77,7 @@ class Recorder:
         """Take a phase. ``work`` fills in the finding, and raises `HubError` if the phase fails. Return whether it did
         not fail."""
         began, finding = time.monotonic(), Finding()
+        self._present = (name, began, finding)
         error: HubError | None = None
         try:
             work(finding)
@@ -91,6 +97,29 @@ class Recorder:
         """Record that a phase failed before it was taken."""
         self._add_failure(name, error, Finding(), time.monotonic())
 
+    def close(self, names: Iterable[str], error: HubError, why: str) -> Recorder:
+        """End a series of phases that another thread is still taking. What that thread finds from now on is dropped.
+
+        Return a recorder for what is still to be recorded, which has the phases so far. Of ``names``, which are all
+        phases of the series in their order, the first one that is not over has failed by the ``error``, and the others
+        are skipped, for the reason ``why``.
+        """
+        with self._lock:
+            self._is_closed = True
+        other = Recorder(self._start_time, self._report)
+        other.phases = [*self.phases]
+        taken = {phase.name for phase in other.phases}
+        left = [name for name in names if name not in taken]
+        if left:
+            name, began, finding = self._present or ("", 0.0, Finding())
+            if name != left[0]:
+                began, finding = time.monotonic(), Finding()
+            so_far = Finding(details={**finding.details})
+            other._add_failure(left[0], error, so_far, began, time.monotonic() - began)
+        for name in left[1:]:
+            other.skip(name, why)
+        return other
+
     def skip(self, name: str, why: str) -> None:
         """Record that a phase is not taken. ``why`` is a sentence."""
         self._add(name, SKIPPED, why, time.monotonic())
@@ -103,7 +132,10 @@ class Recorder:
         """Keep and report a phase. ``began`` is by `time.monotonic`."""
         since = round(began - self._start_time, 3)
         phase = Phase(name, verdict, printable(message), since, round(seconds, 3), **more)
-        self.phases.append(phase)
+        with self._lock:
+            if self._is_closed:
+                return
+            self.phases.append(phase)
         self._report(phase)
 
 

@@ -102,5 +102,7 @@ class VerifySpec:
     token_min_ttl: float | None = None
     """Seconds. A token that ends sooner is a warning. None leaves this out."""
     concurrency: int = 10
+    deadline: float | None = None
+    """Seconds after which the whole verification ends, however far it is. None means never."""
     shows_progress: bool = True
     """Whether each phase is reported when it ends. A phase that has failed is always reported."""

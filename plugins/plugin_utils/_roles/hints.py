@@ -39,6 +39,8 @@ VARIABLES: dict[str, dict[str, str]] = {
             "Let no two runs use this account at the same time, or set verify_stop_running."
         ),
         "timeout:": "verify_code_timeout:",
+        "raise deadline": "raise verify_deadline",
+        "deadline:": "verify_deadline:",
         "services:": "verify_services:",
         "concurrency must": "verify_concurrency must",
         "argument 'concurrency'": "argument 'verify_concurrency'",

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ...module_utils._verify.phases import FAILED, PASSED, SKIPPED, WARNED
 from .checks import one_line
 from .upgrade import SEVERITIES
 from .upgrade_report import COMPARE, DRAIN, RESTORE, SNAPSHOT, collect, count_differences, read_hosts
-from .verify_summary import ORDER, count_text, cut, fit_stats
+from .verify_stats import Hub, fit_stats
+from .verify_summary import ORDER, count_text, cut
 
 Report = Mapping[str, Any]
 """What `collect` in upgrade_report.py returns."""
@@ -175,10 +177,12 @@ _LINES: dict[str, Callable[[Row], Iterable[str]]] = {
 
 
 def stats(report: Report) -> dict[str, Any]:
-    """Return the verdict and a summary for all hubs and for each of them, for the statistics of a job."""
-    step = report["step"]
-    rows = [(hub["host"], hub["verdict"], hub["message"] or _what_was_done(hub, step)) for hub in report["hubs"]]
-    return fit_stats(report["verdict"], report["counts"]["hubs"], rows)
+    """Return the verdict and a summary for all hubs, and for each of them a sentence, for the statistics of a job."""
+    hubs = []
+    for hub in report["hubs"]:
+        sentence = hub["message"] or _what_was_done(hub, report["step"])
+        hubs.append(Hub(hub["host"], hub["verdict"], sentence, partial(cut, sentence)))
+    return fit_stats(report["verdict"], report["counts"]["hubs"], hubs)
 
 
 def _what_was_done(hub: Row, step: str) -> str:

@@ -9,7 +9,7 @@ The earlier report is a file that anybody may have changed. What has another for
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...module_utils._verify.phases import PASSED, WARNED
@@ -79,8 +79,40 @@ def add_run(hubs: list[dict[str, Any]], earlier: Any, keep: Any) -> tuple[Histor
         history[hub["host"]] = [*before, _run_of(hub)]
         if hub["verdict"] in (PASSED, WARNED):
             successes[hub["host"]] = hub["began"]
+    return _keep_last(history, keep), successes
+
+
+def join_histories(
+    parts: Iterable[tuple[History, dict[str, str]]], hubs: Iterable[dict[str, Any]], keep: Any
+) -> tuple[History, dict[str, str]]:
+    """Return one history of several, and for each host when its last successful run began.
+
+    A part is what `read_earlier` returns. ``hubs`` are rows whose runs the parts need not have. A run is one run in
+    however many parts it is. If they differ, the worst verdict counts.
+    """
+    rows = [
+        ({hub["host"]: [_run_of(hub)]}, {hub["host"]: hub["began"]} if hub["verdict"] in (PASSED, WARNED) else {})
+        for hub in hubs
+    ]
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    successes: dict[str, str] = {}
+    for history, times in [*parts, *rows]:
+        for host, runs in history.items():
+            known = found.setdefault(host, {})
+            for run in runs:
+                other = known.setdefault(run["began"], run)
+                if VERDICTS.index(run["verdict"]) > VERDICTS.index(other["verdict"]):
+                    known[run["began"]] = run
+        for host, began in times.items():
+            successes[host] = max(began, successes.get(host, ""))
+    joined = {host: [runs[began] for began in sorted(runs)] for host, runs in found.items()}
+    return _keep_last(joined, keep), successes
+
+
+def _keep_last(history: History, keep: Any) -> History:
+    """Return the last runs of each host, as many as ``keep`` says."""
     number = int(read_seconds(keep))
-    return {host: runs[-number:] for host, runs in history.items() if number}, successes
+    return {host: runs[-number:] for host, runs in history.items() if number}
 
 
 def _run_of(hub: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,10 @@ VERSION = 1
 """Changes if a program that reads a report would have to change. A new key does not change it."""
 
 HOST_UNREACHABLE, NO_RESULT, TASK_FAILED, TASK_SKIPPED = "host_unreachable", "no_result", "task_failed", "task_skipped"
-"""Why nothing is known about the hub of a host: the values of ``not_verified``."""
+NO_REPORT, OLD_REPORT = "no_report", "old_report"
+"""Why nothing is known about the hub of a host: the values of ``not_verified``. The last two are those of a merge."""
+NOT_RUN = (NO_RESULT, NO_REPORT, OLD_REPORT)
+"""Those that come from no run on the hub of the host, so the history has no run of them."""
 
 _SENTENCES = {
     HOST_UNREACHABLE: "Ansible did not reach the host, so its hub was not verified: {msg} Look at the connection "
@@ -45,6 +48,9 @@ _SENTENCES = {
     "not verified. Look at the tasks of this host in the output of the play.",
     TASK_FAILED: "hub_verify failed before it verified anything: {msg}",
     TASK_SKIPPED: "The task with hub_verify was skipped, so the hub was not verified.",
+    NO_REPORT: "No report has this host. The job that verifies its hub has not run, has not ended, or was killed. Look "
+    "at that job, and at verify_reports.",
+    OLD_REPORT: "The newest report on this hub is too old: {msg} Look at the job that verifies the hub.",
 }
 
 
@@ -88,9 +94,9 @@ def collect(
     began_text = time_text(began)
     hubs = [_hub_row(host, read_mapping(facts), began_text) for host, facts in read_mapping(hosts).items()]
     # With `serial`, each batch writes the report. A host whose turn is still to come, or never came, has made no run.
-    history, successes = add_run([hub for hub in hubs if hub["not_verified"] != NO_RESULT], earlier, keep)
+    history, successes = add_run([hub for hub in hubs if hub["not_verified"] not in NOT_RUN], earlier, keep)
     seconds = round(max(read_seconds(now) - read_seconds(began), 0.0), 3)
-    return _make_report(began_text, seconds, ansible_version, hubs, history, successes)
+    return make_report(began_text, seconds, ansible_version, hubs, history, successes)
 
 
 def count_verdicts(verdicts: Iterable[str]) -> dict[str, int]:
@@ -103,7 +109,7 @@ def _hub_row(host: str, facts: dict[str, Any], began: str) -> dict[str, Any]:
     result, given_url = read_mapping(facts.get("result")), read_url(facts.get("hub_url"))
     not_verified = _reason(result)
     if not_verified:
-        return _row_without_result(host, not_verified, result, given_url, began)
+        return make_empty_row(host, not_verified, result, given_url, began)
     hub = read_mapping(result.get("hub"))
     phases = _phases(hub.get("phases"))
     checks = [_check(check) for check in map(read_mapping, read_list(result.get("checks")))]
@@ -118,7 +124,7 @@ def _hub_row(host: str, facts: dict[str, Any], began: str) -> dict[str, Any]:
             FAILED if read_boolean(result.get("failed")) else PASSED,
         ]
     )
-    where, first = _first([("", phases), *((check["name"], check["phases"]) for check in checks)], verdict)
+    where, first = find_phase([("", phases), *((check["name"], check["phases"]) for check in checks)], verdict)
     why = f"{where}: {first['message']}" if first else result.get("msg") or "hub_verify gave no reason."
     return {
         "host": read_name(host),
@@ -151,10 +157,10 @@ def read_report(content: Any) -> dict[str, Any] | None:
     hubs = [_read_row(row) for row in map(read_mapping, rows if isinstance(rows, list) else [])]
     began = read_time(report.get("began")) or time_text(0)
     seconds = read_seconds(report.get("seconds"))
-    return _make_report(began, seconds, report.get("ansible_version"), hubs, *read_earlier(report))
+    return make_report(began, seconds, report.get("ansible_version"), hubs, *read_earlier(report))
 
 
-def _make_report(
+def make_report(
     began: str,
     seconds: float,
     ansible_version: Any,
@@ -162,6 +168,7 @@ def _make_report(
     history: History,
     successes: dict[str, str],
 ) -> dict[str, Any]:
+    """Return a report of these rows, with the verdict on all of them and their counts."""
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -195,7 +202,8 @@ def _read_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row_without_result(host: str, reason: str, result: dict[str, Any], url: str, began: str) -> dict[str, Any]:
+def make_empty_row(host: str, reason: str, result: dict[str, Any], url: str, began: str) -> dict[str, Any]:
+    """Return the row of a host about whose hub nothing is known, for one of the reasons above."""
     msg = read_line(result.get("msg") or "There is no message").rstrip(". ")
     return {
         "host": read_name(host),
@@ -228,7 +236,7 @@ def _check(check: dict[str, Any]) -> dict[str, Any]:
     verdict = read_verdict(check.get("verdict"))
     if any(phase["verdict"] == FAILED for phase in phases):
         verdict = FAILED
-    _where, first = _first([("", phases)], verdict)
+    _where, first = find_phase([("", phases)], verdict)
     return {
         "name": read_name(check.get("name")),
         "user": read_name(check.get("user")),
@@ -275,7 +283,7 @@ def read_failure(value: Any) -> dict[str, Any] | None:
     }
 
 
-def _first(groups: list[tuple[str, list[dict[str, Any]]]], verdict: str) -> tuple[str, dict[str, Any] | None]:
+def find_phase(groups: Iterable[tuple[str, list[dict[str, Any]]]], verdict: str) -> tuple[str, dict[str, Any] | None]:
     """Return where the first phase with a verdict is, such as ``lab start``, and the phase."""
     for name, phases in groups:
         for phase in phases:

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person reads of a report of the role verify: in the terminal, in a notification, and in a failed task."""
+"""What a person reads of a report of the role verify: in the terminal, and in a failed task."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,8 +22,6 @@ MOST_ROWS = {PASSED: 30, SKIPPED: 30, WARNED: 50, FAILED: 100}
 WIDTH, WIDTH_OF_FAILURES = 120, 300
 """Characters of a row of the table."""
 LONGEST_COLUMN = 32
-LONGEST_STATS = 4000
-"""Characters of the statistics as JSON. A notification may have room for little more."""
 
 _SHOWN = {FAILED: "FAILED", WARNED: "warned", SKIPPED: "skipped", PASSED: "passed"}
 
@@ -103,56 +100,6 @@ def cut(line: str, longest: int) -> str:
     """Return a line of at most ``longest`` characters."""
     line = line.rstrip()
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
-
-
-# In a notification
-
-
-def stats(report: Report) -> dict[str, Any]:
-    """Return the verdict and a summary for all hubs and for each of them, of at most `LONGEST_STATS` characters."""
-    rows = [(hub["host"], hub["verdict"], _sentence(hub)) for hub in report["hubs"]]
-    return fit_stats(report["verdict"], report["counts"]["hubs"], rows)
-
-
-def fit_stats(verdict: str, counts: Mapping[str, int], rows: list[tuple[str, str, str]]) -> dict[str, Any]:
-    """Return statistics of at most `LONGEST_STATS` characters. A row is a host, its verdict, and a sentence on it.
-
-    If there are too many hubs, texts are cut first, and then hubs that passed are left out.
-    """
-    hubs = sorted(rows, key=lambda row: ORDER.index(row[1]))
-    summary = [count_text(counts, "hub", "hubs")]
-    bad = [row for row in hubs if row[1] != PASSED]
-    summary += [f"{host} {found}: {cut(sentence, 200)}" for host, found, sentence in bad[:3]]
-    if len(bad) > 3:
-        summary.append(f"and {len(bad) - 3} more that did not pass")
-    shown: dict[str, Any] = {"verdict": verdict, "summary": "\n".join(summary), "hubs": {}}
-    for longest in (200, 80, 0):
-        shown["hubs"] = {
-            host: {"verdict": found, "summary": cut(sentence, longest) if longest else ""}
-            for host, found, sentence in hubs
-        }
-        if _size(shown) <= LONGEST_STATS:
-            return shown
-    left_out = len(hubs)
-    whole, shown["hubs"] = shown["hubs"], {}
-    room = LONGEST_STATS - _size(shown) - 60
-    for host, hub in whole.items():
-        room -= _size({host: hub})
-        if room < 0:
-            break
-        shown["hubs"][host] = hub
-        left_out -= 1
-    shown["summary"] += f"\n{left_out} hubs are left out here"
-    return shown
-
-
-def _sentence(hub: Mapping[str, Any]) -> str:
-    number = len(hub["checks"])
-    return hub["message"] or f"{number} check{'' if number == 1 else 's'} in {hub['seconds']:.1f} s"
-
-
-def _size(data: Any) -> int:
-    return len(json.dumps(data))
 
 
 # In a failed task

@@ -34,6 +34,7 @@ LONGEST_TIME = 1e11
 
 _TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_CUT_NAME = re.compile(rf".{{{LONGEST_NAME},{10 * LONGEST_NAME}}}\.\.\. \([0-9]{{1,9}} characters\)")
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 _TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
@@ -65,8 +66,9 @@ def read_line(value: Any, longest: int = 2000) -> str:
 
 
 def read_name(value: Any) -> str:
-    """Return the value as a printable name."""
-    return printable(read_text(value), LONGEST_NAME)
+    """Return the value as a printable name. A name that was cut before stays as it is."""
+    text = read_text(value)
+    return text if _CUT_NAME.fullmatch(text) and text.isprintable() else printable(text, LONGEST_NAME)
 
 
 def read_seconds(value: Any) -> float:

@@ -134,6 +134,10 @@ def token_of(account: Path) -> str:
     return account.read_text().strip()
 
 
+def lines_of(document: str) -> list[str]:
+    return [line for block in blocks(document) for line in block.code.splitlines()]
+
+
 def makes(target: str) -> list[str]:
     """The commands of a target of the Makefile. It is not made, since it would run these tests again."""
     done = subprocess.run(
@@ -157,7 +161,7 @@ def make_test(block: Block, workdir: Workdir, account: Path) -> None:
     runs = (REPOSITORY / ".ci/run").read_text().splitlines()
     assert [line for line in runs if not line.startswith("#")] == [
         "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]",
-        "tools/chromium --install || [ $? = 3 ]", "exec make test",
+        "tools/chromium --install || [ $? = 3 ]", "tools/monitoring --install || [ $? = 3 ]", "exec make test",
     ]  # fmt: skip
 
 
@@ -168,6 +172,17 @@ def install(block: Block, workdir: Workdir, account: Path) -> None:
     workdir.shell(block.code, clone, ANSIBLE_COLLECTIONS_PATH=str(clone / "home" / "installed"))
     [installed] = (clone / "home").glob("installed/ansible_collections/hubops/jupyterhub/MANIFEST.json")
     assert json.loads(installed.read_text())["collection_info"]["name"] == "jupyterhub"
+
+
+@rule("README.md", "hubops.jupyterhub.awx")
+def awx(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run by test_awx_page.py, with the declaration of that page."""
+    assert block.code.strip() in [line.replace(" -e @vault.yml", "") for line in lines_of("docs/awx.md")]
+
+
+@rule("roles/awx/README.md", "ansible.builtin.import_role")
+def awx_role(block: Block, workdir: Workdir, account: Path) -> None:
+    """Run by test_awx_page.py."""
 
 
 @rule("README.md", "load_roles")
@@ -390,7 +405,9 @@ def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
 
 
 WALKED = [
+    "docs/awx.md",
     "docs/culling.md",
+    "docs/monitoring.md",
     "docs/service-accounts.md",
     "docs/upgrades.md",
     "docs/verification.md",

@@ -440,9 +440,9 @@ def test_each_entry_point_passes_its_verdict_on(hub: Hub, tmp_path: Path) -> Non
         done = succeed(step, hub, tmp_path, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
         shown = done.stdout.partition("CUSTOM STATS: ")[2].partition("RUN: ")[2]
         stats = json.loads(shown)["upgrade"]
-        assert stats.keys() == {"verdict", "summary", "hubs"}
-        assert stats["hubs"].keys() == {"localhost"}
-        assert text in stats["hubs"]["localhost"]["summary"] or step == "compare"
+        assert stats.keys() == {"verdict", "summary", "left_out", "hubs"}
+        assert stats["hubs"]["passed"].keys() == {"localhost"}
+        assert text in stats["hubs"]["passed"]["localhost"] or step == "compare"
         assert stats["verdict"] == "passed"
 
 

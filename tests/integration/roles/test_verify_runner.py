@@ -9,94 +9,32 @@ notifications.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.hubs import Hub, venv
-from support.playbooks import DEADLINE, bare_environment, hub_environment, mint, servers
+from support.fakes.misbehaving_hub import Answer, Request, misbehaving_hub
+from support.hubs import Hub
+from support.playbooks import hub_environment, mint, servers
+from support.runner_jobs import run_job
 from support.service_accounts import logged, settle
 
-PROJECT = "- import_playbook: hubops.jupyterhub.verify\n"
+VERIFY = "hubops.jupyterhub.verify"
 # What a check knows of its own account must not show, either: each server finds its token in its home.
 PRINT_TOKEN = "token = open('token').read()\nprint(token)\n"
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is left of a job where AWX processes it."""
-
-    folder: Path
-    events: list[dict[str, Any]]
-    stdout: str
-    status: str
-    rc: int
-    report: Path
-
-    @property
-    def artifacts(self) -> dict[str, Any]:
-        """The artifacts, which come with the event at the end of the playbook."""
-        [stats] = [each for each in self.events if each["event"] == "playbook_on_stats"]
-        artifacts = stats["event_data"]["artifact_data"]
-        assert isinstance(artifacts, dict)
-        return artifacts
-
-    def find(self, secret: str) -> list[str]:
-        """The places that show the secret."""
-        texts = {f"event {each['counter']}, {each['event']}": json.dumps(each) for each in self.events}
-        texts |= {"stdout": self.stdout, "artifacts": json.dumps(self.artifacts)}
-        texts |= {path.name: path.read_text() for path in self.report.rglob("*") if path.is_file()}
-        return [where for where, text in texts.items() if secret in text]
-
-
-def run_job(folder: Path, env: dict[str, str], variables: dict[str, Any], *arguments: str) -> Job:
-    """Run the three programs of a job, one after the other, each in a folder of its own."""
-    given, worked, processed = (folder / name for name in ("given", "worked", "processed"))
-    for part in ("project", "inventory", "env"):
-        (given / part).mkdir(parents=True)
-    worked.mkdir()
-    programs = venv("runner") / "bin"
-    outside = bare_environment(folder, programs)
-    report = folder / "report"
-    variables = {"verify_report_dir": str(report), **variables}
-    (given / "project" / "verify.yml").write_text(PROJECT)
-    (given / "inventory" / "hosts").write_text("the-hub\n")
-    (given / "env" / "envvars").write_text(json.dumps({**outside, **env}))
-    (given / "env" / "extravars").write_text(json.dumps(variables))
-    sent, came = folder / "sent", folder / "came"
-
-    def run(source: Path | None, target: Path | None, *command: str | Path) -> int:
-        with (source or Path("/dev/null")).open("rb") as stdin, (target or Path("/dev/null")).open("wb") as stdout:
-            done = subprocess.run(
-                [programs / "ansible-runner", *command], check=False, stdin=stdin, stdout=stdout, cwd=folder,
-                env=outside, timeout=DEADLINE,
-            )  # fmt: skip
-        return done.returncode
-
-    assert run(None, sent, "transmit", given, "-p", "verify.yml", "-i", "job", *arguments) == 0
-    status = run(sent, came, "worker", "--private-data-dir", worked)
-    assert run(came, None, "process", processed, "-i", "job") == 0
-    left = processed / "artifacts" / "job"
-    events = [json.loads(path.read_text()) for path in (left / "job_events").glob("*.json")]
-    assert events, (left / "stdout").read_text()
-    events.sort(key=lambda each: each["counter"])
-    stdout = (left / "stdout").read_text()
-    assert int((left / "rc").read_text()) == status
-    return Job(folder, events, stdout, (left / "status").read_text(), status, report)
-
-
 def test_a_job_that_passes(real_hub: Hub, tmp_path: Path) -> None:
     token = mint(real_hub, "awx-passes")
-    job = run_job(tmp_path, hub_environment(real_hub, token), {"verify_expected_version": "6.1"})
+    job = run_job(tmp_path, VERIFY, hub_environment(real_hub, token), {"verify_expected_version": "6.1"})
     assert (job.status, job.rc) == ("successful", 0), job.stdout
     assert set(job.artifacts) == {"verify"}
     verify = job.artifacts["verify"]
-    assert set(verify) == {"verdict", "summary", "hubs"}
-    assert (verify["verdict"], set(verify["hubs"])) == ("passed", {"the-hub"})
-    assert verify["hubs"]["the-hub"]["verdict"] == "passed"
+    assert set(verify) == {"verdict", "summary", "left_out", "hubs"}
+    assert (verify["verdict"], set(verify["hubs"]["passed"])) == ("passed", {"the-hub"})
+    assert verify["hubs"]["passed"]["the-hub"].startswith("6.1.")
     assert json.loads((job.report / "report.json").read_text())["verdict"] == "passed"
     assert job.find(token) == []
     assert servers(real_hub, "awx-passes") == {}
@@ -123,11 +61,11 @@ def test_a_job_with_hostile_checks_shows_no_token(real_hub: Hub, tmp_path: Path)
     ]
     variables = {"verify_checks": checks, "bot_token": tokens["awx-variable"]}
     position = logged(real_hub)
-    job = run_job(tmp_path, hub_environment(real_hub, tokens["awx-own"]), variables, "--cmdline=-vvvv")
+    job = run_job(tmp_path, VERIFY, hub_environment(real_hub, tokens["awx-own"]), variables, "--cmdline=-vvvv")
     settle(real_hub)
     assert (job.status, job.rc) == ("failed", 2), job.stdout
     verify = job.artifacts["verify"]
-    assert (verify["verdict"], verify["hubs"]["the-hub"]["verdict"]) == ("failed", "failed")
+    assert (verify["verdict"], set(verify["hubs"]["failed"])) == ("failed", {"the-hub"})
     found = json.loads((job.report / "report.json").read_text())
     [hub] = found["hubs"]
     verdicts = {check["name"]: check["verdict"] for check in hub["checks"]}
@@ -145,8 +83,44 @@ def test_a_job_with_hostile_checks_shows_no_token(real_hub: Hub, tmp_path: Path)
 def test_a_job_that_cannot_begin(real_hub: Hub, tmp_path: Path, why: str) -> None:
     env = hub_environment(real_hub, "ab" * 16)
     env = {"JUPYTERHUB_URL": real_hub.url} if why == "no token" else {**env, "JUPYTERHUB_URL": "http://127.0.0.1:9/"}
-    job = run_job(tmp_path, env, {})
+    job = run_job(tmp_path, VERIFY, env, {})
     assert (job.status, job.rc) == ("failed", 2), job.stdout
     verify = job.artifacts["verify"]
-    assert (verify["verdict"], verify["hubs"]["the-hub"]["verdict"]) == ("failed", "failed")
+    assert (verify["verdict"], set(verify["hubs"]["failed"])) == ("failed", {"the-hub"})
     assert job.find("ab" * 16) == []
+
+
+def test_a_job_that_sends_its_report_shows_no_secret(real_hub: Hub, tmp_path: Path) -> None:
+    """Neither in its events, nor in the command line of a process that runs while the server gets a file."""
+    token = mint(real_hub, "awx-sends")
+    secrets = {name: f"{name}-{'ab' * 8}" for name in ("path", "query", "header", "password")}
+    command_lines = set[str]()
+
+    def behave(request: Request) -> Answer:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                command_lines.add(path.read_bytes().decode(errors="replace"))
+        if "junit" in request.path:
+            return Answer(b"<Code>NoSuchKey</Code>" + request.path.encode(), 404)
+        return Answer(request.path.encode(), 503)
+
+    with misbehaving_hub(behave) as fake:
+        uploads = [
+            {"file": file, "url": f"{fake.url}{secrets['path']}/{file}?{secrets['query']}", "user": "reporter",
+             "password": secrets["password"], "headers": {"X-Key": secrets["header"]}}
+            for file in ("index.html", "junit.xml")
+        ]  # fmt: skip
+        variables = {"verify_checks": [], "verify_uploads": uploads, "verify_upload_pause": 0}
+        job = run_job(tmp_path, VERIFY, hub_environment(real_hub, token), variables, "--cmdline=-vvvv")
+    assert (job.status, job.rc) == ("failed", 2), job.stdout
+    assert job.artifacts["verify"]["verdict"] == "passed"
+    place = fake.url.rstrip("/")
+    assert f"{place} answered 503 Service Unavailable to the PUT of index.html, 4 times." in job.stdout
+    assert f"{place} answered 404 Not Found (NoSuchKey) to the PUT of junit.xml." in job.stdout
+    assert [secrets["path"] in one.path for one in fake.requests] == [True] * 5
+    secrets["basic"] = base64.b64encode(f"reporter:{secrets['password']}".encode()).decode()
+    assert {one.token for one in fake.requests} == {f"Basic {secrets['basic']}"}
+    places = {name: job.find(secret) for name, secret in secrets.items()}
+    assert not any(places.values()), places
+    assert any("ansible-playbook" in line for line in command_lines)
+    assert [line for line in command_lines if any(secret in line for secret in secrets.values())] == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors import Invalid, Timeout
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._verify.phases import (
     Finding,
     Phase,
@@ -92,3 +92,40 @@ def test_a_phase_that_is_not_taken_says_why() -> None:
     recorder.fail("start", Invalid("It is wrong.", "Correct it."))
     assert [(phase.name, phase.verdict) for phase in recorder.phases] == [("code", "skipped"), ("start", "failed")]
     assert recorder.verdict == "failed"
+
+
+def test_a_series_is_closed_while_a_phase_is_taken() -> None:
+    """What the other thread finds afterwards is dropped."""
+    shown: list[Phase] = []
+    recorder = Recorder(0.0, shown.append)
+    recorder.take("start", lambda finding: None)
+    error = Timeout("It was not over.", "Wait longer.")
+    closed: list[Recorder] = []
+
+    def work(finding: Finding) -> None:
+        finding.details["number"] = 1
+        closed.append(recorder.close(["start", "page", "code", "stop"], error, "Too late."))
+        finding.details["number"] = 2
+
+    recorder.take("page", work)
+    recorder.skip("code", "Not taken.")
+    [other] = closed
+    assert [phase.name for phase in recorder.phases] == ["start"]
+    assert [(phase.name, phase.verdict) for phase in other.phases] == [
+        ("start", "passed"), ("page", "failed"), ("code", "skipped"), ("stop", "skipped"),
+    ]  # fmt: skip
+    page = other.phases[1]
+    assert (page.details, page.message, (page.failure or {})["code"]) == (
+        {"number": 1}, "It was not over. Wait longer.", "timeout",
+    )  # fmt: skip
+    assert other.phases[2].message == "Too late."
+    assert shown == other.phases
+
+
+def test_a_series_is_closed_before_its_first_phase_and_after_its_last_one() -> None:
+    error = Timeout("It was not over.", "Wait longer.")
+    before = Recorder(0.0, lambda phase: None).close(["start", "stop"], error, "Too late.")
+    assert [phase.verdict for phase in before.phases] == ["failed", "skipped"]
+    recorder = Recorder(0.0, lambda phase: None)
+    recorder.take("start", lambda finding: None)
+    assert recorder.close(["start"], error, "Too late.").verdict == "passed"

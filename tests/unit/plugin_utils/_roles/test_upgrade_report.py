@@ -24,7 +24,7 @@ from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.upgrade_s
     stats,
     table,
 )
-from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.verify_summary import LONGEST_STATS
+from ansible_collections.hubops.jupyterhub.plugins.plugin_utils._roles.verify_stats import LONGEST_STATS
 from support import upgrade_results as sample
 from support.verify_results import HOSTILE_TEXTS
 
@@ -73,7 +73,7 @@ def test_each_host_has_its_row(step: str) -> None:
     assert "hub_url is wrong." in report["hubs"][0]["message"]
     lines = table(report)
     assert [line.split()[0] for line in lines] == ["left-out", "invalid", "away", "missing", "FAILED."]
-    assert stats(report)["hubs"].keys() == results.keys()
+    assert {host for hosts in stats(report)["hubs"].values() for host in hosts} == results.keys()
     for host, result in results.items():
         hostvars = {host: {f"upgrade_{step}_result": result}}
         assert bool(host_failure(host, hostvars, step)) == (host != "left-out")
@@ -185,8 +185,9 @@ def test_each_bad_hub_has_some_lines_and_says_what_is_left_out() -> None:
 def test_the_statistics_are_short(name: str) -> None:
     report = sample.COMPARISONS[name]()
     found = stats(report)
-    assert found.keys() == {"verdict", "summary", "hubs"}
+    assert found.keys() == {"verdict", "summary", "left_out", "hubs"}
     assert found["verdict"] == report["verdict"]
+    assert sum(map(len, found["hubs"].values())) + found["left_out"] == report["counts"]["hubs"]["total"]
     assert len(json.dumps(found)) <= LONGEST_STATS
 
 
