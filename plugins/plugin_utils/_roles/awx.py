@@ -80,11 +80,15 @@ class _Reader:
         self.inventory = self._one("inventory", {"name": "JupyterHubs", "kind": ""})
         self.environment = self._one("execution_environment", {"name": "JupyterHub operations"})
         types = {key: f"{each['name']}+{each['kind']}" for key, each in self._types.items()}
+        types |= {str(each["name"]): types[key] for key, each in self._types.items()}
         self._declared: dict[str, dict[str, str]] = {
             "inventory": {str(self.inventory["name"]): ""},
             "notification_template": {str(each["name"]): "" for each in self._many("notification_templates")},
             "credential": {
-                str(each["name"]): types[key] for each in self._many("credentials") for key in types if key in each
+                str(each["name"]): types[key]
+                for each in self._many("credentials")
+                for key in types
+                if key in each or key == each.get("credential_type")
             },
         }
         """For each kind, the names, and the part of the named URL between the name and the organization."""

@@ -160,6 +160,8 @@ def test_the_state_of_all() -> None:
     [
         ("Hubs", "Tokens", "Tokens++JupyterHub tokens+cloud++Hubs"),
         ("Hubs", "One", "One++JupyterHub token+cloud++Hubs"),
+        ("Hubs", "Kept", "Kept++JupyterHub tokens+cloud++Hubs"),
+        ("Hubs", "Git", "Git"),
         ("Hubs", "of others", "of others"),
         ("Hubs", "a/b", "a%2Fb++JupyterHub token+cloud++Hubs"),
         ("R+D 100%", "Tokens", "Tokens++JupyterHub tokens+cloud++R[+]D 100%25"),
@@ -173,6 +175,8 @@ def test_a_reference_is_to_the_object_of_the_organization(organization: str, nam
             {"name": "Tokens", "tokens": {"a": "x"}},
             {"name": "One", "token": "x"},
             {"name": "a/b", "token": "x"},
+            {"name": "Kept", "credential_type": "JupyterHub tokens", "inputs": {"tokens": "{}"}},
+            {"name": "Git", "credential_type": "Source Control"},
         ],
         job_templates=[{"playbook": "verify", "credentials": [name]}],
     )  # fmt: skip
