@@ -9,6 +9,9 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -109,16 +112,18 @@ def report() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def server(report: dict[str, Any]) -> Iterator[Prometheus]:
     """Prometheus that has read this report from two nodes."""
-    folder = tmp_path_factory.mktemp("monitoring")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # the exporter is not root
-    for node in ("a", "b"):
-        (folder / node).mkdir()
-        (folder / node / "hubops.prom").write_text(metrics(report))
-    with node_exporter(folder, folder / "a") as one, node_exporter(folder, folder / "b") as other:
-        targets = [{"targets": [address], "labels": {"instance": node}} for node, address in (("a", one), ("b", other))]
+    # The exporter is not root, and pytest's own folders are private.
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        targets = []
+        for node in ("a", "b"):
+            (folder / node).mkdir()
+            (folder / node / "hubops.prom").write_text(metrics(report))
+            address = stack.enter_context(node_exporter(folder, folder / node))
+            targets.append({"targets": [address], "labels": {"instance": node}})
         config = {"scrape_configs": [{"job_name": "node", "static_configs": targets}]}
         with prometheus(folder, config) as running:
             wait_until(lambda: len(running.query("count by (instance) (hubops_verify_seconds)")) == 2)

@@ -29,7 +29,7 @@ from support.playbooks import (
 # The content that a user of the collection needs, and the files that every artifact has.
 CONTENT = {
     "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md",
-    "changelogs", "docs", "meta", "playbooks", "plugins", "roles",
+    "changelogs", "docs", "execution-environment.yml", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 
 
