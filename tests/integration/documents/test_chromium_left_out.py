@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from support.chromium import NAMES
 from support.hubs import REPOSITORY
-from support.playbooks import ProgramResult, run_program
+from support.missing_programs import link_programs, run_tool, write_program
 
 NOT_INSTALLED = "Chromium is not installed: tools/chromium --install installs Debian's package."
 
@@ -19,36 +18,20 @@ NOT_INSTALLED = "Chromium is not installed: tools/chromium --install installs De
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
     """A folder with the programs of this machine, except for Chromium and apt-get."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for path in os.environ["PATH"].split(":"):
-        for program in Path(path).glob("*"):
-            if program.name not in (*NAMES, "apt-get") and not (folder / program.name).exists():
-                (folder / program.name).symlink_to(program)
-    return folder
-
-
-def run(programs: Path, *command: str, **more: str) -> ProgramResult:
-    return run_program(command, REPOSITORY, {**os.environ, "PATH": str(programs), **more})
-
-
-def write_program(programs: Path, name: str, script: str) -> None:
-    (programs / name).unlink(missing_ok=True)
-    (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-    (programs / name).chmod(0o755)
+    return link_programs(tmp_path / "bin", without=NAMES)
 
 
 def test_what_cannot_be_installed_has_its_reason(programs: Path) -> None:
-    looked = run(programs, "tools/chromium", "--look")
+    looked = run_tool(programs, "tools/chromium", "--look")
     assert (looked.status, looked.output) == (3, f"{NOT_INSTALLED}\n")
     write_program(programs, "id", "echo 1000")
-    done = run(programs, "tools/chromium", "--install")
+    done = run_tool(programs, "tools/chromium", "--install")
     assert (done.status, done.stdout.partition(":")[0]) == (3, "Chromium cannot be installed without root")
     write_program(programs, "id", "echo 0")
-    done = run(programs, "tools/chromium", "--install")
+    done = run_tool(programs, "tools/chromium", "--install")
     assert (done.status, done.stdout.partition(":")[0]) == (3, "Chromium cannot be installed here")
     write_program(programs, "apt-get", "echo 'E: Unable to locate package chromium' >&2; exit 100")
-    done = run(programs, "tools/chromium", "--install")
+    done = run_tool(programs, "tools/chromium", "--install")
     assert (done.status, done.stdout.partition("(")[0].strip()) == (
         3, "Chromium cannot be installed here: apt-get does not get all of chromium fonts-dejavu-core"
     )  # fmt: skip
@@ -58,12 +41,12 @@ def test_what_cannot_be_installed_has_its_reason(programs: Path) -> None:
 def test_what_is_installed_is_found(programs: Path) -> None:
     for name in NAMES:
         write_program(programs, name, "exit 0")
-        assert [run(programs, "tools/chromium", way).status for way in ("--look", "--install")] == [0, 0]
+        assert [run_tool(programs, "tools/chromium", way).status for way in ("--look", "--install")] == [0, 0]
         (programs / name).unlink()
 
 
 def test_the_end_names_the_tests_that_were_left_out(programs: Path) -> None:
-    done = run(programs, "tools/check", "unit", PYTEST_ADDOPTS="-k in_chromium")
+    done = run_tool(programs, "tools/check", "unit", PYTEST_ADDOPTS="-k in_chromium")
     assert done.status == 0, done.output
     end = done.stdout.partition("== all passed")[2].splitlines()
     assert end[0] == ", except for what was left out"

@@ -264,9 +264,9 @@ def test_the_artifacts_of_a_job_hold_every_verdict(templates: All) -> None:
     assert (name, stats["verdict"], set(stats)) == ("verify", "failed", {"verdict", "summary", "left_out", "hubs"})
     assert stats["summary"].startswith(f"{len(templates.played.recap)} hubs: ")
     verdicts = {case: "passed" if case in PASS else "failed" for case in templates.played.recap}
-    told = {host: verdict for verdict, hosts in stats["hubs"].items() for host in hosts}
-    assert told.items() <= verdicts.items()
-    assert len(told) + stats["left_out"] == len(verdicts)
+    by_host = {host: verdict for verdict, hosts in stats["hubs"].items() for host in hosts}
+    assert by_host.items() <= verdicts.items()
+    assert len(by_host) + stats["left_out"] == len(verdicts)
 
 
 @pytest.mark.parametrize("case", sorted(PASS))
