@@ -19,9 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.errors import AnsibleFallbackNotFound
+
+try:
+    from ansible.module_utils.secrets import register_secrets
+except ImportError:  # before 2.22
+
+    def register_secrets(values: Iterable[str], /) -> None:
+        """Do nothing: this ansible-core masks nothing that it shows."""
+
 
 from ._hub.client import HubClient
 from ._hub.connection import Connection, find_secrets_in_url, parse_duration
@@ -32,7 +39,7 @@ from ._hub.errors import (
     not_understood,
     printable,
 )
-from ._hub.responses import limit_depth
+from ._hub.masking import MIN_TOKEN_LENGTH, mask
 from ._path.plan import Flow, Report, run
 
 _INTERNAL_URL_VARIABLE = "JUPYTERHUB_API_URL"
@@ -62,9 +69,6 @@ def is_internal_url(url: str) -> bool:
     has_hub_port = re.match(r"http://[^/]+:8081/", url) is not None
     return url == os.environ.get(_INTERNAL_URL_VARIABLE) and (is_hub_process or has_hub_port)
 
-
-_MIN_PIECE = 4
-"""Characters. `mask` masks a piece of a secret that has at least this length. A shorter piece occurs in many words."""
 
 _RECURSION_LIMIT = 4000
 """Calls within each other while a flow works, in place of Python's 1000. A level of JSON takes one call in most of the
@@ -131,6 +135,7 @@ class HubModule:
         extra = {"cipher": cipher} if self.takes_cipher else {}
         with _deep_values():
             result = self._run(options, secrets, extra, check_mode=check_mode, verbosity=verbosity, report=report)
+        _register(secrets | set(_list_shown_tokens(result)))
         masked: dict[str, Any] = mask(result, exclude_shown_secrets(secrets, result))
         return masked
 
@@ -211,6 +216,11 @@ def inherit_options(item: dict[str, Any], options: dict[str, Any], shared: Itera
     return {**item, **{name: options[name] for name in shared if item[name] is None}}
 
 
+def find_all_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> set[str]:
+    """Return the values of all secret options, and the parts of ``hub_url`` that may be secret."""
+    return find_secrets(argument_spec, options) | find_secrets_in_url(str(options.get("hub_url") or ""))
+
+
 def find_secrets(argument_spec: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> set[str]:
     """Return the values of all options that are secret, also within lists, and also if other options are wrong.
 
@@ -249,39 +259,19 @@ def exclude_shown_secrets(no_log_values: Iterable[str], result: dict[str, Any]) 
     Ansible masks each text that contains such a value, however short the value is. So it would mask a new token that
     the result is meant to show.
     """
-    items = [result, *(result.get("tokens") or ())]
-    shown = [item["token"] for item in items if isinstance(item, dict) and isinstance(item.get("token"), str)]
+    shown = _list_shown_tokens(result)
     # A copy, because threads that nobody waits for may still add to the set.
     return {value for value in set(no_log_values) if not any(value in token for token in shown)}
 
 
-def mask(value: Any, secrets: set[str]) -> Any:
-    """Return the value as a result shows it: with the secrets masked, and no deeper than `limit_depth` allows.
-
-    `printable` may cut a text in the middle of a secret, and writes ``...`` there. The piece of the secret before the
-    ``...`` is masked, too.
-    """
-    return _mask_pieces(remove_values(limit_depth(value), secrets), secrets)
+def _list_shown_tokens(result: dict[str, Any]) -> list[str]:
+    items = [result, *(result.get("tokens") or ())]
+    return [item["token"] for item in items if isinstance(item, dict) and isinstance(item.get("token"), str)]
 
 
-def _mask_pieces(value: Any, secrets: set[str]) -> Any:
-    if isinstance(value, str):
-        for cut in reversed(list(re.finditer(r"\.{3,}", value))):
-            before = value[: cut.start()]
-            size = max((_count_overlap(before, secret) for secret in secrets), default=0)
-            if size >= _MIN_PIECE:
-                value = f"{before[:-size]}{'*' * 8}{value[cut.start() :]}"
-        return value
-    if isinstance(value, list):
-        return [_mask_pieces(item, secrets) for item in value]
-    if isinstance(value, dict):
-        return {name: _mask_pieces(item, secrets) for name, item in value.items()}
-    return value
-
-
-def _count_overlap(text: str, secret: str) -> int:
-    """Return how many of the secret's first characters the text ends with. It does not count the whole secret."""
-    return next((size for size in range(len(secret) - 1, 0, -1) if text.endswith(secret[:size])), 0)
+def _register(secrets: Iterable[str]) -> None:
+    """Let Ansible mask the secrets in all that it shows from now on. ansible-core has offered this since 2.22."""
+    register_secrets([secret for secret in secrets if len(secret) >= MIN_TOKEN_LENGTH])
 
 
 class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
@@ -290,18 +280,27 @@ class _AnsibleModule(AnsibleModule):  # type: ignore[misc]
     Both contain the invocation, even if the options of the task are invalid.
     """
 
+    params: dict[str, Any]
+
+    def find_secrets(self) -> set[str]:
+        """Return the secrets among the options, as they are before or after their validation."""
+        return find_all_secrets(self.argument_spec, self.params)
+
     def _log_invocation(self) -> None:
-        self.no_log_values |= self._find_secrets()
-        super()._log_invocation()
+        options = self.params
+        # ansible-core 2.22 writes the options as they are, except the secret ones. The log must not contain a password
+        # of hub_url either.
+        self.params = mask(options, self.find_secrets())
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = options
 
     def _return_formatted(self, kwargs: dict[str, Any]) -> None:
-        self.no_log_values |= exclude_shown_secrets(self._find_secrets(), kwargs)
-        kwargs.setdefault("invocation", limit_depth({"module_args": self.params}))
-        super()._return_formatted(kwargs)
-
-    def _find_secrets(self) -> set[str]:
-        in_options = find_secrets(self.argument_spec, self.params)
-        return in_options | find_secrets_in_url(str(self.params.get("hub_url") or ""))
+        secrets = exclude_shown_secrets(self.find_secrets(), kwargs)
+        # Before 2.22, ansible-core masks the result once more, with these.
+        self.no_log_values = secrets
+        super()._return_formatted(mask({"invocation": {"module_args": self.params}, **kwargs}, secrets))
 
 
 def run_module(module: HubModule) -> None:
@@ -312,10 +311,8 @@ def run_module(module: HubModule) -> None:
         check_mode=ansible.check_mode,
         verbosity=ansible._verbosity,
         report=lambda line: None,
-        secrets=ansible.no_log_values,
+        secrets=ansible.find_secrets(),
     )
-    # `AnsibleModule` masks the invocation with these.
-    ansible.no_log_values = exclude_shown_secrets(ansible.no_log_values, result)
     if result.get("failed"):
         ansible.fail_json(**result)
     ansible.exit_json(**result)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
@@ -21,8 +22,8 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._ansible import HubModule, exclude_shown_secrets, find_secrets, mask
-from ..module_utils._hub.connection import find_secrets_in_url
+from ..module_utils._ansible import HubModule, exclude_shown_secrets, find_all_secrets
+from ..module_utils._hub.masking import mask
 from ._roles.hints import named_in
 
 _display = Display()
@@ -114,8 +115,7 @@ class HubAction(ActionBase):
         module, task = self.module, self._task
         checked = ArgumentSpecValidator(module.argument_spec, **module.rules).validate(task.args)
         options = checked.validated_parameters
-        secrets = checked._no_log_values | find_secrets(module.argument_spec, options)
-        secrets |= find_secrets_in_url(str(options.get("hub_url") or ""))
+        secrets = find_all_secrets(module.argument_spec, options)
 
         def report(line: str) -> None:
             if not task.no_log:
@@ -136,8 +136,16 @@ class HubAction(ActionBase):
                 secrets=secrets,
                 cipher=VaultCipher(),
             )
-        invocation = mask({"module_args": options}, exclude_shown_secrets(secrets, result))
-        return {**result, "invocation": invocation}
+        if self._wants_invocation(task_vars):
+            result["invocation"] = mask({"module_args": options}, exclude_shown_secrets(secrets, result))
+        return result
+
+    def _wants_invocation(self, task_vars: dict[str, Any] | None) -> bool:
+        """Return whether a module would put the options into its result, for ``-vvv`` and for whoever registers it."""
+        try:
+            return bool(constants.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
+        except AnsibleError:
+            return True  # this setting is new in ansible-core 2.21, whose default is false
 
     def _describe_error(self, errors: Any) -> str:
         """Return the first error, as a module would word it."""

@@ -37,6 +37,7 @@ from .errors import (
     UnexpectedAnswer,
     quoted,
 )
+from .masking import MIN_TOKEN_LENGTH
 from .responses import (
     connection_failed,
     is_passing,
@@ -92,8 +93,6 @@ _PROBE_TIMEOUT = 10.0
 """Seconds to wait for the answer to a probe, which is a request that costs the other side little."""
 _MAX_ANSWER_BYTES = 256 << 20
 """The largest answer, in bytes: a thousand times the size of a page of a list."""
-_MIN_TOKEN_LENGTH = 8
-"""Characters. A hub accepts no shorter token (``APIToken.new`` in its orm.py)."""
 
 R = TypeVar("R")
 T = TypeVar("T", bound="Transport")
@@ -182,8 +181,7 @@ class Transport:
         return other
 
     def _remember_secret(self, secret: str) -> None:
-        # A shorter text may be a word. To mask a word would make other texts unreadable.
-        if len(secret) >= _MIN_TOKEN_LENGTH:
+        if len(secret) >= MIN_TOKEN_LENGTH:
             self._secrets.add(secret)
 
     def with_long_request(self: T, deadline: float) -> T:

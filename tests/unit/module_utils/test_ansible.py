@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.hubops.jupyterhub.plugins.module_utils import _ansible
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._ansible import (
     CONNECTION_OPTIONS,
     HubModule,
@@ -144,6 +145,26 @@ def test_the_secrets_of_the_options_are_masked_and_those_of_the_hub_are_added(fa
     assert "hunter2pw" not in f"{result}{lines}"
     assert minted not in str(result)
     assert secrets == {"hunter2pw", minted}, "the caller masks the invocation with all of them"
+
+
+def test_ansible_gets_the_secrets_that_are_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It masks them in everything that it shows from then on, so a short one would make other texts unreadable."""
+
+    class Minting(FlowThat):
+        def __call__(self, hub: Any, options: dict[str, Any], report: Any) -> FlowThat:
+            hub.with_token("minted-0123456789")
+            return self
+
+        def apply(self, plan: Plan) -> Result:
+            return Result({"tokens": [{"token": "shown-0123456789"}, {"token": None}]})
+
+    registered: set[str] = set()
+    monkeypatch.setattr(_ansible, "register_secrets", registered.update)
+    module = HubModule({}, Minting())
+    secrets = {"admin", "a-long-password"}
+    result = module.run(OPTIONS, check_mode=False, verbosity=0, report=lambda line: None, secrets=secrets)
+    assert result["tokens"][0]["token"] == "shown-0123456789"
+    assert registered == {"a-long-password", "minted-0123456789", "shown-0123456789"}
 
 
 SECRET_SPEC: dict[str, dict[str, Any]] = {
