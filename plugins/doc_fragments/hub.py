@@ -77,4 +77,17 @@ notes:
     C(url) describe the request that failed. They are V(null) if no request failed.
   - The codes are V(unreachable), V(tls), V(unauthorized), V(missing_scope), V(not_found), V(invalid), V(conflict),
     V(rate_limited), V(spawn_failed), V(kernel_failed), V(timeout), V(hub_error) and V(unexpected_answer).
+seealso:
+  - name: Getting started
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/getting_started.rst
+    description: Shows how to install the collection and how to reach a hub.
+  - name: Failures
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/failures.rst
+    description: Lists what the codes of a failure mean and what to do next.
+  - name: Scopes of JupyterHub
+    link: https://jupyterhub.readthedocs.io/en/stable/rbac/scopes.html
+    description: Lists what each scope of a token allows.
+  - name: The REST API of JupyterHub
+    link: https://jupyterhub.readthedocs.io/en/stable/reference/rest-api.html
+    description: Describes the requests that the modules send.
 """

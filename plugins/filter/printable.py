@@ -27,6 +27,12 @@ options:
         the text.
     type: int
     default: 2000
+seealso:
+  - module: hubops.jupyterhub.hub_info
+    description: Lists what a hub has, and the scopes of a token.
+  - name: Write your own check
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/own_checks.rst
+    description: Shows how to check what only your hub has.
 """
 
 EXAMPLES = r"""

@@ -59,6 +59,21 @@ options:
       - See O(slower_share).
     type: float
     default: 2.0
+seealso:
+  - module: hubops.jupyterhub.hub_snapshot
+    description: Writes what a hub has into a file.
+  - module: hubops.jupyterhub.hub_drain
+    description: Stops the servers of a hub before an upgrade, and records them.
+  - name: Role hubops.jupyterhub.upgrade
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/upgrade/README.md
+    description: The role P(hubops.jupyterhub.upgrade#role) compares all hubs of an inventory with this module, and
+      writes one report.
+  - name: Upgrades
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/upgrades.rst
+    description: Walks through an upgrade of a hub.
+  - name: The report of a comparison
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/compare_report.rst
+    description: Describes the files of the report of all hubs.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -76,8 +91,6 @@ notes:
   - What a token may do is compared by its meaning. JupyterHub 6 splits the scope C(servers) into C(start:servers) and
     C(delete:servers). A token that has C(servers) may do the same as before, so the split is one difference.
   - Use a token with the same scopes for both snapshots. M(hubops.jupyterhub.hub_snapshot) lists the scopes.
-seealso:
-  - module: hubops.jupyterhub.hub_snapshot
 """
 
 EXAMPLES = r"""

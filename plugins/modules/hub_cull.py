@@ -112,6 +112,17 @@ notes:
     user.
   - If a server is slow to stop, jupyterhub-idle-culler leaves its user to a later pass. This module waits for the
     server and then deletes the user.
+seealso:
+  - module: hubops.jupyterhub.hub_drain
+    description: Stops the servers of a hub before an upgrade, and records them.
+  - module: hubops.jupyterhub.hub_server
+    description: Starts, stops and removes servers.
+  - name: Role hubops.jupyterhub.idle_culler
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/idle_culler/README.md
+    description: The role P(hubops.jupyterhub.idle_culler#role) takes passes with this module, now or by a timer.
+  - name: Culling
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/culling.rst
+    description: Describes all steps from the first preview to schedules.
 extends_documentation_fragment:
   - hubops.jupyterhub.stopping
   - hubops.jupyterhub.hub

@@ -84,7 +84,17 @@ notes:
     pending).
 seealso:
   - module: hubops.jupyterhub.hub_restore
+    description: Starts the servers again that a drain has stopped.
   - module: hubops.jupyterhub.hub_cull
+    description: Stops the servers that have been idle for too long, and deletes idle users.
+  - module: hubops.jupyterhub.hub_snapshot
+    description: Writes what a hub has into a file.
+  - name: Role hubops.jupyterhub.upgrade
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/upgrade/README.md
+    description: The role P(hubops.jupyterhub.upgrade#role) drains all hubs of an inventory with this module.
+  - name: Upgrades
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/upgrades.rst
+    description: Walks through an upgrade of a hub.
 extends_documentation_fragment:
   - hubops.jupyterhub.stopping
   - hubops.jupyterhub.hub

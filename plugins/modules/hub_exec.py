@@ -50,6 +50,14 @@ notes:
   - In check mode, the module starts no kernel and runs no code.
   - A Jupyter server drops output that arrives too fast. The code continues and the task does not fail, but
     RV(truncated) is V(true).
+seealso:
+  - module: hubops.jupyterhub.hub_server
+    description: Starts, stops and removes servers.
+  - module: hubops.jupyterhub.hub_verify
+    description: Verifies a hub, its tokens, and what works in its servers.
+  - name: Write your own check
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/own_checks.rst
+    description: Shows how to check what only your hub has.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

@@ -90,6 +90,11 @@ notes:
     to add exist. Without it, the hub refuses the request that would add an unknown user.
   - Two tasks with different members for the same group do not fight. The task that finds the change of the other one
     fails with the code V(conflict).
+seealso:
+  - module: hubops.jupyterhub.hub_user
+    description: Creates, changes and deletes users.
+  - module: hubops.jupyterhub.hub_info
+    description: Lists what a hub has, and the scopes of a token.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

@@ -55,6 +55,18 @@ options:
     type: list
     elements: str
     default: []
+seealso:
+  - module: hubops.jupyterhub.hub_snapshot
+    description: Writes what a hub has into a file.
+  - module: hubops.jupyterhub.hub_user
+    description: Creates, changes and deletes users.
+  - module: hubops.jupyterhub.hub_server
+    description: Starts, stops and removes servers.
+  - module: hubops.jupyterhub.hub_token
+    description: Mints, renews and revokes API tokens.
+  - name: Role hubops.jupyterhub.service_account
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/service_account/README.md
+    description: The role P(hubops.jupyterhub.service_account#role) checks with this module that a new token works.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

@@ -52,7 +52,16 @@ notes:
     pending).
 seealso:
   - module: hubops.jupyterhub.hub_drain
+    description: Stops the servers of a hub before an upgrade, and records them.
   - module: hubops.jupyterhub.hub_server
+    description: Starts, stops and removes servers.
+  - name: Role hubops.jupyterhub.upgrade
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/upgrade/README.md
+    description: The role P(hubops.jupyterhub.upgrade#role) restores the servers of all hubs of an inventory with
+      this module.
+  - name: Upgrades
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/upgrades.rst
+    description: Walks through an upgrade of a hub.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

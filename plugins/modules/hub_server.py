@@ -166,6 +166,16 @@ notes:
     It does the same if the hub asks for fewer requests.
   - A hub shows a server as stopped even if its spawner failed to stop it. Only the log of the hub shows this failure.
     The module therefore reports such a server as stopped, too.
+seealso:
+  - module: hubops.jupyterhub.hub_exec
+    description: Runs code in a running server.
+  - module: hubops.jupyterhub.hub_cull
+    description: Stops the servers that have been idle for too long, and deletes idle users.
+  - module: hubops.jupyterhub.hub_drain
+    description: Stops the servers of a hub before an upgrade, and records them.
+  - name: Write your own check
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/own_checks.rst
+    description: Shows how to check what only your hub has.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

@@ -35,6 +35,21 @@ options:
       - The result of a verification, to compare the seconds of starts, the versions of packages and the kernels later.
       - It is an item of C(hubs) in the file C(report.json) that the role P(hubops.jupyterhub.verify#role) writes.
     type: dict
+seealso:
+  - module: hubops.jupyterhub.hub_compare
+    description: Says what a hub has lost since a snapshot, what has changed, and what is new.
+  - module: hubops.jupyterhub.hub_info
+    description: Lists what a hub has, and the scopes of a token.
+  - name: Role hubops.jupyterhub.upgrade
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/upgrade/README.md
+    description: The role P(hubops.jupyterhub.upgrade#role) takes a snapshot of each hub of an inventory with this
+      module.
+  - name: Upgrades
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/upgrades.rst
+    description: Walks through an upgrade of a hub.
+  - name: Snapshots
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/snapshots.rst
+    description: Describes the file of a snapshot.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes
@@ -53,9 +68,6 @@ notes:
     C(read:users), C(read:roles), C(read:servers), C(read:tokens), C(list:groups), C(read:groups), C(list:services),
     C(read:services), C(read:hub) and C(proxy).
   - The module sends one request for the tokens of each user, at most ten at a time.
-seealso:
-  - module: hubops.jupyterhub.hub_compare
-  - module: hubops.jupyterhub.hub_info
 """
 
 EXAMPLES = r"""

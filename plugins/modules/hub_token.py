@@ -277,6 +277,18 @@ notes:
   - If the module must revoke the token in O(api_token), it revokes this token last.
   - Before JupyterHub 5, if several tokens have the same user, note and scopes, the module replaces them with a new
     one.
+seealso:
+  - module: hubops.jupyterhub.hub_user
+    description: Creates, changes and deletes users.
+  - module: hubops.jupyterhub.hub_info
+    description: Lists what a hub has, and the scopes of a token.
+  - name: Role hubops.jupyterhub.service_account
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/service_account/README.md
+    description: The role P(hubops.jupyterhub.service_account#role) creates accounts for programs with this module,
+      and keeps their tokens.
+  - name: Service accounts
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/service_accounts.rst
+    description: Shows how to declare accounts, and where their tokens are kept.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

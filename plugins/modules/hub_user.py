@@ -66,6 +66,18 @@ notes:
   - For the option O(groups), the token also needs the scope C(groups), either for all groups or as
     C(groups!group=NAME) for each group. To create a group, it also needs C(admin:groups) for that group. It needs
     neither of them for a group that the user is already a member of.
+seealso:
+  - module: hubops.jupyterhub.hub_group
+    description: Creates, changes and deletes groups.
+  - module: hubops.jupyterhub.hub_token
+    description: Mints, renews and revokes API tokens.
+  - name: Role hubops.jupyterhub.service_account
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/service_account/README.md
+    description: The role P(hubops.jupyterhub.service_account#role) creates accounts for programs with this module,
+      and keeps their tokens.
+  - name: Service accounts
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/service_accounts.rst
+    description: Shows how to declare accounts, and where their tokens are kept.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

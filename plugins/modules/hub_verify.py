@@ -293,6 +293,23 @@ notes:
     overwrites and removes the file of O(persist).
   - Use an account, or at least a named server, that no person and no other run uses. Two runs that use the same server
     disturb each other. If they run on the same machine, the second one fails before it starts or stops anything.
+seealso:
+  - module: hubops.jupyterhub.hub_exec
+    description: Runs code in a running server.
+  - module: hubops.jupyterhub.hub_server
+    description: Starts, stops and removes servers.
+  - module: hubops.jupyterhub.hub_token
+    description: Mints, renews and revokes API tokens.
+  - name: Role hubops.jupyterhub.verify
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/roles/verify/README.md
+    description: The role P(hubops.jupyterhub.verify#role) verifies all hubs of an inventory with this module, and
+      writes one report.
+  - name: Verification
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/verification.rst
+    description: Shows what you can verify and how.
+  - name: Write your own check
+    link: https://github.com/hubops/hubops.jupyterhub/blob/main/docs/docsite/rst/own_checks.rst
+    description: Shows how to check what only your hub has.
 extends_documentation_fragment:
   - hubops.jupyterhub.hub
   - hubops.jupyterhub.attributes

@@ -22,7 +22,7 @@ PACKAGE = "ansible_collections.hubops.jupyterhub.plugins"
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.name != "__init__.py")
 UTILS = [path for path in FILES if path.relative_to(PLUGINS).parts[0] in ("module_utils", "plugin_utils")]
 MODULES = sorted(path.stem for path in PLUGINS.glob("modules/*.py") if path.name != "__init__.py")
-FILTERS = [path for path in FILES if path.parent.name == "filter"]
+FILTERS = [path for path in FILES if path.relative_to(PLUGINS).parts[0] == "filter"]
 PUBLIC_FILTERS = {"printable"}
 
 KNOW_ANSIBLE = ("module_utils._ansible", "plugin_utils._action")
@@ -42,6 +42,8 @@ COMPOSED = {"_verify": ("_exec", "_server"), "_drain": ("_cull", "_server"), "_r
 OF_ROLES = ("module_utils._cull.policy", "module_utils._verify.phases")
 """What the roles use of a noun."""
 LIBRARIES = {"requests": "_hub", "urllib3": "_hub", "websocket": "_exec", "packaging": "_verify"}
+OF_USERS = ("action", "doc_fragments", "filter", "modules")
+"""Folders of what Ansible finds by its name."""
 LONGEST = 400
 """Lines of code of one file, without its documentation, its docstrings, its comments, and its empty lines."""
 
@@ -75,13 +77,13 @@ def ids(paths: list[Path]) -> list[Any]:
 
 
 def is_private(path: Path) -> bool:
-    """Whether ansible-doc leaves a plugin's file out of its lists."""
-    return path.stem.startswith("__")
+    """Whether ansible-doc leaves the filters of a file out of its lists."""
+    return path.parent.name == "__private"
 
 
 def may_import(user: str, used: str) -> bool:
     """The four rules of the house, for two files of the collection by their names."""
-    kind, folder, *_rest = [*user.split("."), ""]
+    kind, folder = [*user.split("."), ""][:2]
     used_kind, used_folder, *used_file = [*used.split("."), ""]
     if used_folder == "_hub":
         return folder != "_path" or used_file[0] in ("errors", "threads")
@@ -149,12 +151,12 @@ def test_a_public_filter_documents_the_options_that_it_takes(path: Path) -> None
 
 @pytest.mark.parametrize("path", ids([path for path in FILTERS if is_private(path)]))
 def test_a_private_filter_names_its_role_and_a_function_of_the_role_s(path: Path) -> None:
-    """`__verify.py` has the filters `_verify_...`, which are functions of `_roles/verify*.py`, and no DOCUMENTATION.
+    """`verify.py` has the filters `_verify_...`, which are functions of `_roles/verify*.py`, and no DOCUMENTATION.
 
-    `__roles.py` has those that several roles use.
+    `roles.py` has those that several roles use.
     """
-    source = importlib.import_module(f"{PACKAGE}.filter.{path.stem}")
-    role = path.stem.removeprefix("__")
+    source = importlib.import_module(f"{PACKAGE}.filter.__private.{path.stem}")
+    role = path.stem
     home = "checks" if role == "roles" else role
     assert role == "roles" or (PLUGINS.parent / "roles" / role).is_dir()
     for name, function in source.FilterModule().filters().items():
@@ -162,6 +164,12 @@ def test_a_private_filter_names_its_role_and_a_function_of_the_role_s(path: Path
         assert function.__module__.startswith(f"{PACKAGE}.plugin_utils._roles.{home}")
         assert function.__doc__
     assert not hasattr(source, "DOCUMENTATION")
+
+
+@pytest.mark.parametrize("path", ids([path for path in FILES if path.relative_to(PLUGINS).parts[0] in OF_USERS]))
+def test_galaxy_takes_the_name(path: Path) -> None:
+    """The rule of galaxy-importer (``CONTENT_NAME_REGEXP`` in its constants.py) for the file of each plugin."""
+    assert re.fullmatch(r"(?!.*__)[a-z_][0-9a-z_]*", path.stem)
 
 
 @pytest.mark.parametrize("path", ids(UTILS))
@@ -218,7 +226,9 @@ def names_in(path: Path) -> set[str]:
 
 def test_no_name_is_a_riddle() -> None:
     """In plugins, and in tests."""
-    files = [*FILES, *(PLUGINS.parent / "tests").rglob("*.py")]
+    tests = PLUGINS.parent / "tests"
+    # ansible-test installs what it needs into tests/output.
+    files = [*FILES, *(path for path in tests.rglob("*.py") if not path.is_relative_to(tests / "output"))]
     assert {path.name: found for path in files if (found := names_in(path) & RIDDLES)} == {}
 
 

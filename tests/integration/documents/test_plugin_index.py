@@ -39,6 +39,6 @@ def test_the_documentation_that_sites_are_built_from_has_only_public_plugins(pro
 
 
 def test_a_private_filter_works_all_the_same(programs: Path) -> None:
-    message = "msg={{ {'mode': 'pass'} | hubops.jupyterhub._idle_culler_complaints }}"
+    message = "msg={{ {'mode': 'pass'} | hubops.jupyterhub.__private._idle_culler_complaints }}"
     command = [programs / "ansible", "localhost", "-m", "ansible.builtin.debug", "-a", message]
     assert '"msg": []' in subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -148,7 +148,7 @@ def test_what_others_have(tmp_path: Path) -> None:
         ({"awx_hubs": [{"name": "teaching"}]}, "awx_hubs, 'teaching' has no url."),
         ({"awx_job_templates": [{"playbook": "verfy"}]}, "awx_job_templates, entry 1 needs a playbook."),
         ({"awx_job_templates": [{"playbook": "drain"}]}, "Set awx_shared_dir"),
-        ({"awx_connection": {"controller_url": "x"}}, "awx_connection has the unknown key 'controller_url'."),
+        ({"awx_connection": {"controller_url": "x"}}, "awx_connection.controller_url. Supported parameters include"),
     ],
 )
 def test_a_mistake_in_the_declaration(tmp_path: Path, variables: dict[str, Any], sentence: str) -> None:

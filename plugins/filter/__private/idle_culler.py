@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The decisions of the role idle_culler, as filters for its tasks and templates.
 
-The two underscores in the file's name keep it out of the lists of ansible-doc and of the plugin index. The underscore
-in a filter's name marks the filter as private.
+The two underscores in the folder's name keep its filters out of the lists of ansible-doc and of the plugin index. Galaxy
+refuses a file with such a name, and takes such a folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..plugin_utils._roles.idle_culler import complaints, files, host_complaints, numbers, service, summary, unit
+from ...plugin_utils._roles.idle_culler import complaints, files, host_complaints, numbers, service, summary, unit
 
 
 class FilterModule:
