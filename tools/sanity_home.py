@@ -5,6 +5,9 @@
 ansible-test creates an environment for each of its tests. For each, it downloads a script from one host, which many
 networks do not reach. If its cache contains a file with the name of that script, it uses that file instead. This
 program writes such a file. It runs the version of pip that ansible-test asks for, which comes from the package index.
+
+A pre-release of ansible-core may want a package from an address of a source code host. This program has it want the
+package from the index. It changes the copy of ansible-test in this environment, which is below .build.
 """
 
 from __future__ import annotations
@@ -12,12 +15,11 @@ from __future__ import annotations
 import ast
 import configparser
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-
-from ansible_test._internal.python_requirements import get_venv_packages
 
 SCRIPT = """\
 import os, sys
@@ -49,7 +51,20 @@ def pip_settings() -> configparser.RawConfigParser:
     return settings
 
 
+def without_addresses(requirements: str) -> str:
+    """Return the text of a requirements file with only the name of each package that it wants from an address."""
+    return re.sub(r"^([\w.-]+) *@ *https?://.*$", r"\1", requirements, flags=re.MULTILINE)
+
+
 def main(home: Path) -> None:
+    from ansible_test._internal.python_requirements import get_venv_packages
+    from ansible_test._internal.util import ANSIBLE_TEST_DATA_ROOT
+
+    for path in Path(ANSIBLE_TEST_DATA_ROOT, "requirements").glob("sanity.*.txt"):
+        text = path.read_text()
+        if text != without_addresses(text):
+            path.write_text(without_addresses(text))
+
     with open(os.open(home / ".config/pip/pip.conf", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         pip_settings().write(file)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,12 +31,21 @@ LONGEST = (
 
 OLDEST = "oldest"
 """The ansible-core that tests marked `doors` run on, besides the newest one."""
+CORES = [pytest.param("", id=pytest.HIDDEN_PARAM)]
+# tools/matrix.py names the environment of the one ansible-core that a run tests. The fixture `core` sets the same
+# variable, but only while tests run, which is after this.
+if not os.environ.get("HUBOPS_ANSIBLE_VENV"):
+    CORES.append(pytest.param(OLDEST, id=OLDEST))
+
+
+def pytest_report_header() -> str | None:
+    programs = os.environ.get("HUBOPS_ANSIBLE_VENV")
+    return f"ansible-core of {programs}" if programs else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on both. Marks of parameters are not known yet, so the next function drops what does not apply."""
-    newest = pytest.param("", id=pytest.HIDDEN_PARAM)
-    metafunc.parametrize("core", [newest, OLDEST], indirect=True, scope="session")
+    metafunc.parametrize("core", CORES, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,7 +59,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def core(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The ansible-core under test: the newest one, and for tests marked `doors` also the oldest one."""
+    """The ansible-core under test: the newest one, and for tests marked `doors` also the oldest one.
+
+    If HUBOPS_ANSIBLE_VENV is set, it is the one of that environment.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if request.param == OLDEST:
             patch.setenv("HUBOPS_ANSIBLE_VENV", str(oldest_ansible_bin().parent))

@@ -89,13 +89,13 @@ def normalize_hub_url(url: str) -> str:
         raise Invalid("hub_url is missing.", "Set hub_url, or JUPYTERHUB_URL in the environment.")
     try:
         parts = urlsplit(url.strip())
-        host, _port = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         # The library's own message may contain a password.
         raise invalid_hub_url() from None
     # The library silently drops some control characters.
     odd = re.search(r"[\x00-\x1f\x7f]", url.strip()) or re.search(r"[\s<>\"{}|\\^`]", parts.netloc + parts.path)
-    if parts.scheme not in ("http", "https") or not host or odd:
+    if parts.scheme not in ("http", "https") or not host or port == 0 or odd:
         raise invalid_hub_url()
     if "@" in parts.netloc:
         raise Invalid("hub_url must not contain a user name or a password.", "Give the token as api_token.")

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compares two verifications of a hub: verdicts, the seconds of starts, packages, kernels and resources.
 
-A verification is a row of ``hubs`` in a report (``docs/verify-report.md``). It may come from a file that somebody has
-changed, so nothing here relies on its form. What has another form is left out.
+A verification is a row of ``hubs`` in a report (``docs/docsite/rst/verify_report.rst``). It may come from a file that
+somebody has changed, so nothing here relies on its form. What has another form is left out.
 """
 
 from __future__ import annotations

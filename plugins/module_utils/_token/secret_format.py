@@ -100,9 +100,11 @@ PLAIN = Plain()
 class Cipher(Protocol):
     """Ansible's vault. Both functions raise ValueError, without the text or the password in its message."""
 
-    def encrypt(self, text: str, password: str) -> str: ...
+    def encrypt(self, text: str, password: str) -> str:
+        """Return the vault that contains the text."""
 
-    def decrypt(self, text: str, password: str) -> str: ...
+    def decrypt(self, text: str, password: str) -> str:
+        """Return the text in the vault ``text``."""
 
 
 def _drop_zeros(text: str) -> str:

@@ -747,7 +747,9 @@ def test_no_secret_is_shown(light: Runner, tmp_path: Path) -> None:
     vault = KeptIn(light, tmp_path, **FORMATS["vault"] | {"vault_password": LONG_PASSWORD})
     in_vault = light.task("hub_token", **vault.options)
     wrong = light.task("hub_token", **vault.options | {"vault_password": LONG_PASSWORD[::-1]})
-    ran = light.run([present, present, broken, in_vault, wrong], arguments=["-vvvvv", "--diff"])
+    # Since ansible-core 2.21, the output has the options of a task only with this setting.
+    shown = {"arguments": ["-vvvvv", "--diff"], "env": {"ANSIBLE_INJECT_INVOCATION": "1"}}
+    ran = light.run([present, present, broken, in_vault, wrong], **shown)
     assert [result["failed"] for result in ran.results][:3] == [False, False, True]
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in ran.stdout
     secrets = {light.hub.admin_token, path.read_text().strip(), LONG_PASSWORD, LONG_PASSWORD[::-1]}

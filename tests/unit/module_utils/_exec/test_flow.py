@@ -173,7 +173,8 @@ class ScriptedChannel:
         self.requested: list[str] = []
         self.closed = False
 
-    def settimeout(self, _seconds: float) -> None: ...
+    def settimeout(self, _seconds: float) -> None:
+        """It never waits."""
 
     def send(self, text: str) -> None:
         request = json.loads(text)
@@ -213,14 +214,16 @@ class ScriptedEvents:
     def __init__(self, events: Sequence[Any]) -> None:
         self.events = list(events)
 
-    def settimeout(self, _seconds: float) -> None: ...
+    def settimeout(self, _seconds: float) -> None:
+        """It never waits."""
 
     def recv(self) -> str:
         if not self.events:
             raise websocket.WebSocketConnectionClosedException
         return json.dumps(self.events.pop(0))
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 BEFORE = "sent before the kernel has answered"

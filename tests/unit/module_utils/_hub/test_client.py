@@ -159,7 +159,7 @@ def test_a_page_of_a_hub_tells_where_it_is(url: str, path: str) -> None:
     with scripted_hub(page, version(), url=url) as hub:
         options = {"scope": "read:users", "what": "user 'alice'"}
         with pytest.raises(UnexpectedAnswer) as error:
-            _found = hub.version if is_first else hub.get("users", "alice", **options)
+            str(hub.version if is_first else hub.get("users", "alice", **options))
     assert error.value.message == f"There is no JupyterHub at {url}: its base path is another."
     assert error.value.hint == f"Set hub_url to {HUB}: a JupyterHub answers there."
 
