@@ -25,7 +25,8 @@ LONGEST = (
     "drain_kill", "rotate_tokens",
     "service_account", "hub_info", "hub_user", "hub_group", "hub_snapshot", "doors", "hub_places", "local_hub",
     "make_verify", "hub_names", "idle_culler_timer", "culling_page", "connection", "token_kill", "fork_server",
-    "hub_cull_compared", "refresh", "monitoring_page", "service_accounts_page", "idle_culler", "install",
+    "hub_cull_compared", "standard_commands", "docs_site", "own_checks_page", "release",
+    "refresh", "monitoring_page", "service_accounts_page", "idle_culler", "install",
 )  # fmt: skip
 
 

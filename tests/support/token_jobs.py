@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the jobs of docs/service-accounts.md that renew tokens, each in a folder of its own, as AWX does.
+"""Runs the jobs of the guide on service accounts that renew tokens, each in a folder of its own, as AWX does.
 
 jobs = TokenJobs(tmp_path, start_two_hubs(pool))
 jobs.project["tokens.yml"] = take_block("tokens.yml", number)
@@ -10,7 +10,6 @@ done = jobs.run("tokens.yml", {"JUPYTERHUB_API_TOKEN": SERVICE_TOKEN})
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import requests
 from support.documents import blocks
 from support.hub_clock import CLOCK_CONFIG, let_time_pass
-from support.hubs import REPOSITORY, Hub, HubPool
+from support.hubs import Hub, HubPool
 from support.playbooks import ProgramResult, run_playbook
 from support.service_accounts import tokens, whose
 
@@ -49,11 +48,9 @@ def start_two_hubs(pool: HubPool) -> dict[str, Hub]:
 
 def take_section(title: str) -> dict[str, list[str]]:
     """The blocks of code below this heading in the section on AWX, by their languages."""
-    text = (REPOSITORY / "docs" / "service-accounts.md").read_text()
-    [part] = re.findall(rf"^### {title}\n(.*?)(?=^##)", text, re.MULTILINE | re.DOTALL)
     found: dict[str, list[str]] = {}
-    for block in blocks("docs/service-accounts.md"):
-        if block.section == "AWX" and block.code in part:
+    for block in blocks("docs/docsite/rst/service_accounts.rst"):
+        if (block.section, block.subsection) == ("AWX", title):
             found.setdefault(block.language, []).append(block.code)
     return found
 

@@ -4,7 +4,7 @@
 """What the role awx wants AWX to have: the objects of a declaration, each with the options of its module of awx.awx.
 
 A declaration has the role's variables, by their names without ``awx_``. What is wrong with it raises ValueError, with a
-sentence that names the variable. docs/awx.md describes the variables for users.
+sentence that names the variable. docs/docsite/rst/awx.rst describes the variables for users.
 """
 
 from __future__ import annotations

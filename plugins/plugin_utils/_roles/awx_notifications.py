@@ -22,7 +22,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "slack": {"hex_color": ""},
     "email": {"username": "", "password": "", "use_tls": False, "use_ssl": False, "timeout": 30},
 }
-"""The configuration of the types that docs/awx.md shows. Otherwise a key that a person removes would stay in AWX."""
+"""The configuration of the types that the guide on AWX shows. Otherwise, a key that a person removes would stay in
+AWX."""
 
 
 def make_messages(notification_type: str, texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 Each host has its row, whatever happened to it. Everything in a report is safe to encode, and each key has one type, so
 that what shows a report need not look twice. The report of the entry point compare is the content of ``compare.json``,
-which docs/compare-report.md describes for users. Nothing here reads the clock.
+which docs/docsite/rst/compare_report.rst describes for users. Nothing here reads the clock.
 """
 
 from __future__ import annotations

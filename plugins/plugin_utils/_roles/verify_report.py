@@ -4,7 +4,7 @@
 """The report of the role verify: what `hub_verify` found out about the hub of each host of a play, in one form.
 
 Each host has its row, whatever happened to it. Everything in a report is safe to encode and of limited size, and each
-key has one type, so that what shows a report need not look twice. docs/verify-report.md describes it for users.
+key has one type, so that what shows a report need not look twice. docs/docsite/rst/verify_report.rst describes it.
 Nothing here reads the clock: a time is a parameter, in seconds since 1970.
 """
 

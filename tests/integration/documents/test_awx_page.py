@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/awx.md: a reader writes the declaration and runs the commands, with a stand-in of AWX's API."""
+"""The guide on AWX: a reader writes the declaration and runs the commands, with a stand-in of AWX's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.fakes.fake_awx import FakeAwx
 from support.hubs import REPOSITORY, venv
 from support.playbooks import ProgramResult, bare_environment, run_playbook, run_program
 
-PAGE = "docs/awx.md"
+PAGE = "docs/docsite/rst/awx.rst"
 VAULT = {
     "vault_verify_teaching": "verify-token-of-teaching",
     "vault_verify_research": "verify-token-of-research",

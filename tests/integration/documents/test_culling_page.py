@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/culling.md: a reader with a hub runs every block, in order."""
+"""The guide on culling: a reader with a hub runs every block, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from support.documents import blocks
+from support.documents import blocks, tables
 from support.hub_clock import CLOCK_CONFIG, HOUR, let_time_pass
 from support.hub_configs import LOAD_SUBCONFIG
 from support.hubs import REPOSITORY, Hub, running_hub, venv
@@ -27,7 +27,7 @@ from support.playbooks import (
 )
 from support.waiting import wait_until
 
-PAGE = "docs/culling.md"
+PAGE = "docs/docsite/rst/culling.rst"
 USERS = ["alice", "bob", "teacher"]
 
 
@@ -185,8 +185,9 @@ def test_the_table_has_every_option_of_the_peer() -> None:
     done = subprocess.run(
         [venv("culler") / "bin/python", "-c", code], check=True, capture_output=True, text=True, env={**os.environ}
     )
-    table = (REPOSITORY / PAGE).read_text().rpartition("| jupyterhub-idle-culler |")[2]
-    assert set(re.findall(r"`--([a-z-]+)`", table)) == set(done.stdout.split())
+    [table] = [rows for rows in tables(PAGE) if rows[0][0] == "jupyterhub-idle-culler"]
+    text = " ".join(cell for row in table for cell in row)
+    assert set(re.findall(r"(?<![\w-])--([a-z-]+)", text)) == set(done.stdout.split())
     ours = yaml.safe_load((REPOSITORY / "roles/idle_culler/meta/argument_specs.yml").read_text())
     known = ours["argument_specs"]["main"]["options"]
-    assert {name for name in re.findall(r"`((?:idle_culler|hub)_\w+)`", table) if name not in known} == set()
+    assert {name for name in re.findall(r"\b(?:idle_culler|hub)_\w+", text) if name not in known} == set()

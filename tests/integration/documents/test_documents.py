@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All commands in the documents run here, against real hubs.
 
-A block of shell, Python or YAML that no rule below covers fails a test: a new block needs a rule. Pages in docs/ that a
-reader follows from beginning to end, with a hub of their own, have test files of their own.
+A block of shell, Python or YAML that no rule below covers fails a test: a new block needs a rule. Guides that a reader
+follows from beginning to end, with a hub of their own, have test files of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from support.documents import Block, blocks
+from support.documents import GUIDES, Block, blocks, tables
 from support.hubs import HOME, REPOSITORY, Hub, lab_config, local_hub, running_hub
 from support.playbooks import (
     ProgramResult,
@@ -161,7 +161,8 @@ def make_test(block: Block, workdir: Workdir, account: Path) -> None:
     runs = (REPOSITORY / ".ci/run").read_text().splitlines()
     assert [line for line in runs if not line.startswith("#")] == [
         "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]",
-        "tools/chromium --install || [ $? = 3 ]", "tools/monitoring --install || [ $? = 3 ]", "exec make test",
+        "tools/chromium --install || [ $? = 3 ]", "tools/monitoring --install || [ $? = 3 ]", "make test",
+        "left=$((70 - SECONDS / 60))", "tools/matrix --minutes $((left > 0 ? left : 0)) || [ $? = 3 ]",
     ]  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def install(block: Block, workdir: Workdir, account: Path) -> None:
 @rule("README.md", "hubops.jupyterhub.awx")
 def awx(block: Block, workdir: Workdir, account: Path) -> None:
     """Run by test_awx_page.py, with the declaration of that page."""
-    assert block.code.strip() in [line.replace(" -e @vault.yml", "") for line in lines_of("docs/awx.md")]
+    assert block.code.strip() in [line.replace(" -e @vault.yml", "") for line in lines_of(f"{GUIDES}/awx.rst")]
 
 
 @rule("roles/awx/README.md", "ansible.builtin.import_role")
@@ -213,82 +214,11 @@ def verify(block: Block, workdir: Workdir, account: Path) -> None:
         assert (workdir.folder / "verify-report" / name).exists()
 
 
-@rule("README.md", "ansible-playbook hubops.jupyterhub.verify -e '{")
-def verify_with_variables(block: Block, workdir: Workdir, account: Path) -> None:
-    workdir.shell(block.code, **hub_environment(workdir.hub, token_of(account)))
-    report = json.loads((workdir.folder / "verify-report/report.json").read_text())
-    [check] = report["hubs"][0]["checks"]
-    assert (report["verdict"], [phase["name"] for phase in check["phases"]]) == ("passed", ["start", "code", "stop"])
-    [snippet] = check["phases"][1]["details"]["snippets"]
-    assert snippet["stdout"].startswith("3.")  # sys.version, which the block runs
-
-
-INVENTORY = ("README.md", "verify_api_token:")
-
-
-@rule(*INVENTORY)
-def inventory(block: Block, workdir: Workdir, account: Path) -> None:
-    """Run together with the command that follows it."""
-    [command] = [each for each in blocks("README.md") if "-i hubs.yml" in each.code]
-    code = block.code
-    for name, hub in (("teaching.example.org/", workdir.hub), ("research.example.org/jhub/", workdir.other)):
-        assert f"https://{name}" in code
-        code = code.replace(f"https://{name}", hub.url)
-    (workdir.folder / "hubs.yml").write_text(code)
-    (workdir.folder / "teaching.token").write_text(account.read_text())
-    env = hub_environment(workdir.other, SERVICE_TOKEN)
-    names = {"service_account_user": "verify-bot", "service_account_token_path": str(workdir.folder / "research.token")}
-    made = run_playbook("hubops.jupyterhub.service_account", folder=workdir.folder, env=env, variables=names)
-    assert made.status == 0, made.output
-    done = workdir.shell(command.code)
-    assert sorted(done.recap) == ["research", "teaching"]
-    rows = json.loads((workdir.folder / "verify-report/report.json").read_text())["hubs"]
-    found = {row["host"]: (row["verdict"], row["version"][:3]) for row in rows}
-    assert found == {"teaching": ("passed", "6.1"), "research": ("passed", "5.5")}
-
-
-@rule("README.md", "-i hubs.yml")
-def many_hubs(block: Block, workdir: Workdir, account: Path) -> None:
-    """Run by the rule of its inventory."""
-    assert len([each for each in blocks("README.md") if INVENTORY[1] in each.code]) == 1
-
-
-@rule("README.md", "service_accounts:")
-def accounts(block: Block, workdir: Workdir, account: Path) -> None:
-    """Run together with the commands that follow it. The existing account stays as it is."""
-    [commands] = [each for each in blocks("README.md") if "-e @accounts.yml" in each.code]
-    (workdir.folder / "accounts.yml").write_text(block.code)
-    kept = account.read_text()
-    env = hub_environment(workdir.hub, workdir.hub.admin_token) | {"VAULT_PASSWORD": "of the vault"}
-    for first in (True, False):
-        done = workdir.shell(commands.code, **env)
-        assert [int(number) > 0 for number in re.findall(r"changed=(\d+)", done.stdout)] == [first, False]
-    assert account.read_text() == kept
-    assert (workdir.folder / "report-bot.yml").read_text().startswith("$ANSIBLE_VAULT;")
-    assert len(tokens(workdir.hub, "report-bot")) == 1
-
-
-@rule("README.md", "-e @accounts.yml")
-def many_accounts(block: Block, workdir: Workdir, account: Path) -> None:
-    """Run by the rule of its declaration."""
-    assert block.code.splitlines() == [
-        f"ansible-playbook hubops.jupyterhub.{name} -e @accounts.yml" for name in ("service_account", "rotate_tokens")
-    ]
-
-
 @rule("README.md", "ansible-playbook hubops.jupyterhub.cull")
 def culling(block: Block, workdir: Workdir, account: Path) -> None:
     """No server here is idle for that long."""
     done = workdir.shell(block.code, **hub_environment(workdir.hub, workdir.hub.admin_token))
     assert [bool(would) for would in re.findall(r'"0 of \d+ servers (would be )?culled', done.stdout)] == [True, False]
-
-
-@rule("README.md", "- name: A server for a demonstration")
-def demonstration(block: Block, workdir: Workdir, account: Path) -> None:
-    done = workdir.play(block.code, token_of(account))
-    assert done.status == 0, done.output
-    assert done.recap["localhost"]["changed"] == 3
-    assert servers(workdir.hub, "verify-bot") == {}
 
 
 @rule("README.md", "ansible localhost -m hubops.jupyterhub.hub_info")
@@ -329,7 +259,7 @@ def playground(block: Block, workdir: Workdir, account: Path) -> None:
     assert stopped["changed"] is False  # the block's last line has stopped it
 
 
-@rule("docs/failures.md", "- name: A server, if there is room for it")
+@rule(f"{GUIDES}/failures.rst", "- name: A server, if there is room for it")
 def failures(block: Block, workdir: Workdir, account: Path) -> None:
     room = workdir.play(block.code, token_of(account))
     assert room.status == 0, room.output
@@ -405,14 +335,12 @@ def hub_to_play_with(block: Block, workdir: Workdir, account: Path) -> None:
 
 
 WALKED = [
-    "docs/awx.md",
-    "docs/culling.md",
-    "docs/monitoring.md",
-    "docs/service-accounts.md",
-    "docs/upgrades.md",
-    "docs/verification.md",
-]
-"""Pages that a reader follows from beginning to end, such as docs/culling.md, which test_culling_page.py runs."""
+    f"{GUIDES}/{name}.rst"
+    for name in (
+        "awx", "culling", "getting_started", "monitoring", "own_checks", "service_accounts", "upgrades", "verification",
+    )
+]  # fmt: skip
+"""Guides that a reader follows from beginning to end, such as that on culling, which test_culling_page.py runs."""
 RUN = [block for block in blocks() if block.document not in WALKED and block.language not in ("", "text")]
 
 
@@ -438,9 +366,9 @@ def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
     """In check mode, since they run the same playbooks. test_verify.py checks that artifacts have the verdict."""
     playbooks = ("verify", "rotate_tokens", "cull", "snapshot")
     verifies, rotates, culls, snapshots = (f"- import_playbook: hubops.jupyterhub.{name}" for name in playbooks)
-    page = (REPOSITORY / "docs/awx.md").read_text()
-    assert f"`{verifies}`" in page
-    assert all(f"`{name}`" in page for name in playbooks)
+    page = (REPOSITORY / GUIDES / "awx.rst").read_text()
+    assert f"``{verifies}``" in page
+    assert all(f"``{name}``" in page for name in playbooks)
     done = workdir.play(verifies, token_of(account), "--check")
     assert done.status == 0, done.output
     assert "SKIPPED in " in done.stdout
@@ -462,7 +390,8 @@ def test_the_lines_of_awx_run(workdir: Workdir, account: Path) -> None:
 def test_the_list_of_failures_is_complete() -> None:
     errors = importlib.import_module("ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors")
     kinds = errors.HubError.__subclasses__()
-    listed = re.findall(r"^\| `(\w+)` \|", (REPOSITORY / "docs/failures.md").read_text().partition("When |")[2], re.M)
+    [(_header, *rows)] = [rows for rows in tables(f"{GUIDES}/failures.rst") if rows[0] == ["code", "When"]]
+    listed = [code for code, _when in rows]
     assert len(listed) == len(set(listed))
     assert set(listed) == {kind.code for kind in kinds}
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/monitoring.md: an operator runs every block. A real Prometheus says which alerts fire.
+"""The guide on monitoring: an operator runs every block. A real Prometheus says which alerts fire.
 
 A folder stands for the root of the operator's machine. One hub of two passes, and the other one fails.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from support.documents import blocks
+from support.documents import blocks, tables
 from support.fakes.fake_systemd import unit_settings
 from support.hubs import REPOSITORY, Hub
 from support.monitoring import FILES, NEEDS_PROMETHEUS, Prometheus, node_exporter, prometheus
@@ -30,7 +30,7 @@ from support.playbooks import ProgramResult, ansible_bin, bare_environment, mint
 from support.report_servers import pushgateway
 from support.waiting import wait_until
 
-PAGE = "docs/monitoring.md"
+PAGE = "docs/docsite/rst/monitoring.rst"
 RULES: dict[str, dict[str, Any]] = {
     rule["alert"]: rule for rule in yaml.safe_load((FILES / "prometheus-rules.yml").read_text())["groups"][0]["rules"]
 }
@@ -42,7 +42,7 @@ class Operator:
 
     def __init__(self, root: Path, gateway: str) -> None:
         self.root, self.gateway = root, gateway
-        self.left = [block for block in blocks(PAGE) if block.language != "text"]
+        self.left = blocks(PAGE)
         self.reports, self.textfiles = root / "var/lib/hubops", root / "var/lib/prometheus/node-exporter"
         self.settings = root / "etc/hubops"
         for folder in (self.reports, self.textfiles, self.settings, root / "etc/prometheus"):
@@ -142,7 +142,7 @@ def schedule(operator: Operator) -> None:
     operator.verify(settings["ExecStart"][0], Path(settings["WorkingDirectory"][0]))
     if analyze := shutil.which("systemd-analyze"):
         subprocess.run([analyze, "verify", timer], check=True)
-    *_when, user, command = operator.code("cron", "hubops ").strip().split(" ", 6)
+    *_when, user, command = operator.code("text", "hubops ").strip().split(" ", 6)
     assert (len(_when), [user]) == (5, settings["User"])
     report = operator.verify(command)
     assert [run["verdict"] for run in report["history"]["research"]] == ["failed", "failed"]
@@ -244,10 +244,8 @@ def lose_the_file(operator: Operator, server: Prometheus) -> None:
 
 
 def test_the_page_lists_each_alert_and_what_it_waits_for() -> None:
-    text = (REPOSITORY / PAGE).read_text()
-    listed = {
-        name: (severity, fires) for name, severity, fires in re.findall(r"^\| `(\w+)` \| (\w+) \| (.+) \|$", text, re.M)
-    }
+    [(_header, *rows)] = [rows for rows in tables(PAGE) if rows[0] == ["Alert", "Severity", "Fires"]]
+    listed = {name: (severity, fires) for name, severity, fires in rows}
     assert [*listed] == [*RULES]
     for name, rule in RULES.items():
         severity, fires = listed[name]
@@ -258,7 +256,7 @@ def test_the_page_lists_each_alert_and_what_it_waits_for() -> None:
 
 def test_the_readers_of_the_metrics_know_each_of_them() -> None:
     """Each metric of the alerts and the dashboard is one that the page of the report lists."""
-    listed = {*re.findall(r"^\| `(hubops_\w+)` \|", (REPOSITORY / "docs/verify-report.md").read_text(), re.M)}
+    listed = {row[0] for rows in tables("docs/docsite/rst/verify_report.rst") for row in rows if rows[0][0] == "Metric"}
     used = {name for file in FILES.iterdir() for name in re.findall(r"hubops_verify_\w+", file.read_text())}
     assert used <= listed
     assert len(used) == 8

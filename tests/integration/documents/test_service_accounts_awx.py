@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/service-accounts.md, section AWX: a job renews tokens, and keeps them in a credential of AWX.
+"""The guide on service accounts, section AWX: a job renews tokens, and keeps them in a credential of AWX.
 
 The role awx creates the job template in a stand-in of AWX, from the declaration of the page. Each job then gets the
 inventory and the credentials as the stand-in has them, which is what AWX does.

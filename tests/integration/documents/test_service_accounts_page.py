@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/service-accounts.md, followed from its beginning to its end by a reader with a hub of their own."""
+"""The guide on service accounts, followed from its beginning to its end by a reader with a hub of their own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.playbooks import (
 from support.service_accounts import tokens, whose
 from support.waiting import wait_until
 
-PAGE = "docs/service-accounts.md"
+PAGE = "docs/docsite/rst/service_accounts.rst"
 ACCOUNTS = ["verify-bot", "cull-bot", "report-bot"]
 
 
@@ -131,7 +131,7 @@ def keeps_tokens_elsewhere(reader: Reader, hub: Hub) -> None:
 
 def renews(reader: Reader, hub: Hub) -> None:
     """Renew tokens as cron does, once an hour."""
-    minute, *other, command = reader.block("crontab", "rotate_tokens").strip().split(" ", 5)
+    minute, *other, command = reader.block("text", "rotate_tokens").strip().split(" ", 5)
     assert re.fullmatch(r"[0-5]?\d", minute)
     assert other == ["*"] * 4
     kept = {user: reader.secret(user) for user in ACCOUNTS}

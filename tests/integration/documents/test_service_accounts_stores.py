@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/service-accounts.md, section AWX: a job keeps tokens in a repository, in an external store and in Kubernetes.
+"""The guide on service accounts, section AWX: a job keeps tokens in a repository, in an external store, in Kubernetes.
 
 The repository is a real one. HashiCorp Vault and Kubernetes are stand-ins.
 """

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/upgrades.md: an operator upgrades a hub with running servers from 5.5 to 6.1, and runs every block in order."""
+"""The guide on upgrades: an operator upgrades a hub with running servers from 5.5 to 6.1, and runs every block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.hubs import (
 from support.playbooks import ProgramResult, api_request, bare_environment, mint, run_program, servers, start_server
 from support.waiting import wait_until
 
-PAGE = "docs/upgrades.md"
+PAGE = "docs/docsite/rst/upgrades.rst"
 
 
 class Reader:

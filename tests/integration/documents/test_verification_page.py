@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/verification.md: an operator with two hubs runs every block, in order."""
+"""The guide on the verification: an operator with two hubs runs every block, in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.playbooks import (
 )
 from support.report_servers import s3, webdav
 
-PAGE = "docs/verification.md"
+PAGE = "docs/docsite/rst/verification.rst"
 NOTEBOOK: dict[str, Any] = {
     "nbformat": 4,
     "nbformat_minor": 5,

@@ -33,8 +33,8 @@ from urllib3 import HTTPResponse
 EXAMPLES = int(os.environ.get("HUBOPS_EXAMPLES", "300"))
 FOLDER = tempfile.TemporaryDirectory(prefix="hubops-hostile-")
 GOLDEN = Path(__file__).resolve().parents[1] / "_snapshot" / "golden" / "snapshot-1.json"
-DOCUMENTED = Path(__file__).resolve().parents[4] / "docs" / "failures.md"
-CODES = set(re.findall(r"^\| `(\w+)` \|", DOCUMENTED.read_text(), re.M))
+DOCUMENTED = Path(__file__).resolve().parents[4] / "docs" / "docsite" / "rst" / "failures.rst"
+CODES = set(re.findall(r"^   \* - ``(\w+)``$", DOCUMENTED.read_text().partition("     - When\n")[2], re.M))
 
 SOUND: list[tuple[str, str, Any]] = [
     ("GET", r"hub/api/", {"version": "6.1.1"}),
