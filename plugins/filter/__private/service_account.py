@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The decisions of the role service_account, as filters for its tasks and templates.
 
-The two underscores in the folder's name keep its filters out of the lists of ansible-doc and of the plugin index. Galaxy
-refuses a file with such a name, and takes such a folder.
+The two underscores in the folder's name keep its filters out of the lists of ansible-doc and of the plugin index.
+Galaxy refuses a file with such a name, and takes such a folder.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._cull.policy imp
     KEEP_CODES,
     Decision,
     Limits,
+    MaxCulls,
     Policy,
     Rule,
 )
@@ -83,8 +85,14 @@ def test_a_span_has_at_most_two_units(seconds: float, text: str) -> None:
         (HOUR, 2 * HOUR, Limits(HOUR, 2 * HOUR), "", "idle 1 h, limit 1 h"),
         (60, 120, Limits(HOUR, 2 * HOUR), "active", "idle 1 min, limit 1 h, age 2 min, limit 2 h"),
         (60, None, Limits(None, 2 * HOUR), "unknown", "the hub does not show the time that a limit needs"),
+        (0, 0, Limits(HOUR, HOUR), "active", "idle 0 s, limit 1 h, age 0 s, limit 1 h"),
         # A clock that is behind the hub's.
         (-60, 0, Limits(HOUR), "active", "idle 0 s, limit 1 h"),
+        # Nothing stays idle for no time, whatever the clocks say.
+        (0, 60, Limits(0), "", "idle 0 s"),
+        (60, 60, Limits(0), "", "idle 1 min"),
+        (-60, 0, Limits(0), "", "idle 0 s"),
+        (None, None, Limits(0), "", "it runs"),
     ],
 )
 def test_a_server_goes_when_a_limit_is_reached(
@@ -99,6 +107,11 @@ def test_a_server_goes_when_a_limit_is_reached(
     ("name", "policy", "more", "kept", "reason"),
     [
         ("", {}, {"pending": "stop"}, "pending", "its stop is pending"),
+        ("", {}, {"pending": "spawn", "ready": False}, "pending", "its spawn is pending"),
+        ("", {"takes_pending": True}, {"pending": "spawn", "ready": False}, "", "idle 1 d, limit 1 h"),
+        ("", {"takes_pending": True}, {"pending": "check"}, "", "idle 1 d, limit 1 h"),
+        ("", {"takes_pending": True}, {"pending": "stop"}, "pending", "its stop is pending"),
+        ("", {"takes_pending": True}, {"ready": False}, "not_ready", "it is not ready"),
         ("", {}, {"ready": False}, "not_ready", "it is not ready"),
         ("", {"exclude_users": ["ali*"]}, {}, "excluded", "its user is excluded"),
         ("", {"exclude_users": ["Ali*"]}, {}, "", "idle 1 d, limit 1 h"),
@@ -118,7 +131,10 @@ def test_some_servers_stay_whatever_the_limits(
 
 
 ALICE = user(
-    groups=["teachers", "staff"], admin=True, roles=["user", "grader"], auth_state={"org": {"unit": "physics"}, "n": 5}
+    groups=["teachers", "staff"],
+    admin=True,
+    roles=["user", "grader"],
+    auth_state={"org": {"unit": "physics"}, "n": 5, "none": None, "text": "None"},
 )
 OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive": True}
 
@@ -152,7 +168,13 @@ OPTIONS = {"profile": "gpu-large", "nodes": 2, "reservation": [""], "exclusive":
         ({"properties": {"roles": "grader"}}, True),
         ({"properties": {"auth_state": {"org": {"unit": "phys*"}}}}, True),
         ({"properties": {"auth_state": {"org": "physics"}}}, False),
+        ({"properties": {"auth_state": {"org": "*"}}}, False),
         ({"properties": {"auth_state": {"n": 5}}}, True),
+        ({"properties": {"auth_state": {"none": None}}}, True),
+        ({"properties": {"auth_state": {"n": None}}}, False),
+        # A value that is missing is no text.
+        ({"properties": {"auth_state": {"none": "None"}}}, False),
+        ({"properties": {"auth_state": {"text": None}}}, False),
         ({"users": ["alice"], "groups": ["staff"], "servers": ["lab-1"], "admins": True}, True),
         ({"users": ["alice"], "groups": ["nobody"]}, False),
         ({}, True),
@@ -183,6 +205,12 @@ def test_the_first_matching_rule_decides_with_the_task_s_other_limits() -> None:
     assert decide("big", 1800, 11 * HOUR) == ("active", "2", "idle 30 min, limit 1 h, rule 2")
     assert decide("none", 99 * HOUR, 99 * HOUR) == ("active", "none", "there is no limit, rule none")
     assert decide("other", 23 * HOUR, HOUR) == ("active", "4", "idle 23 h, limit 1 d, age 1 h, limit 10 h, rule 4")
+
+
+def test_a_rule_without_criteria_matches_everything_and_keeps_nothing() -> None:
+    policy = Policy(Limits(24 * HOUR), [Rule("it", Limits(HOUR))])
+    assert decide_server(policy, "lab", idle=2 * HOUR).reason == "idle 2 h, limit 1 h, rule it"
+    assert policy.decide_user(as_user(user(idle=2 * HOUR)), NOW).has_to_go
 
 
 @pytest.mark.parametrize(
@@ -227,10 +255,106 @@ def test_rules_for_servers_do_not_match_users() -> None:
     assert Policy(Limits(HOUR)).decide_user(as_user(user(idle=HOUR, admin=True)), NOW).has_to_go
 
 
+@pytest.mark.parametrize("criterion", [{"servers": ["*"]}, {"user_options": {"a": "b"}}])
+def test_rules_for_servers_need_no_property_of_a_user(criterion: dict[str, Any]) -> None:
+    policy = Policy(Limits(HOUR), [rule(groups=["staff"], keep=True, **criterion)])
+    assert policy.decide_user(as_user({"name": "alice", "last_activity": ago(HOUR)}), NOW).has_to_go
+
+
 def test_users_cannot_be_decided_on_without_their_activity() -> None:
     with pytest.raises(MissingScope) as refused:
         ONE_HOUR.decide_user(as_user({"name": "alice", "admin": False}), NOW)
     assert "read:users:activity" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("properties", "is_needed"), [({"auth_state": {"n": 5}}, True), ({"roles": "grader"}, False), (None, False)]
+)
+def test_only_rules_on_auth_state_need_it(properties: dict[str, Any] | None, is_needed: bool) -> None:
+    rules = [rule(1, users=["bob"], keep=True), rule(2, properties=properties, keep=True)]
+    assert Policy(Limits(HOUR), rules).needs_auth_state is is_needed
+
+
+def test_a_decision_as_the_result_shows_it() -> None:
+    policy = Policy(Limits(HOUR), [rule(name="bots", users=["bot"], keep=True)])
+    shown = {"user": "bot", "idle_seconds": 60, "age_seconds": 90, "rule": "bots", "reason": "rule bots keeps it"}
+    owner = user("bot", idle=60, age=90.5)
+    assert policy.decide_user(as_user(owner), NOW).as_item() == shown
+    assert decide_server(policy, "lab", owner=owner, idle=60, age=90.5).as_item() == {**shown, "server_name": "lab"}
+    # The default server has a name, too.
+    assert decide_server(policy, owner=owner, idle=60, age=90.5).as_item() == {**shown, "server_name": ""}
+
+
+@pytest.mark.parametrize(
+    "value", [Limits(HOUR), MaxCulls.parse("1"), rule(keep=True), ONE_HOUR, decide_server(ONE_HOUR)]
+)
+def test_a_policy_and_its_decisions_do_not_change(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        value.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "limits"),
+    [
+        (("1h", "1d"), {}, Limits(HOUR, 24 * HOUR)),
+        (("never", "never"), {}, Limits(None)),
+        ((None, None), {}, Limits(None)),
+        ((None, None), {"default": Limits(60, 90)}, Limits(60, 90)),
+        (("1h", "never"), {"default": Limits(60, 90)}, Limits(HOUR)),
+        # As in jupyterhub-idle-culler, an age of 0 is no limit, and a timeout of 0 lets nothing stay.
+        (("0", " 0 "), {"may_be_zero": True}, Limits(0)),
+    ],
+)
+def test_the_limits_of_a_task(options: tuple[str | None, ...], more: dict[str, Any], limits: Limits) -> None:
+    assert Limits.from_options(dict(zip(("idle_timeout", "max_age"), options, strict=True)), **more) == limits
+
+
+@pytest.mark.parametrize(
+    ("idle_timeout", "max_age", "more", "option"),
+    [("0", None, {}, "idle_timeout"), ("0s", "0s", {"may_be_zero": True}, "max_age"), (None, "soon", {}, "max_age")],
+)
+def test_invalid_limits_are_refused(
+    idle_timeout: str | None, max_age: str | None, more: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        Limits.from_options({"idle_timeout": idle_timeout, "max_age": max_age}, **more)
+    assert refused.value.message.startswith(f"{option}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "total", "is_allowed"),
+    [
+        ("2", 2, 9, True),
+        ("2", 3, 9, False),
+        ("0", 0, 1, True),
+        ("0", 1, 1, False),
+        ("101", 101, 200, True),
+        ("50%", 2, 4, True),
+        ("50%", 1, 4, True),
+        ("50%", 2, 3, False),
+        ("12.5%", 1, 8, True),
+        ("0%", 1, 9, False),
+        (" 100 %", 200, 200, True),
+        ("99%", 199, 200, False),
+    ],
+)
+def test_a_pass_may_cull_a_number_or_a_share(text: str, number: int, total: int, is_allowed: bool) -> None:
+    limit = MaxCulls.parse(text)
+    assert limit.allows(number, total) is is_allowed
+    assert (limit.find_excess(number, total, "servers") is None) is is_allowed
+
+
+def test_what_a_limit_does_not_allow_is_named() -> None:
+    excess = MaxCulls.parse(" 50%", "max_stops", "drained").find_excess(3, 4, "servers")
+    assert excess
+    assert excess.message.startswith("3 of 4 servers would be drained, more than max_stops (50%) allows.")
+    assert "max_stops" in excess.hint
+
+
+@pytest.mark.parametrize("text", ["", "%", "-1", "101%", "1.5", "a", "1e3", "5%%", "٣", "1.2.3%", "."])
+def test_what_is_no_number_and_no_share_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="max_culls"):
+        MaxCulls.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +389,10 @@ def test_rules_without_effect_are_refused(item: dict[str, Any], message: str) ->
         ([{"name": "2", "users": ["x"]}, {"users": ["y"]}], "Two rules have the name '2'."),
         ([{}, {"name": "late", "users": ["y"]}], "Rule 1 matches everything, so rule late never decides."),
         ([{"users": ["x", "*"]}, {"users": ["y"]}], "Rule 1 matches everything, so rule 2 never decides."),
+        (
+            [{"users": ["x"]}, {}, {"users": ["y"]}, {"users": ["z"]}],
+            "Rule 2 matches everything, so rule 3 never decides.",
+        ),
         (
             [{"users": ["x"]}, {"groups": ["x"]}, {"name": "late", "users": ["x"]}],
             "Rule late matches what rule 1 matches first, so it never decides.",

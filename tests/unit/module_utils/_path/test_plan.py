@@ -4,8 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
-from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import Action, Flow, Plan, Result, run
+from ansible_collections.hubops.jupyterhub.plugins.module_utils._path.plan import (
+    Action,
+    Flow,
+    Plan,
+    Result,
+    find_duplicate,
+    run,
+)
 
 PLAN = Plan(
     (Action("create", "user 'alice'", "the hub does not have it"),),
@@ -48,3 +57,38 @@ def test_an_empty_plan_changes_nothing() -> None:
 def test_a_plan_knows_its_verbs() -> None:
     assert PLAN.has("create")
     assert not PLAN.has("delete")
+
+
+def test_a_plan_with_details_has_them_in_its_diff() -> None:
+    plan = Plan(PLAN.actions, {"users": 1}, {"users": 2}, details="+ alice")
+    assert plan.diff == {"before": {"users": 1}, "after": {"users": 2}, "prepared": "+ alice"}
+
+
+@pytest.mark.parametrize(
+    ("actions", "is_changed", "changed"),
+    [
+        (PLAN.actions, None, True),
+        ((), None, False),
+        # A flow can know better than its actions.
+        (PLAN.actions, False, False),
+        ((), True, True),
+    ],
+)
+def test_actions_are_changes_unless_the_flow_says_otherwise(
+    actions: tuple[Action, ...], is_changed: bool | None, changed: bool
+) -> None:
+    assert Result({}, actions, is_changed).changed is changed
+    assert Plan(actions, {}, {}).changed is bool(actions)
+
+
+@pytest.mark.parametrize("value", [PLAN, PLAN.actions[0], Result({})])
+def test_what_is_planned_and_done_does_not_change(value: Plan | Action | Result) -> None:
+    with pytest.raises(FrozenInstanceError):
+        value.actions = ()  # type: ignore[union-attr, misc]
+
+
+@pytest.mark.parametrize(
+    ("names", "duplicate"), [((), None), (("a", "b"), None), (("a", "b", "c", "b", "a"), "b"), (("a", "a"), "a")]
+)
+def test_the_first_name_that_occurs_twice(names: tuple[str, ...], duplicate: str | None) -> None:
+    assert find_duplicate(names) == duplicate
