@@ -136,7 +136,7 @@ def test_a_secret_is_masked_everywhere(light: Runner) -> None:
 
 
 def test_a_password_in_the_address_is_in_no_registered_result(light: Runner) -> None:
-    scheme, _, rest = light.hub.url.partition("://")
+    scheme, _separator, rest = light.hub.url.partition("://")
     task = light.task("hub_info", hub_url=f"{scheme}://bob:a-password@{rest}")
     for env in ({}, {"ANSIBLE_INJECT_INVOCATION": "1"}):
         ran = light.run([task], arguments=["-vvv"], env=env)

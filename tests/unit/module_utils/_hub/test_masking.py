@@ -47,6 +47,6 @@ def test_a_value_without_a_secret_stays_the_same() -> None:
 
 def test_a_deep_value_is_masked() -> None:
     deep: Any = "hunter2pw"
-    for _ in range(100_000):
+    for _level in range(100_000):
         deep = [deep]
     assert "hunter2pw" not in str(mask(deep, {"hunter2pw"}))
