@@ -49,8 +49,10 @@ def test_the_wait_for_room_is_no_part_of_the_start(clock: FakeClock, monkeypatch
     check.run(check.plan(), recorder, LeftOvers(), is_alone=True)
     start, stop = recorder.phases
     assert (start.verdict, stop.verdict) == ("passed", "passed")
-    assert start.details["waited_for_room"] == pytest.approx(100.0)
-    assert "Before that, it waited 100.0 s until the hub had room for its start." in start.message
+    # A pause of another thread moves the clock, too.
+    waited = start.details["waited_for_room"]
+    assert 100 <= waited < 150
+    assert f"Before that, it waited {waited:.1f} s until the hub had room for its start." in start.message
     assert [method for method, _path, _body in hub.writes] == ["POST", "POST", "DELETE"]
 
 
