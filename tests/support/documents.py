@@ -114,6 +114,20 @@ def _find_headings(node: nodes.Node) -> list[str]:
     return found
 
 
+class PageReader:
+    """Takes the blocks of a document one after the other, as a reader does who follows it from start to end."""
+
+    def __init__(self, name: str) -> None:
+        self.left = blocks(name)
+
+    def block(self, language: str, has: str) -> str:
+        """The code of the next block. Checks that it is the expected one."""
+        block = self.left.pop(0)
+        assert block.language == language, block
+        assert has in block.code
+        return block.code
+
+
 def tables(name: str) -> list[list[list[str]]]:
     """The tables of a guide: for each its rows, and for each row the texts of its cells. A header is the first row."""
     return [

@@ -1,11 +1,7 @@
 # Copyright (c) 2026, the hubops.jupyterhub contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The decisions of the role verify, as filters for its tasks.
-
-The two underscores in the folder's name keep its filters out of the lists of ansible-doc and of the plugin index.
-Galaxy refuses a file with such a name, and takes such a folder.
-"""
+"""The decisions of the role verify, as filters for its tasks."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import yaml
-from support.documents import GUIDES, blocks, references
+from support.documents import GUIDES, PageReader, references
 from support.hubs import REPOSITORY, Hub, running_hub
 from support.playbooks import (
     ProgramResult,
@@ -26,18 +26,12 @@ PAGE = f"{GUIDES}/getting_started.rst"
 SERVICE_TOKEN = "5e27ce0000000000000000000000dead"
 
 
-class Reader:
+class Reader(PageReader):
     """Takes the blocks of the page one after the other."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.left = folder, blocks(PAGE)
-
-    def block(self, language: str, has: str) -> str:
-        """The next block. Checks that it is the expected one."""
-        block = self.left.pop(0)
-        assert block.language == language, block
-        assert has in block.code
-        return block.code
+        super().__init__(PAGE)
+        self.folder = folder
 
     def run(self, code: str, **env: str) -> ProgramResult:
         done = run_program(["bash", "-euc", code], self.folder, bare_environment(self.folder) | env)

@@ -20,7 +20,7 @@ from ansible_collections.hubops.jupyterhub.plugins.module_utils._hub.errors impo
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._verify import spec
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._verify.phases import Finding
 from ansible_collections.hubops.jupyterhub.plugins.module_utils._verify.running_server import RunningServer
-from support.documents import GUIDES, blocks
+from support.documents import GUIDES, PageReader
 from support.hubs import REPOSITORY, Hub, lab_config, running_hub
 from support.playbooks import (
     ProgramResult,
@@ -38,19 +38,13 @@ PAGE = f"{GUIDES}/own_checks.rst"
 ACCOUNT = "verify-bot"
 
 
-class Reader:
+class Reader(PageReader):
     """Takes the blocks of the page one after the other, in the folder of an operator."""
 
     def __init__(self, folder: Path, hub: Hub, token: str) -> None:
-        self.folder, self.hub, self.left = folder, hub, blocks(PAGE)
+        super().__init__(PAGE)
+        self.folder, self.hub = folder, hub
         self.env = hub_environment(hub, token)
-
-    def block(self, language: str, has: str) -> str:
-        """The next block. Checks that it is the expected one."""
-        block = self.left.pop(0)
-        assert block.language == language, block
-        assert has in block.code
-        return block.code
 
     def run(self, code: str, **env: str) -> ProgramResult:
         return run_program(["bash", "-euc", code], self.folder, bare_environment(self.folder) | self.env | env)

@@ -293,22 +293,6 @@ def test_servers_that_are_not_shown_are_not_taken_for_none() -> None:
     assert kept(result) == {"hidden": 1, "active": 1}
 
 
-@pytest.mark.parametrize(
-    ("text", "going", "total", "allowed"),
-    [("2", 2, 9, True), ("2", 3, 9, False), ("0", 1, 1, False), ("0", 0, 1, True), ("50%", 2, 4, True),
-     ("50%", 2, 3, False), (" 100 %", 3, 3, True), ("0%", 1, 9, False), ("12.5%", 1, 8, True), ("5%", 0, 0, True)],
-)  # fmt: skip
-def test_max_culls_allows(text: str, going: int, total: int, allowed: bool) -> None:
-    assert MaxCulls.parse(text).allows(going, total) is allowed
-
-
-@pytest.mark.parametrize("text", ["", "%", "-1", "101%", "1.5", "a", "1e3", "5%%", "٣", "1.2.3%", "."])
-def test_invalid_max_culls_are_refused(text: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        MaxCulls.parse(text)
-    assert "max_culls" in refused.value.message
-
-
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_pass_that_would_take_too_many_takes_none(check_mode: bool) -> None:
     people = [person(name, default=server()) for name in ("alice", "bob", "carol")]
