@@ -29,8 +29,8 @@ from support.playbooks import (
 # The content that a user of the collection needs, and the files that every artifact has.
 CONTENT = {
     ".ansible-lint", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "LICENSES",
-    "MANIFEST.json", "README.md", "RELEASING.md", "REUSE.toml", "changelogs", "docs", "execution-environment.yml", "meta",
-    "playbooks", "plugins", "roles",
+    "MANIFEST.json", "README.md", "RELEASING.md", "REUSE.toml", "changelogs", "docs", "execution-environment.yml",
+    "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 
 
