@@ -4,30 +4,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from support.programs import load_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load(name: str) -> ModuleType:
-    """Import a program of tools/."""
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-matrix = load("matrix")
+matrix = load_tool("matrix")
 LINES = {line.version: line for line in matrix.LINES}
 PASSED = matrix.Outcome("passed", 12.4)
 BROKEN = matrix.Outcome("failed", 3.6, "pytest ended with status 1")
@@ -354,4 +343,4 @@ def test_an_environment_with_another_ansible_core_fails(monkeypatch: pytest.Monk
 
 def test_a_package_from_an_address_comes_from_the_index() -> None:
     wanted = "# edit\nastroid==4.0.1\ndill @ https://example.org/archive/23.zip#sha256=09\nisort==6.0.1\n"
-    assert load("sanity_home").without_addresses(wanted) == "# edit\nastroid==4.0.1\ndill\nisort==6.0.1\n"
+    assert load_tool("sanity_home").without_addresses(wanted) == "# edit\nastroid==4.0.1\ndill\nisort==6.0.1\n"
