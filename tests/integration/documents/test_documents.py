@@ -162,7 +162,7 @@ def make_test(block: Block, workdir: Workdir, account: Path) -> None:
     assert [line for line in runs if not line.startswith("#")] == [
         "set -euo pipefail", 'cd "$(dirname "$0")/.."', "tools/slurm --install || [ $? = 3 ]",
         "tools/chromium --install || [ $? = 3 ]", "tools/monitoring --install || [ $? = 3 ]", "make test",
-        "left=$((70 - SECONDS / 60))", "tools/matrix --minutes $((left > 0 ? left : 0)) || [ $? = 3 ]",
+        "left=$((68 - SECONDS / 60))", "tools/matrix --minutes $((left > 0 ? left : 0)) || [ $? = 3 ]",
     ]  # fmt: skip
 
 
